@@ -1,0 +1,46 @@
+import { randomBytes } from 'node:crypto';
+
+/** Chance as the programs see it; everything that rolls dice is handed one. */
+export interface Random {
+  /** A number in [0, 1). */
+  next(): number;
+  /** An integer in [0, below). */
+  below(below: number): number;
+}
+
+/** The machine's randomness (not for keys: those come from `node:crypto`). */
+export class SystemRandom implements Random {
+  next(): number {
+    return Math.random();
+  }
+
+  below(below: number): number {
+    return Math.floor(Math.random() * below);
+  }
+}
+
+/** The same sequence for the same seed (mulberry32), for tests and simulation. */
+export class SeededRandom implements Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0;
+  }
+
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let mixed = this.#state;
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  }
+
+  below(below: number): number {
+    return Math.floor(this.next() * below);
+  }
+}
+
+/** `bytes` random bytes as lower-case hex, fit for names and nonces. */
+export function randomHex(bytes: number): string {
+  return randomBytes(bytes).toString('hex');
+}

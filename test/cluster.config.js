@@ -1,0 +1,8 @@
+// Tests that start whole programs as processes: one at a time, with room for slow machines.
+export default {
+  extensions: ['ts'],
+  files: ['test/**/*.test.ts'],
+  workerThreads: false,
+  concurrency: 1,
+  timeout: '240s',
+};
