@@ -46,7 +46,7 @@ export function renderConfig(program: string, resolved: ResolvedOptions): string
 /** A Markdown table of a program's options; docs/config.md is made of these. */
 export function renderOptionsDoc(program: string, table: OptionTable): string {
   const rows = Object.entries(table).map(([name, spec]) => {
-    const cells = [flagCell(name, spec), valueCell(spec), defaultCell(spec), helpCell(spec)];
+    const cells = [flagCell(name, spec), valueCell(spec), defaultCell(spec), spec.help];
     return `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`;
   });
   return [
@@ -94,15 +94,11 @@ function flagCell(name: string, spec: OptionSpec): string {
 }
 
 function valueCell(spec: OptionSpec): string {
-  if (spec.kind === 'boolean') return 'on or off';
+  if (spec.kind === 'boolean') return 'none';
   return `${expectationOf(spec)}${spec.list === true ? '; repeatable' : ''}`;
 }
 
 function defaultCell(spec: OptionSpec): string {
   if (spec.required === true) return 'required';
-  return defaultTextOf(spec) ?? '';
-}
-
-function helpCell(spec: OptionSpec): string {
-  return spec.help;
+  return spec.kind === 'boolean' ? '' : (defaultTextOf(spec) ?? '');
 }
