@@ -1,0 +1,228 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Clock, Timer } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
+import type { Log } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import { CellTime } from '../identity/cell-time.ts';
+import type { HostKey } from '../identity/host-key.ts';
+import { parseToken } from '../identity/join-token.ts';
+import type { JoinToken } from '../identity/join-token.ts';
+import type { MemberRecord } from '../identity/membership.ts';
+import { CellTrust } from '../identity/trust.ts';
+import { MeshNode } from '../net/mesh/mesh-node.ts';
+import type { Check, Hello, Membership, Update } from '../wire/messages.ts';
+import { joinCell } from './join-cell.ts';
+import { readMembership, writeMembership } from './membership-file.ts';
+import { SupernodeClient } from './supernode-client.ts';
+import type { TransferPool } from './transfer-pool.ts';
+
+export interface CellMemberOptions {
+  readonly dataDir: string;
+  readonly supernodes: readonly string[];
+  readonly joinToken?: string;
+  readonly idc?: string;
+  readonly location?: string;
+  readonly wantsSeed?: boolean;
+  readonly advertise?: readonly string[];
+}
+
+interface Parts {
+  readonly key: HostKey;
+  readonly pool: TransferPool;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** Who acts on what the supernode says about tasks. */
+export interface TaskListener {
+  onConnected(): void;
+  onUpdate(update: Update): void;
+  onCheck(check: Check): void;
+}
+
+const RENEWAL_CHECK_MS = 60_000;
+
+/** This host as a member of its cell: its record, whom it trusts, and its connection to the supernode. */
+export class CellMember implements AsyncDisposable {
+  readonly client: SupernodeClient;
+  readonly #options: CellMemberOptions;
+  readonly #parts: Parts;
+  readonly #mesh: MeshNode;
+  readonly #file: string;
+  readonly #token: JoinToken | undefined;
+  readonly #time: CellTime;
+  #membership: Membership | undefined;
+  #trust: CellTrust | undefined;
+  #record: MemberRecord | undefined;
+  #listener: TaskListener | undefined;
+  #renewal: Timer | undefined;
+
+  private constructor(
+    options: CellMemberOptions,
+    parts: Parts,
+    state: { readonly mesh: MeshNode; readonly token: JoinToken | undefined },
+  ) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#mesh = state.mesh;
+    this.#token = state.token;
+    this.#file = join(options.dataDir, 'identity', 'membership.json');
+    this.#time = new CellTime(parts.clock);
+    const { clock, random, log } = parts;
+    this.client = new SupernodeClient({
+      mesh: state.mesh,
+      addresses: options.supernodes,
+      clock,
+      random,
+      log,
+      hello: () => this.#hello(),
+      ensureMember: async (address, signal) => this.#ensureMember(address, signal),
+      verifySupernode: (peer) => this.verifySupernode(peer),
+      listener: {
+        onConnected: () => this.#listener?.onConnected(),
+        onDisconnected: (error) =>
+          log.warn({ code: error?.code, reason: error?.message }, 'supernode lost'),
+        onMembership: (membership) => this.#adopt(membership),
+        onNow: (now) => this.#time.observe(now),
+        onUpdate: (update) => this.#listener?.onUpdate(update),
+        onCheck: (check) => this.#listener?.onCheck(check),
+      },
+    });
+  }
+
+  /** Loads what an earlier run learned and starts the mesh node; connects to nobody yet. */
+  static async open(options: CellMemberOptions, parts: Parts): Promise<CellMember> {
+    const token = options.joinToken === undefined ? undefined : parseToken(options.joinToken);
+    const { key, clock, random, log } = parts;
+    const mesh = await MeshNode.start({
+      privateKeyProtobuf: key.libp2pPrivateKey(),
+      clock,
+      random,
+      log,
+    });
+    const member = new CellMember(options, parts, { mesh, token });
+    try {
+      const known = await readMembership(member.#file);
+      // A token of another cell means the host moves: what it knew of the old one is dropped.
+      if (known !== undefined && (token === undefined || token.cell === known.cell)) {
+        await member.#use(known.cell, known.membership);
+      } else if (token === undefined) {
+        throw new CodedError(
+          'ERR_TOKEN',
+          'this host is no member of a cell yet: give --join-token',
+        );
+      }
+      return member;
+    } catch (error) {
+      await member[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get peerId(): string {
+    return this.#parts.key.peerId;
+  }
+
+  /** Role, idc and expiry that the cell granted; undefined before the first join. */
+  get record(): MemberRecord | undefined {
+    return this.#record;
+  }
+
+  /** Cell time, milliseconds since the epoch. */
+  now(): number {
+    return this.#time.now();
+  }
+
+  /** Throws when the peer is not a certified supernode of the cell. */
+  verifySupernode(peer: string): void {
+    if (this.#trust === undefined) throw new CodedError('ERR_NOT_MEMBER', 'not joined yet');
+    this.#trust.verifySupernode(peer, this.now());
+  }
+
+  start(listener: TaskListener): void {
+    this.#listener = listener;
+    this.#renewal = this.#parts.clock.every(RENEWAL_CHECK_MS, () => this.#renewWhenDue());
+    this.client.start();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#renewal?.cancel();
+    await this.client[Symbol.asyncDispose]();
+    await this.#mesh[Symbol.asyncDispose]();
+  }
+
+  #hello(): Hello {
+    const { location, advertise = [] } = this.#options;
+    const port = this.#parts.pool.linkPort;
+    return {
+      v: 1,
+      record: this.#membership?.record ?? '',
+      addresses: [...advertise],
+      hostname: hostname(),
+      ...(port === undefined ? {} : { linkPort: port }),
+      ...(location === undefined ? {} : { location }),
+    };
+  }
+
+  async #ensureMember(address: string, signal: AbortSignal): Promise<void> {
+    if (this.#record !== undefined && this.#record.expires > this.now()) return;
+    const token = this.#token;
+    if (token === undefined) {
+      throw new CodedError(
+        'ERR_TOKEN',
+        'the membership of this host has expired: give --join-token',
+      );
+    }
+    const { idc, wantsSeed } = this.#options;
+    const wants = {
+      ...(idc === undefined ? {} : { idc }),
+      ...(wantsSeed === true ? { role: 'seed' as const } : {}),
+    };
+    const now = this.#parts.clock.now();
+    const membership = await joinCell(this.#mesh, address, { token, wants, now, signal });
+    this.#time.observe(membership.now);
+    await this.#use(token.cell, membership);
+    await writeMembership(this.#file, { cell: token.cell, membership });
+    this.#parts.log.info(
+      { peer: this.peerId, role: this.#record?.role, idc: this.#record?.idc },
+      'joined',
+    );
+  }
+
+  /** Takes a newer record or newer certificates from the supernode. */
+  #adopt(membership: Membership): void {
+    const cell = this.#trust?.cell;
+    if (cell === undefined) return;
+    this.#time.observe(membership.now);
+    this.#use(cell, membership)
+      .then(async () => writeMembership(this.#file, { cell, membership }))
+      .catch((error: unknown) => this.#parts.log.warn({ err: error }, 'membership not taken over'));
+  }
+
+  async #use(cell: string, membership: Membership): Promise<void> {
+    const trust = this.#trust?.cell === cell ? this.#trust : new CellTrust(cell);
+    for (const certificate of membership.certificates) trust.addCertificate(certificate);
+    // A map read from disk is judged at the time it was received: its signer may have retired since.
+    if (membership.map !== undefined) trust.applyCellMap(membership.map, membership.now);
+    const now = this.now();
+    try {
+      this.#record = trust.verifyRecord(membership.record, { peerId: this.peerId, now });
+    } catch (error) {
+      // An expired record of an earlier run: join again, but keep whom to trust.
+      this.#record = undefined;
+      if (this.#token === undefined) throw error;
+    }
+    this.#membership = membership;
+    this.#trust = trust;
+    await this.#parts.pool.setTrust({ cell: trust.toData(), record: membership.record, now });
+  }
+
+  #renewWhenDue(): void {
+    const record = this.#record;
+    if (record === undefined) return;
+    const half = record.issued + (record.expires - record.issued) / 2;
+    if (this.now() > half) this.client.send({ type: 'renew-record' });
+  }
+}

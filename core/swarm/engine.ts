@@ -1,0 +1,235 @@
+import { join } from 'node:path';
+import { SystemClock } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
+import { silentLog } from '../base/log.ts';
+import type { Log } from '../base/log.ts';
+import { SystemRandom } from '../base/random.ts';
+import type { Random } from '../base/random.ts';
+import { selfSignedCertificate } from '../identity/certificate.ts';
+import { HostKey } from '../identity/host-key.ts';
+import { RateLimiter } from '../net/pacing.ts';
+import { PieceStore } from '../store/piece-store.ts';
+import type { StoredTask } from '../store/piece-store.ts';
+import { CellMember } from './cell-member.ts';
+import { download, failedEvent } from './download.ts';
+import type { DownloadEvent, DownloadRequest, Downloader } from './download-events.ts';
+import { checkBytes, checkStored } from './whole-digest.ts';
+import { Registrar } from './registrar.ts';
+import type { Registration } from './registrar.ts';
+import { SwarmTasks } from './swarm-tasks.ts';
+import type { TaskLease } from './swarm-tasks.ts';
+import { TransferPool } from './transfer-pool.ts';
+
+/** How this host takes part; all sizes in bytes, all rates in bytes per second, 0 for no limit. */
+export interface EngineOptions {
+  readonly dataDir: string;
+  /** Where content is kept; default a folder in `dataDir`. */
+  readonly storeDir?: string;
+  /** `HOST:PORT` of supernodes; none: every download goes to its origin. */
+  readonly supernodes: readonly string[];
+  readonly joinToken?: string;
+  readonly idc?: string;
+  readonly location?: string;
+  readonly wantsSeed?: boolean;
+  readonly encryption?: 'tls' | 'none';
+  /** Where the piece link listens; absent: any free port on all addresses. */
+  readonly listen?: { readonly host: string; readonly port: number };
+  readonly advertise?: readonly string[];
+  /** CIDRs the origin fetcher may connect to beyond the default; undefined: any address. */
+  readonly originAllow?: readonly string[];
+  readonly ownPorts?: readonly number[];
+  readonly quota?: number;
+  readonly reserve?: number;
+  readonly ttlMs?: number;
+  readonly uploadRate?: number;
+  readonly downloadRate?: number;
+  readonly originRate?: number;
+  readonly workers?: number;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly log?: Log;
+}
+
+const SWEEP_MS = 60_000;
+const ORIGIN_CONNECTIONS_PER_HOST = 8;
+
+/** Everything a host does in the swarm: fetch, keep, serve. dfdaemon wraps one; dfget may run one itself. */
+export class Engine implements Downloader {
+  readonly store: PieceStore;
+  readonly pool: TransferPool;
+  readonly tasks: SwarmTasks;
+  readonly member: CellMember | undefined;
+  readonly key: HostKey;
+  readonly #registrar: Registrar;
+  readonly #clock: Clock;
+  readonly #resources: AsyncDisposableStack;
+
+  private constructor(parts: {
+    readonly store: PieceStore;
+    readonly pool: TransferPool;
+    readonly tasks: SwarmTasks;
+    readonly member: CellMember | undefined;
+    readonly key: HostKey;
+    readonly clock: Clock;
+    readonly resources: AsyncDisposableStack;
+  }) {
+    this.store = parts.store;
+    this.pool = parts.pool;
+    this.tasks = parts.tasks;
+    this.member = parts.member;
+    this.key = parts.key;
+    this.#clock = parts.clock;
+    this.#resources = parts.resources;
+    this.#registrar = new Registrar(parts);
+  }
+
+  /** Opens store, workers and mesh; on failure closes what was opened and throws. */
+  static async open(options: EngineOptions): Promise<Engine> {
+    const clock = options.clock ?? new SystemClock();
+    const random = options.random ?? new SystemRandom();
+    const log = options.log ?? silentLog;
+    await using stack = new AsyncDisposableStack();
+    const key = await HostKey.load(join(options.dataDir, 'identity', 'host.key'));
+    const store = stack.use(await openStore(options, { clock, log }));
+    const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
+    const pool = stack.use(await startPool(options, { key, clock, log, hooks }));
+    const member =
+      options.supernodes.length === 0
+        ? undefined
+        : stack.use(await CellMember.open(options, { key, pool, clock, random, log }));
+    const context = { key, store, pool, member, clock, random, log };
+    const limits = {
+      downloadLimiter: new RateLimiter(options.downloadRate ?? 0, clock),
+      originBytesPerSecond: options.originRate ?? 0,
+    };
+    const tasks = stack.use(await SwarmTasks.open({ ...context, ...limits }));
+    hooks.onAltered = (name) => tasks.recheck(name);
+    member?.start(tasks);
+    const sweep = clock.every(SWEEP_MS, () => {
+      store.sweep().catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
+    });
+    stack.defer(() => sweep.cancel());
+    return new Engine({ ...context, tasks, resources: stack.move() });
+  }
+
+  async *download(
+    request: DownloadRequest,
+    options: { signal: AbortSignal },
+  ): AsyncIterable<DownloadEvent> {
+    try {
+      using deadline =
+        request.timeoutMs === undefined ? undefined : this.#clock.deadline(request.timeoutMs);
+      const signals = deadline === undefined ? [options.signal] : [options.signal, deadline.signal];
+      yield* download(this, request, { clock: this.#clock, signal: AbortSignal.any(signals) });
+    } catch (error) {
+      yield failedEvent(error);
+    }
+  }
+
+  async *content(
+    done: { readonly task: string; readonly version: string },
+    options: { signal: AbortSignal },
+  ): AsyncIterable<Uint8Array> {
+    const stored = this.store.find(done.task, done.version);
+    if (stored?.isComplete !== true) {
+      throw new CodedError('ERR_NOT_FOUND', `task ${done.task} is not complete on this host`);
+    }
+    using _inUse = stored.acquire();
+    for await (const chunk of stored.read({ start: 0, end: stored.length ?? 0 })) {
+      options.signal.throwIfAborted();
+      yield chunk;
+    }
+  }
+
+  /** Finds out what the request means: tiny content at once, or a version to take part in. */
+  async register(
+    request: DownloadRequest,
+    options: { signal: AbortSignal },
+  ): Promise<Registration> {
+    return this.#registrar.register(request, options);
+  }
+
+  /** Takes part in a version until it is complete; dispose the lease when it is no longer wanted. */
+  async join(
+    registration: Extract<Registration, { kind: 'swarm' }>,
+    options: { signal: AbortSignal },
+  ): Promise<TaskLease> {
+    return this.tasks.join(registration, options);
+  }
+
+  /** The digest of inline content; throws ERR_DIGEST_MISMATCH when it is not the expected one. */
+  async checkBytes(
+    bytes: Uint8Array,
+    expected: string | undefined,
+    known: string | undefined,
+  ): Promise<string> {
+    return checkBytes(bytes, expected, known);
+  }
+
+  /** The digest of stored content, as far as it is known or asked for; a mismatch removes the content. */
+  async checkStored(
+    stored: StoredTask,
+    expected: string | undefined,
+    options: { signal: AbortSignal },
+  ): Promise<string | undefined> {
+    return checkStored({ pool: this.pool, store: this.store, stored }, expected, options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+}
+
+/** Opens an engine; the name dfget imports. */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  return Engine.open(options);
+}
+
+async function openStore(
+  options: EngineOptions,
+  parts: { readonly clock: Clock; readonly log: Log },
+): Promise<PieceStore> {
+  const { dataDir, quota, reserve, ttlMs } = options;
+  return PieceStore.open({
+    directory: options.storeDir ?? join(dataDir, 'store'),
+    ...parts,
+    ...(quota === undefined || quota === 0 ? {} : { quotaBytes: quota }),
+    ...(reserve === undefined ? {} : { reserveBytes: reserve }),
+    ...(ttlMs === undefined ? {} : { ttlMs }),
+  });
+}
+
+async function startPool(
+  options: EngineOptions,
+  parts: {
+    readonly key: HostKey;
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly hooks: { onAltered(key: string): void };
+  },
+): Promise<TransferPool> {
+  const { key, clock, log, hooks } = parts;
+  const origin = {
+    allow: options.originAllow,
+    ownPorts: options.ownPorts ?? [],
+    bytesPerSecond: options.originRate ?? 0,
+    connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
+  };
+  const common = { origin, log, onAltered: (name: string) => hooks.onAltered(name) };
+  const workers = options.workers === undefined ? {} : { workers: options.workers };
+  if (options.supernodes.length === 0) return TransferPool.start({ ...common, ...workers });
+  const { certificatePem, keyPem } = selfSignedCertificate(key, { now: clock.now() });
+  return TransferPool.start({
+    ...common,
+    ...workers,
+    listen: options.listen ?? { host: '0.0.0.0', port: 0 },
+    link: {
+      hostKeyPem: key.exportPem(),
+      certificatePem,
+      certificateKeyPem: keyPem,
+      encryption: options.encryption ?? 'tls',
+      uploadBytesPerSecond: options.uploadRate ?? 0,
+    },
+  });
+}

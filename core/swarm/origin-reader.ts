@@ -1,0 +1,180 @@
+import { CodedError } from '../base/error.ts';
+import { hasStrongEtag } from '../piece/version.ts';
+import type { StoredTask } from '../store/piece-store.ts';
+import type { TaskShape, TaskSpec } from '../wire/messages.ts';
+import type { Ledger } from './ledger.ts';
+import { sealManifest } from './manifest.ts';
+import { originRuns, ownOriginPieces } from './split-origin.ts';
+import type { OriginRun } from './split-origin.ts';
+import type { SwarmContext } from './swarm-context.ts';
+import type { RemoteOrigin } from './transfer-pool.ts';
+import { openerOf } from './origin-request.ts';
+
+export interface OriginReaderOptions {
+  readonly stored: StoredTask;
+  readonly spec: TaskSpec;
+  readonly shape: TaskShape;
+  readonly ledger: Ledger;
+  readonly signal: AbortSignal;
+  /** The piece is written, journalled, and its digest stated by this host. */
+  onPiece(piece: number, bytes: number): void;
+  /** The origin cannot give the content, or it changed. */
+  onFailure(error: CodedError): void;
+  onIdle(): void;
+  /** The origin's whole answer, body unread, to begin with. */
+  readonly initial?: RemoteOrigin;
+}
+
+/** Ranged requests to the origin at a time, for one task of one host. */
+const MAX_RUNS = 4;
+/** Pieces one shared run covers: short enough that a late supernode finds little doubled work. */
+const SHARED_RUN_PIECES = 8;
+
+/** What one host reads from the origin itself: its share when no supernode answers, or all of it. */
+export class OriginReader {
+  readonly #context: SwarmContext;
+  readonly #options: OriginReaderOptions;
+  readonly #reading = new Set<number>();
+  readonly #running = new Set<Promise<void>>();
+
+  #initial: RemoteOrigin | undefined;
+
+  constructor(context: SwarmContext, options: OriginReaderOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#initial = options.initial;
+  }
+
+  get isBusy(): boolean {
+    return this.#running.size > 0;
+  }
+
+  isReading(piece: number): boolean {
+    return this.#reading.has(piece);
+  }
+
+  /** Resolves when no request is running any more. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
+
+  /** Fetches everything that is missing, over several connections where the origin has ranges. */
+  readAll(): void {
+    const { stored, shape } = this.#options;
+    const missing = this.#missing(() => false);
+    if (stored.length === undefined || shape.acceptsRanges !== true) {
+      if (!this.isBusy) this.#start({ start: 0, end: Number.POSITIVE_INFINITY });
+      return;
+    }
+    const free = MAX_RUNS - this.#running.size;
+    if (free <= 0 || missing.length === 0) return;
+    const maxRunPieces = Math.max(1, Math.ceil(missing.length / free));
+    for (const run of originRuns(missing, { maxRuns: free, maxRunPieces })) this.#start(run);
+  }
+
+  /** Fetches this host's share of what no linked host has. */
+  readShare(swarm: {
+    readonly others: readonly string[];
+    readonly patience: number;
+    readonly isElsewhere: (piece: number) => boolean;
+  }): void {
+    const { stored, shape } = this.#options;
+    const self = this.#context.key.peerId;
+    const others = shape.isPrivate === true ? [] : swarm.others;
+    const hosts = { self, others, patience: swarm.patience };
+    if (stored.length === undefined || shape.acceptsRanges !== true) {
+      // Without ranges there is exactly one reader: whoever owns the first group.
+      if (!this.isBusy && ownOriginPieces([0], hosts).length > 0) this.readAll();
+      return;
+    }
+    const free = MAX_RUNS - this.#running.size;
+    if (free <= 0) return;
+    const mine = ownOriginPieces(this.#missing(swarm.isElsewhere), hosts);
+    const limits = { maxRuns: free, maxRunPieces: SHARED_RUN_PIECES };
+    for (const run of originRuns(mine, limits)) this.#start(run);
+  }
+
+  #missing(isElsewhere: (piece: number) => boolean): number[] {
+    const { stored } = this.#options;
+    const missing: number[] = [];
+    for (let piece = 0; piece < (stored.pieceCount ?? 0); piece += 1) {
+      if (stored.pieces.has(piece) || this.#reading.has(piece) || isElsewhere(piece)) continue;
+      missing.push(piece);
+    }
+    return missing;
+  }
+
+  #start(run: OriginRun): void {
+    const last = Math.min(run.end, this.#options.stored.pieceCount ?? 0);
+    for (let piece = run.start; piece < last; piece += 1) this.#reading.add(piece);
+    const work = this.#read(run)
+      .catch((error: unknown) => {
+        if (!this.#options.signal.aborted) this.#options.onFailure(CodedError.from(error));
+      })
+      .finally(() => {
+        for (let piece = run.start; piece < last; piece += 1) this.#reading.delete(piece);
+        this.#running.delete(work);
+        this.#options.onIdle();
+      });
+    this.#running.add(work);
+  }
+
+  async #read(run: OriginRun): Promise<void> {
+    const { stored, spec, shape, ledger, signal } = this.#options;
+    const { originBytesPerSecond } = this.#context;
+    ledger.source('origin', 'origin', new URL(spec.url).host);
+    const isWhole = run.end === Number.POSITIVE_INFINITY;
+    const isPinned = hasStrongEtag(shape.validators) || shape.validators.lastModified !== undefined;
+    await using origin = await this.#open(run, isPinned);
+    const pending: Promise<void>[] = [];
+    const { bytes } = await origin.pump(stored, {
+      start: run.start,
+      ...(isWhole ? {} : { end: run.end }),
+      whole: false,
+      bytesPerSecond: originBytesPerSecond,
+      signal,
+      onPiece: (piece, digest, size) => pending.push(this.#keep(piece, digest, size)),
+    });
+    await Promise.all(pending);
+    if (isWhole && stored.length === undefined) await stored.setLength(bytes);
+  }
+
+  async #open(run: OriginRun, isPinned: boolean): Promise<RemoteOrigin> {
+    const { stored, spec, shape, signal } = this.#options;
+    const opener = openerOf(spec);
+    const pin = isPinned ? { ifMatch: shape.validators } : {};
+    if (run.end !== Number.POSITIVE_INFINITY) {
+      const to = Math.min(run.end * stored.pieceLength, stored.length ?? 0);
+      const part = opener.part(run.start * stored.pieceLength, to);
+      return this.#context.pool.openOrigin({ ...part, ...pin }, { signal });
+    }
+    const initial = this.#initial;
+    this.#initial = undefined;
+    return initial ?? this.#context.pool.openOrigin({ ...opener.whole(), ...pin }, { signal });
+  }
+
+  /** States the digest of a piece read from the origin, for this host and those that trust it for now. */
+  async #keep(piece: number, digest: string, bytes: number): Promise<void> {
+    const { stored } = this.#options;
+    const known = stored.digestOf(piece);
+    if (known !== undefined && known !== digest) {
+      throw new CodedError(
+        'ERR_ORIGIN_CHANGED',
+        `piece ${piece} differs from what the cell signed`,
+      );
+    }
+    if (known === undefined) {
+      const { taskId, version, pieceLength } = stored;
+      const subject = { task: taskId, version, pieceLength };
+      const batch = { ...subject, start: piece, digests: [digest] };
+      const text = sealManifest('provisional', batch, this.#context.key);
+      const entries = [{ index: piece, digest }];
+      await stored.addProvisional(text, this.#context.key.peerId, entries);
+      this.#context.pool.keepManifest(stored, [text]);
+      this.#context.pool.offerManifest(stored, [text]);
+    }
+    if (stored.pieces.has(piece)) return;
+    await stored.markHad(piece);
+    this.#options.onPiece(piece, bytes);
+  }
+}

@@ -1,0 +1,186 @@
+import type { Clock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
+import { backoffMs } from '../base/backoff.ts';
+import type { Random } from '../base/random.ts';
+import { Bitfield } from '../piece/bitfield.ts';
+import type { Parent } from '../wire/messages.ts';
+import type { StoredTask } from '../store/piece-store.ts';
+import type { RemoteChannel, TransferPool } from './transfer-pool.ts';
+
+/** Requests in flight to one parent: enough to hide a round trip, few enough that each piece moves fast. */
+const SLOTS = 4;
+/** A parent that sent this many wrong pieces is asked no more for the task. */
+const MAX_WRONG = 1;
+const RETRY = { firstMs: 250, maxMs: 5_000 };
+
+/** What the owner of a parent link is told. */
+export interface ParentLinkEvents {
+  /** It has other pieces than before, opened, closed or has a free slot again. */
+  onChange(): void;
+  onHave(pieces: readonly number[]): void;
+  onManifest(batches: readonly string[], peer: string): void;
+}
+
+interface ParentLinkContext {
+  readonly pool: TransferPool;
+  readonly task: StoredTask;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly signal: AbortSignal;
+  ticket(): string;
+}
+
+/** One parent of a task: its channel, what it has, and how it behaved. */
+export class ParentLink {
+  readonly peer: string;
+  readonly role: 'peer' | 'seed';
+  addresses: readonly string[];
+  inFlight = 0;
+  #channel: RemoteChannel | undefined;
+  #pieces: Bitfield;
+  #isOpening = false;
+  #wrong = 0;
+  #attempts = 0;
+  #retryAtMs = 0;
+  #busyUntilMs = 0;
+  #lastError: CodedError | undefined;
+  readonly #context: ParentLinkContext;
+  readonly #events: ParentLinkEvents;
+
+  constructor(parent: Parent, context: ParentLinkContext, events: ParentLinkEvents) {
+    this.peer = parent.peer;
+    this.role = parent.role;
+    this.addresses = parent.addresses;
+    this.#context = context;
+    this.#events = events;
+    this.#pieces = new Bitfield(context.task.pieces.length);
+  }
+
+  get isOpen(): boolean {
+    return this.#channel !== undefined;
+  }
+
+  get isBanned(): boolean {
+    return this.#wrong >= MAX_WRONG;
+  }
+
+  get lastError(): CodedError | undefined {
+    return this.#lastError;
+  }
+
+  get address(): string | undefined {
+    return this.addresses[0] ?? this.#channel?.address;
+  }
+
+  /** Requests it can take now. */
+  get freeSlots(): number {
+    if (this.#channel === undefined || this.isBanned) return 0;
+    if (this.#context.clock.monotonic() < this.#busyUntilMs) return 0;
+    return Math.max(0, SLOTS - this.inFlight);
+  }
+
+  has(piece: number): boolean {
+    return this.#pieces.has(piece);
+  }
+
+  /** Opens the channel when it is closed and its time has come; failures are kept for later, not thrown. */
+  ensureOpen(): void {
+    const { clock, signal } = this.#context;
+    if (this.#channel !== undefined || this.#isOpening || this.isBanned || signal.aborted) return;
+    if (clock.monotonic() < this.#retryAtMs) return;
+    void this.#open();
+  }
+
+  async fetch(
+    piece: { readonly index: number; readonly length: number; readonly digest: string },
+    options: { readonly signal: AbortSignal },
+  ): Promise<{ bytes: number; ms: number }> {
+    if (this.#channel === undefined) throw new CodedError('ERR_LINK', 'the link is closed');
+    return this.#channel.fetch(piece, options);
+  }
+
+  /** Its piece was wrong. */
+  sentWrong(): void {
+    this.#wrong += 1;
+  }
+
+  /** It does not have the piece after all. */
+  lacks(piece: number): void {
+    this.#pieces.clear(piece);
+  }
+
+  busyFor(ms: number): void {
+    this.#busyUntilMs = this.#context.clock.monotonic() + ms;
+  }
+
+  askManifest(): void {
+    this.#channel?.askManifest().catch(() => undefined);
+  }
+
+  renew(ticket: string): void {
+    this.#channel?.renew(ticket).catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    const channel = this.#channel;
+    this.#channel = undefined;
+    await channel?.close().catch(() => undefined);
+  }
+
+  async #open(): Promise<void> {
+    const { pool, task, signal } = this.#context;
+    this.#isOpening = true;
+    this.#pieces = new Bitfield(task.pieces.length);
+    try {
+      const channel = await pool.openChannel(
+        { peer: this.peer, addresses: this.addresses, task, ticket: this.#context.ticket() },
+        { listener: this.#listener(), signal },
+      );
+      this.#channel = channel;
+      this.#attempts = 0;
+      this.#note(channel.pieces);
+      void channel.closed.then((error) => this.#closed(error));
+    } catch (error) {
+      this.#failed(CodedError.from(error));
+    } finally {
+      this.#isOpening = false;
+      this.#events.onChange();
+    }
+  }
+
+  #listener(): {
+    onHave(pieces: readonly number[]): void;
+    onUnhave(pieces: readonly number[]): void;
+    onManifest(batches: readonly string[]): void;
+  } {
+    return {
+      onHave: (pieces) => {
+        this.#note(pieces);
+        this.#events.onChange();
+      },
+      onUnhave: (pieces) => {
+        for (const piece of pieces) this.#pieces.clear(piece);
+      },
+      onManifest: (batches) => this.#events.onManifest(batches, this.peer),
+    };
+  }
+
+  #note(pieces: readonly number[]): void {
+    for (const piece of pieces) if (piece < this.#pieces.length) this.#pieces.set(piece);
+    this.#events.onHave(pieces);
+  }
+
+  #closed(error: CodedError): void {
+    if (this.#channel === undefined) return;
+    this.#channel = undefined;
+    this.#failed(error);
+    this.#events.onChange();
+  }
+
+  #failed(error: CodedError): void {
+    const { clock, random } = this.#context;
+    this.#lastError = error;
+    this.#retryAtMs = clock.monotonic() + backoffMs(this.#attempts, RETRY, random);
+    this.#attempts += 1;
+  }
+}

@@ -1,0 +1,236 @@
+import { CodedError } from '../base/error.ts';
+import { pieceLengthFor } from '../piece/piece-length.ts';
+import { taskIdOf } from '../piece/task-id.ts';
+import { versionOf } from '../piece/version.ts';
+import type { PieceStore, StoredTask } from '../store/piece-store.ts';
+import type { Holding, Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
+import type { CellMember } from './cell-member.ts';
+import type { DownloadRequest } from './download-events.ts';
+import { contentLength, openerOf } from './origin-request.ts';
+import type { OriginPolicy } from './task-peer.ts';
+import type { RemoteOrigin, TransferPool } from './transfer-pool.ts';
+
+/** What a request turned out to mean. */
+export type Registration =
+  | {
+      readonly kind: 'inline';
+      readonly task: string;
+      readonly version: string;
+      /** Base64. */
+      readonly content: string;
+      readonly digest: string | undefined;
+    }
+  | {
+      readonly kind: 'swarm';
+      readonly task: string;
+      readonly spec: TaskSpec;
+      readonly shape: TaskShape;
+      readonly manifest: readonly string[];
+      readonly parents: readonly Parent[];
+      readonly ticket: string;
+      readonly policy: OriginPolicy;
+      readonly limitRate: number;
+      /** The origin's answer to the first request, body unread, when it has no ranges. */
+      readonly initial?: RemoteOrigin;
+    };
+
+/** How long a download waits for a first connection to the supernode before it does without. */
+const CONNECT_PATIENCE_MS = 4_000;
+
+/** Failures of the seed that this host may not share: another network path, another disk. */
+const WORTH_ALONE = new Set([
+  'ERR_ORIGIN_UNREACHABLE',
+  'ERR_ORIGIN_FORBIDDEN',
+  'ERR_ORIGIN_STALLED',
+  'ERR_NO_SPACE',
+  'ERR_BUSY',
+  'ERR_MESH_UNAVAILABLE',
+]);
+
+/** Turns requests into registrations: at the supernode, or at the origin where there is none. */
+export class Registrar {
+  readonly #store: PieceStore;
+  readonly #pool: TransferPool;
+  readonly #member: CellMember | undefined;
+
+  constructor(parts: {
+    readonly store: PieceStore;
+    readonly pool: TransferPool;
+    readonly member: CellMember | undefined;
+  }) {
+    this.#store = parts.store;
+    this.#pool = parts.pool;
+    this.#member = parts.member;
+  }
+
+  async register(
+    request: DownloadRequest,
+    options: { signal: AbortSignal },
+  ): Promise<Registration> {
+    const task = taskIdOf(request);
+    const spec = specOf(request);
+    const limitRate = request.limitRate ?? 0;
+    const client = this.#member?.client;
+    const mayGoAlone = request.backToSource !== false;
+    if (request.pattern === 'source' || client === undefined) {
+      if (!mayGoAlone) throw meshUnavailable('back-to-source is forbidden');
+      return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
+    }
+    if (!(await client.whenConnected(CONNECT_PATIENCE_MS, options))) {
+      const reason = client.lastError?.message ?? 'no supernode answers';
+      if (!mayGoAlone || isFinal(client.lastError))
+        throw client.lastError ?? meshUnavailable(reason);
+      return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
+    }
+    try {
+      return await this.#atSupernode(task, spec, { limitRate, mayGoAlone, signal: options.signal });
+    } catch (error) {
+      const { code, message } = CodedError.from(error);
+      if (!mayGoAlone || !WORTH_ALONE.has(code)) throw error;
+      if (client.isConnected) {
+        const answer = await client.askSource(task, `${code}: ${message}`, options);
+        if (!answer.granted) throw error;
+      }
+      return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
+    }
+  }
+
+  async #atSupernode(
+    task: string,
+    spec: TaskSpec,
+    options: { limitRate: number; mayGoAlone: boolean; signal: AbortSignal },
+  ): Promise<Registration> {
+    const client = this.#member?.client;
+    if (client === undefined) throw meshUnavailable('no supernode is configured');
+    const holding = holdingOf(this.#store.find(task));
+    const reply = await client.register(
+      { task, spec, ...(holding === undefined ? {} : { holding }) },
+      options,
+    );
+    const { shape, manifest, parents, ticket, content, digest } = reply;
+    if (content !== undefined) {
+      return { kind: 'inline', task, version: shape.version, content, digest };
+    }
+    const policy = options.mayGoAlone ? 'when-orphaned' : 'never';
+    const { limitRate } = options;
+    return { kind: 'swarm', task, spec, shape, manifest, parents, ticket, policy, limitRate };
+  }
+
+  /** Asks the origin itself what the task is; what is stored of the same version is kept. */
+  async #atOrigin(
+    task: string,
+    spec: TaskSpec,
+    options: { limitRate: number; signal: AbortSignal },
+  ): Promise<Registration> {
+    const { limitRate, signal } = options;
+    const known = this.#store.find(task);
+    const probe = await this.#probe(spec, known, signal);
+    const common = { kind: 'swarm', task, spec, manifest: [], parents: [], ticket: '' } as const;
+    if (probe === 'unchanged' && known !== undefined) {
+      const shape = shapeOf(known);
+      return { ...common, shape, policy: 'alone', limitRate };
+    }
+    if (probe === 'unchanged')
+      throw new CodedError('ERR_ORIGIN_FAILING', 'a 304 to a plain request');
+    const { head } = probe;
+    const { validators } = head;
+    const length = contentLength(spec, head.length);
+    const version = versionOf({ digest: spec.digest, validators, length });
+    const acceptsRanges = head.status === 206;
+    const shape: TaskShape = {
+      version,
+      pieceLength: pieceLengthFor(length),
+      validators: plainValidators(validators),
+      acceptsRanges,
+      ...(length === undefined ? {} : { length }),
+      ...(isPrivate(spec) ? { isPrivate: true } : {}),
+    };
+    if (!acceptsRanges) return { ...common, shape, policy: 'alone', limitRate, initial: probe };
+    await probe[Symbol.asyncDispose]();
+    return { ...common, shape, policy: 'alone', limitRate };
+  }
+
+  /** One byte where the origin has ranges; else its whole answer, unread. */
+  async #probe(
+    spec: TaskSpec,
+    known: StoredTask | undefined,
+    signal: AbortSignal,
+  ): Promise<RemoteOrigin | 'unchanged'> {
+    const opener = openerOf(spec);
+    const validators = plainValidators(known?.validators ?? {});
+    const hasValidators = Object.keys(validators).length > 0;
+    const condition = hasValidators ? { condition: validators } : {};
+    const first = opener.part(0, 1);
+    let origin: RemoteOrigin;
+    try {
+      origin = await this.#pool.openOrigin({ ...first, ...condition }, { signal });
+    } catch (error) {
+      // Empty content has no first byte; a plain request tells it from a range that lies outside.
+      if (CodedError.from(error).code !== 'ERR_ORIGIN_RANGE' || spec.range !== undefined)
+        throw error;
+      origin = await this.#pool.openOrigin({ ...opener.whole(), ...condition }, { signal });
+    }
+    if (origin.head.status !== 304) return origin;
+    await origin[Symbol.asyncDispose]();
+    return 'unchanged';
+  }
+}
+
+/** The part of a request that says what is fetched, as it goes to the supernode. */
+export function specOf(request: DownloadRequest): TaskSpec {
+  const { url, headers, tag, application, filteredQueryParams, digest, range } = request;
+  return {
+    url,
+    ...(headers === undefined ? {} : { headers: { ...headers } }),
+    ...(tag === undefined ? {} : { tag }),
+    ...(application === undefined ? {} : { application }),
+    ...(filteredQueryParams === undefined ? {} : { filteredQueryParams: [...filteredQueryParams] }),
+    ...(digest === undefined ? {} : { digest: digest.toLowerCase() }),
+    ...(range === undefined ? {} : { range: { ...range } }),
+  };
+}
+
+/** Content fetched with headers of the user's is his: it is given to nobody the origin was not asked for. */
+export function isPrivate(spec: TaskSpec): boolean {
+  return Object.keys(spec.headers ?? {}).length > 0;
+}
+
+function holdingOf(stored: StoredTask | undefined): Holding | undefined {
+  if (stored === undefined) return undefined;
+  const { version } = stored;
+  if (stored.isComplete) return { version };
+  return { version, pieces: Buffer.from(stored.pieces.snapshot()).toString('base64') };
+}
+
+/** The shape of what is stored. */
+export function shapeOf(stored: StoredTask): TaskShape {
+  const { version, pieceLength, length, validators } = stored;
+  return {
+    version,
+    pieceLength,
+    validators: plainValidators(validators),
+    acceptsRanges: true,
+    ...(length === undefined ? {} : { length }),
+    ...(stored.isPrivate ? { isPrivate: true } : {}),
+  };
+}
+
+function plainValidators(validators: {
+  readonly etag?: string | undefined;
+  readonly lastModified?: string | undefined;
+}): { etag?: string; lastModified?: string } {
+  const { etag, lastModified } = validators;
+  return {
+    ...(etag === undefined ? {} : { etag }),
+    ...(lastModified === undefined ? {} : { lastModified }),
+  };
+}
+
+/** Errors of joining that no fallback should hide: the user gave a wrong token or asked for too much. */
+function isFinal(error: CodedError | undefined): boolean {
+  return error?.code === 'ERR_TOKEN' || error?.code === 'ERR_TOKEN_GRANT';
+}
+
+function meshUnavailable(reason: string): CodedError {
+  return new CodedError('ERR_MESH_UNAVAILABLE', reason);
+}

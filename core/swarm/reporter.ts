@@ -1,0 +1,93 @@
+import type { Clock, Timer } from '../base/clock.ts';
+import type { TaskReport } from '../wire/messages.ts';
+
+interface TaskName {
+  readonly taskId: string;
+  readonly version: string;
+}
+
+interface Pending {
+  had: Set<number>;
+  lost: Set<number>;
+  failures: { parent: string; piece: number; code: string }[];
+  more: Partial<TaskReport>;
+}
+
+/** Reports leave at most this often: the cost at the supernode is per host and second, not per piece. */
+const FLUSH_MS = 100;
+const MAX_FAILURES = 100;
+
+/** Gathers what happened to the tasks of this host and sends it in batches. */
+export class Reporter {
+  readonly #clock: Clock;
+  readonly #send: (tasks: TaskReport[]) => void;
+  readonly #pending = new Map<string, Pending & TaskName>();
+  #timer: Timer | undefined;
+
+  /** `send` is called with everything since the last call; it may drop it while no supernode answers. */
+  constructor(clock: Clock, send: (tasks: TaskReport[]) => void) {
+    this.#clock = clock;
+    this.#send = send;
+  }
+
+  had(task: TaskName, piece: number): void {
+    const pending = this.#of(task);
+    pending.lost.delete(piece);
+    pending.had.add(piece);
+  }
+
+  lost(task: TaskName, piece: number): void {
+    const pending = this.#of(task);
+    pending.had.delete(piece);
+    pending.lost.add(piece);
+  }
+
+  failure(task: TaskName, failure: { parent: string; piece: number; code: string }): void {
+    const pending = this.#of(task);
+    if (pending.failures.length < MAX_FAILURES) pending.failures.push(failure);
+  }
+
+  /** Changes of state: complete, active, gone, byte counts. */
+  state(task: TaskName, more: Partial<TaskReport>): void {
+    Object.assign(this.#of(task).more, more);
+  }
+
+  flush(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#pending.size === 0) return;
+    const tasks = [...this.#pending.values()].map(reportOf);
+    this.#pending.clear();
+    this.#send(tasks);
+  }
+
+  #of(task: TaskName): Pending {
+    this.#timer ??= this.#clock.after(FLUSH_MS, () => this.flush(), { ref: false });
+    const key = `${task.taskId}/${task.version}`;
+    const known = this.#pending.get(key);
+    if (known !== undefined) return known;
+    const { taskId, version } = task;
+    const created = {
+      taskId,
+      version,
+      had: new Set<number>(),
+      lost: new Set<number>(),
+      failures: [],
+      more: {},
+    };
+    this.#pending.set(key, created);
+    return created;
+  }
+}
+
+function reportOf(pending: Pending & TaskName): TaskReport {
+  const { taskId, version, had, lost, failures, more } = pending;
+  return {
+    task: taskId,
+    version,
+    ...(had.size === 0 ? {} : { had: [...had] }),
+    ...(lost.size === 0 ? {} : { lost: [...lost] }),
+    ...(failures.length === 0 ? {} : { failures }),
+    ...more,
+  };
+}

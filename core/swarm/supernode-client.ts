@@ -1,0 +1,264 @@
+import { abortable } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
+import type { Log } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import type { MeshNode, MeshSession } from '../net/mesh/mesh-node.ts';
+import { keepConnected } from '../net/mesh/reconnect.ts';
+import { FromSupernode, Welcome, protocols } from '../wire/messages.ts';
+import type {
+  Check,
+  FromHost,
+  Hello,
+  Membership,
+  Register,
+  Registered,
+  Source,
+  Update,
+} from '../wire/messages.ts';
+import { parser } from '../wire/parse-message.ts';
+
+const parseMessage = parser(FromSupernode);
+const parseWelcome = parser(Welcome);
+
+/** A supernode that says nothing about a registration for this long is treated as gone. */
+const REPLY_TIMEOUT_MS = 60_000;
+const DIAL_TIMEOUT_MS = 5_000;
+
+/** What a host does with what its supernode tells it. */
+export interface SupernodeListener {
+  onConnected(): void;
+  onDisconnected(error: CodedError | undefined): void;
+  onMembership(membership: Membership): void;
+  onNow(now: number): void;
+  onUpdate(update: Update): void;
+  onCheck(check: Check): void;
+}
+
+export interface SupernodeClientOptions {
+  readonly mesh: MeshNode;
+  readonly addresses: readonly string[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly listener: SupernodeListener;
+  readonly hello: () => Hello;
+  /** Joins first where there is no valid record; throws what forbids it. */
+  readonly ensureMember: (address: string, signal: AbortSignal) => Promise<void>;
+  /** Throws when the peer id is not a certified supernode of the cell. */
+  readonly verifySupernode: (peerId: string) => void;
+}
+
+interface Waiting {
+  readonly resolve: (reply: Registered | Source) => void;
+  readonly reject: (error: CodedError) => void;
+}
+
+/** A host's one connection to its supernode: kept up, spoken over, and told of. */
+export class SupernodeClient implements AsyncDisposable {
+  readonly #options: SupernodeClientOptions;
+  readonly #controller = new AbortController();
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #connectedWaiters = new Set<() => void>();
+  #session: MeshSession | undefined;
+  #loop: Promise<void> | undefined;
+  #nextId = 1;
+  #lastError: CodedError | undefined;
+  #attempts = 0;
+
+  constructor(options: SupernodeClientOptions) {
+    this.#options = options;
+  }
+
+  get isConnected(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** Why the last attempt to connect failed. */
+  get lastError(): CodedError | undefined {
+    return this.#lastError;
+  }
+
+  start(): void {
+    const { addresses, clock, random, log } = this.#options;
+    this.#loop = keepConnected({
+      addresses: () => [...addresses],
+      connect: async (address, signal) => this.#connect(address, signal),
+      clock,
+      random,
+      log,
+      signal: this.#controller.signal,
+    }).catch((error: unknown) => {
+      if (!this.#controller.signal.aborted) log.error({ err: error }, 'connecting stopped');
+    });
+  }
+
+  /** True as soon as a supernode answers; false after `ms`, or once every address was tried in vain. */
+  async whenConnected(ms: number, options: { signal: AbortSignal }): Promise<boolean> {
+    if (this.isConnected) return true;
+    if (this.#attempts >= this.#options.addresses.length) return false;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#connectedWaiters.add(resolve);
+    using deadline = this.#options.clock.deadline(ms);
+    deadline.signal.addEventListener('abort', () => resolve(), { once: true });
+    try {
+      await abortable(promise, options.signal);
+    } finally {
+      this.#connectedWaiters.delete(resolve);
+    }
+    return this.isConnected;
+  }
+
+  /** Registers a task; throws the supernode's own error, or ERR_MESH_UNAVAILABLE when it does not answer. */
+  async register(
+    task: Omit<Register, 'type' | 'id'>,
+    options: { signal: AbortSignal },
+  ): Promise<Registered> {
+    const reply = await this.#ask((id) => ({ type: 'register', id, ...task }), options);
+    if (reply.type !== 'registered') throw new CodedError('ERR_PROTOCOL', 'not a registration');
+    return reply;
+  }
+
+  /** Asks whether this host may go to the origin itself. */
+  async askSource(
+    task: string,
+    reason: string,
+    options: { signal: AbortSignal },
+  ): Promise<{ granted: boolean; reason: string }> {
+    const reply = await this.#ask((id) => ({ type: 'ask-source', id, task, reason }), options);
+    if (reply.type !== 'source')
+      throw new CodedError('ERR_PROTOCOL', 'not an answer about the source');
+    return reply;
+  }
+
+  /** Sends without an answer; lost when no supernode is connected (reconnecting announces everything). */
+  send(message: FromHost): void {
+    try {
+      this.#session?.send(message);
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'the supernode takes no more messages');
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#controller.abort(new CodedError('ERR_INTERRUPTED', 'this program is stopping'));
+    await this.#session?.close();
+    await this.#loop;
+  }
+
+  async #ask(
+    message: (id: number) => FromHost,
+    options: { signal: AbortSignal },
+  ): Promise<Registered | Source> {
+    const session = this.#session;
+    if (session === undefined) {
+      throw new CodedError(
+        'ERR_MESH_UNAVAILABLE',
+        this.#lastError?.message ?? 'no supernode answers',
+      );
+    }
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const { promise, resolve, reject } = Promise.withResolvers<Registered | Source>();
+    this.#waiting.set(id, { resolve, reject });
+    using deadline = this.#options.clock.deadline(REPLY_TIMEOUT_MS);
+    try {
+      session.send(message(id));
+      return await abortable(promise, AbortSignal.any([options.signal, deadline.signal]));
+    } catch (error) {
+      if (deadline.signal.aborted) {
+        throw new CodedError('ERR_MESH_UNAVAILABLE', 'the supernode does not answer', {
+          cause: error,
+        });
+      }
+      throw error;
+    } finally {
+      this.#waiting.delete(id);
+    }
+  }
+
+  /** One connection, from dialling to its end. */
+  async #connect(address: string, signal: AbortSignal): Promise<void> {
+    const { mesh, clock, listener, log } = this.#options;
+    let ended: CodedError | undefined;
+    try {
+      const session = await this.#open(address, signal, clock);
+      this.#session = session;
+      this.#lastError = undefined;
+      log.info({ address, peer: session.remotePeerId }, 'supernode connected');
+      listener.onConnected();
+      for (const wake of this.#connectedWaiters) wake();
+      ended = await this.#listen(session);
+      await mesh.disconnect(session.remotePeerId);
+    } catch (error) {
+      ended = CodedError.from(error);
+      throw error;
+    } finally {
+      this.#attempts += 1;
+      this.#lastError = ended ?? new CodedError('ERR_MESH_UNAVAILABLE', 'the supernode went away');
+      const wasConnected = this.#session !== undefined;
+      this.#session = undefined;
+      this.#failWaiting(this.#lastError);
+      if (wasConnected) listener.onDisconnected(ended);
+      for (const wake of this.#connectedWaiters) wake();
+    }
+  }
+
+  async #open(address: string, signal: AbortSignal, clock: Clock): Promise<MeshSession> {
+    const { mesh, ensureMember, hello, listener, verifySupernode } = this.#options;
+    using deadline = clock.deadline(DIAL_TIMEOUT_MS);
+    const either = AbortSignal.any([signal, deadline.signal]);
+    await ensureMember(address, signal);
+    const session = await mesh.dial(address, protocols.control, { hello: hello(), signal: either });
+    try {
+      const { membership } = parseWelcome(session.welcome);
+      listener.onMembership(membership);
+      verifySupernode(session.remotePeerId);
+      return session;
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
+  }
+
+  async #listen(session: MeshSession): Promise<CodedError | undefined> {
+    try {
+      for await (const frame of session.receive()) this.#take(parseMessage(frame));
+      return await session.closed;
+    } catch (error) {
+      await session.close();
+      return CodedError.from(error);
+    }
+  }
+
+  #take(message: FromSupernode): void {
+    const { listener } = this.#options;
+    switch (message.type) {
+      case 'registered':
+      case 'source':
+        this.#waiting.get(message.id)?.resolve(message);
+        break;
+      case 'rejected':
+        this.#waiting.get(message.id)?.reject(CodedError.fromObject(message.error));
+        break;
+      case 'update':
+        listener.onUpdate(message);
+        break;
+      case 'check':
+        listener.onCheck(message);
+        break;
+      case 'membership':
+        listener.onMembership(message);
+        break;
+      case 'now':
+        listener.onNow(message.now);
+        break;
+    }
+  }
+
+  #failWaiting(error: CodedError): void {
+    const gone = new CodedError('ERR_MESH_UNAVAILABLE', error.message, { cause: error });
+    for (const waiting of this.#waiting.values()) waiting.reject(gone);
+    this.#waiting.clear();
+  }
+}

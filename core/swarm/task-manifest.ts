@@ -1,0 +1,80 @@
+import { CodedError } from '../base/error.ts';
+import type { StoredTask } from '../store/piece-store.ts';
+import { openManifest } from './manifest.ts';
+import type { ManifestBatch } from './manifest.ts';
+
+/** Who may state digests of a task, besides supernodes of the cell. */
+export interface ManifestJudge {
+  /** Throws when `signer` is not a certified supernode. */
+  readonly verifySupernode: (signer: string) => void;
+  /** True when digests stated by that host alone may be used for now. */
+  readonly acceptsProvisional: (signer: string) => boolean;
+}
+
+/** What a batch changed. */
+export interface ManifestChange {
+  /** Pieces that were had under another digest and must be fetched again. */
+  readonly dropped: readonly number[];
+  /** Pieces whose digest it states; empty when it brought nothing new. */
+  readonly pieces: readonly number[];
+}
+
+const UNCHANGED: ManifestChange = { dropped: [], pieces: [] };
+
+/**
+ * Adds a batch that came from a supernode, a peer or this host to the stored manifest, when its signer
+ * may state it and it speaks of this version. Throws ERR_MANIFEST or ERR_SIGNATURE; unwanted provisional
+ * batches are passed over in silence.
+ */
+export async function addManifestBatch(
+  task: StoredTask,
+  text: string,
+  judge: ManifestJudge,
+): Promise<ManifestChange> {
+  const kind = text.startsWith('v1.provisional.') ? 'provisional' : 'manifest';
+  const batch = openManifest(text, kind);
+  checkSubject(task, batch);
+  if (kind === 'provisional') {
+    if (!judge.acceptsProvisional(batch.signer)) return UNCHANGED;
+    if (batch.entries.every(({ index }) => task.digestOf(index) !== undefined)) return UNCHANGED;
+    const dropped = await task.addProvisional(text, batch.signer, batch.entries);
+    return { dropped, pieces: piecesOf(batch) };
+  }
+  judge.verifySupernode(batch.signer);
+  return addSigned(task, text, batch);
+}
+
+async function addSigned(
+  task: StoredTask,
+  text: string,
+  batch: ManifestBatch,
+): Promise<ManifestChange> {
+  const { length, digest } = batch.body;
+  if (length !== undefined) {
+    if (task.isManifestFinal) return UNCHANGED;
+    if (task.length === undefined) await task.setLength(length);
+    if (task.pieceCount !== batch.entries.length) {
+      throw new CodedError('ERR_MANIFEST', 'the final batch does not cover every piece', {
+        detail: { entries: batch.entries.length, pieces: task.pieceCount ?? -1 },
+      });
+    }
+    const dropped = await task.replaceManifest([text], batch.entries);
+    if (digest !== undefined) await task.setWholeDigest(digest);
+    return { dropped, pieces: piecesOf(batch) };
+  }
+  if (batch.entries.every(({ index }) => task.isSigned(index))) return UNCHANGED;
+  const dropped = await task.addManifest(text, batch.entries);
+  return { dropped, pieces: piecesOf(batch) };
+}
+
+function piecesOf(batch: ManifestBatch): number[] {
+  return batch.entries.map(({ index }) => index);
+}
+
+function checkSubject(task: StoredTask, { body }: ManifestBatch): void {
+  const isOther =
+    body.task !== task.taskId ||
+    body.version !== task.version ||
+    body.pieceLength !== task.pieceLength;
+  if (isOther) throw new CodedError('ERR_MANIFEST', 'the batch speaks of other content');
+}

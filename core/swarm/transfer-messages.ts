@@ -1,0 +1,193 @@
+import type { Validators } from '../piece/version.ts';
+
+/**
+ * What the main thread and the transfer workers say to each other. Payload never travels here:
+ * workers read and write data files themselves, and share the bitfield of each task.
+ */
+
+/** Everything a worker needs to begin; plain data. */
+export interface TransferInit {
+  readonly origin: {
+    /** CIDRs opened by `--origin-allow`; undefined: every address, as the user could reach himself. */
+    readonly allow: readonly string[] | undefined;
+    readonly ownPorts: readonly number[];
+    readonly bytesPerSecond: number;
+    readonly connectionsPerHost: number;
+  };
+  /** Absent: no piece link, this process only talks to origins. */
+  readonly link?: {
+    readonly hostKeyPem: string;
+    readonly certificatePem: string;
+    readonly certificateKeyPem: string;
+    readonly encryption: 'tls' | 'none';
+    readonly uploadBytesPerSecond: number;
+  };
+}
+
+/** A task as workers see it. */
+export interface TransferTask {
+  /** `task/version`. */
+  readonly key: string;
+  readonly task: string;
+  readonly version: string;
+  readonly path: string;
+  readonly pieceLength: number;
+  readonly length: number | undefined;
+  /** Shared: which pieces are verified and journalled. */
+  readonly pieces: Uint8Array;
+  readonly capacity: number;
+  /** Shared, seed only: which pieces are announced to everybody; others are offered one by one. */
+  readonly offered?: Uint8Array;
+  /** Size and mtime of a finished file; another value means somebody edited it. */
+  readonly sealed?: { readonly mtimeMs: number; readonly size: number };
+}
+
+/** Identity and trust, sent again whenever they change. */
+export interface TransferTrust {
+  readonly cell: unknown;
+  readonly record: string;
+  readonly now: number;
+}
+
+/** A request to an origin, as plain data. */
+export interface TransferOriginRequest {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly range?: { readonly start: number; readonly end?: number };
+  /** Revalidate: 304 when these still hold. */
+  readonly condition?: Validators;
+  /** Continue: the same version or ERR_ORIGIN_CHANGED. */
+  readonly ifMatch?: Validators;
+}
+
+/** The answer's head, as the main thread needs it. */
+export interface TransferOriginHead {
+  readonly status: number;
+  /** Of everything at the URL, also where a range of it was asked for. */
+  readonly length: number | undefined;
+  readonly rangeStart: number;
+  readonly acceptsRanges: boolean;
+  readonly validators: Validators;
+  readonly contentEncoding: string | undefined;
+  readonly contentType: string | undefined;
+}
+
+/** Operations of a worker. */
+export interface TransferOperations {
+  init: { args: TransferInit; result: void };
+  trust: { args: TransferTrust; result: void };
+  listen: {
+    args: { readonly host: string; readonly port: number; readonly reusePort: boolean };
+    result: { readonly port: number };
+  };
+  'task-put': { args: TransferTask; result: void };
+  'task-drop': { args: { readonly key: string }; result: void };
+  manifest: {
+    args: { readonly key: string; readonly batches: readonly string[]; readonly replace: boolean };
+    result: void;
+  };
+  announce: {
+    args: {
+      readonly key: string;
+      readonly pieces: readonly number[];
+      /** Only to this peer. */
+      readonly to?: string;
+    };
+    result: void;
+  };
+  retract: { args: { readonly key: string; readonly pieces: readonly number[] }; result: void };
+  /** Gives batches to every host linked for the task that may lack them. */
+  'offer-manifest': {
+    args: { readonly key: string; readonly batches: readonly string[] };
+    result: void;
+  };
+  'channel-open': {
+    args: {
+      readonly channel: number;
+      readonly peer: string;
+      readonly addresses: readonly string[];
+      readonly key: string;
+      readonly task: string;
+      readonly version: string;
+      readonly ticket: string;
+    };
+    result: { readonly pieces: readonly number[]; readonly address: string };
+  };
+  'channel-ticket': {
+    args: { readonly channel: number; readonly ticket: string };
+    result: void;
+  };
+  'channel-close': { args: { readonly channel: number }; result: void };
+  'channel-manifest': { args: { readonly channel: number }; result: void };
+  fetch: {
+    args: {
+      readonly channel: number;
+      readonly key: string;
+      readonly piece: number;
+      readonly length: number;
+      readonly digest: string;
+    };
+    result: { readonly bytes: number; readonly ms: number };
+  };
+  'origin-open': {
+    args: { readonly origin: number; readonly request: TransferOriginRequest };
+    result: TransferOriginHead;
+  };
+  /** Writes the body to the task's file from piece `start` on, up to piece `end` (undefined: to its end). */
+  'origin-pump': {
+    args: {
+      readonly origin: number;
+      readonly key: string;
+      readonly start: number;
+      readonly end?: number;
+      /** True: also hash the whole, which needs start 0. */
+      readonly whole: boolean;
+      readonly bytesPerSecond: number;
+    };
+    result: { readonly bytes: number; readonly digest?: string };
+  };
+  /** Reads at most `max` bytes of the body into memory. */
+  'origin-read': {
+    args: { readonly origin: number; readonly max: number };
+    result: Uint8Array;
+  };
+  'origin-close': { args: { readonly origin: number }; result: void };
+  /** Digest of a file, `ALGO:HEX`. */
+  digest: { args: { readonly path: string; readonly algorithm: string }; result: string };
+  stats: { args: undefined; result: TransferStats };
+  close: { args: undefined; result: void };
+}
+
+/** What workers tell without being asked. */
+export interface TransferEvents {
+  have: { readonly channel: number; readonly pieces: readonly number[] };
+  unhave: { readonly channel: number; readonly pieces: readonly number[] };
+  manifest: { readonly channel: number; readonly batches: readonly string[] };
+  'channel-closed': { readonly channel: number; readonly code: string; readonly message: string };
+  /** A child asked for it and the file is not what it was: rehash. */
+  altered: { readonly key: string };
+  /** A piece read from an origin is on disk; its digest is stated, not yet signed by anybody. */
+  piece: {
+    readonly origin: number;
+    readonly piece: number;
+    readonly digest: string;
+    readonly bytes: number;
+  };
+  log: {
+    readonly level: 'warn' | 'info' | 'debug';
+    readonly facts: object;
+    readonly message: string;
+  };
+}
+
+/** Counters of one worker. */
+export interface TransferStats {
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly duplicateBytes: number;
+  readonly links: number;
+  readonly channels: number;
+  readonly activeUploads: number;
+  readonly queuedBytes: number;
+  readonly originBytes: number;
+}

@@ -1,0 +1,395 @@
+import { availableParallelism } from 'node:os';
+import { extname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { CodedError } from '../base/error.ts';
+import type { Log } from '../base/log.ts';
+import { PortCaller } from '../base/port-rpc.ts';
+import type { StoredTask } from '../store/piece-store.ts';
+import type {
+  TransferEvents,
+  TransferInit,
+  TransferOperations,
+  TransferOriginHead,
+  TransferOriginRequest,
+  TransferStats,
+  TransferTask,
+  TransferTrust,
+} from './transfer-messages.ts';
+
+/** Young objects of a worker are chunks of sockets: a small nursery keeps an idle daemon small. */
+const WORKER_LIMITS = { maxYoungGenerationSizeMb: 2 };
+
+/** A parent's channel for one task, seen from the main thread. */
+export interface RemoteChannel {
+  readonly peer: string;
+  readonly address: string;
+  /** Pieces it had when the channel opened. */
+  readonly pieces: readonly number[];
+  /** Resolves when the channel is gone, with the reason. */
+  readonly closed: Promise<CodedError>;
+  fetch(
+    piece: { readonly index: number; readonly length: number; readonly digest: string },
+    options: { signal: AbortSignal },
+  ): Promise<{ bytes: number; ms: number }>;
+  askManifest(): Promise<void>;
+  renew(ticket: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a channel tells while it is open. */
+export interface ChannelListener {
+  onHave(pieces: readonly number[]): void;
+  onUnhave(pieces: readonly number[]): void;
+  onManifest(batches: readonly string[]): void;
+}
+
+/** An origin's answer, its body waiting in a worker. */
+export interface RemoteOrigin extends AsyncDisposable {
+  readonly head: TransferOriginHead;
+  /** Streams the body into the task's file; `onPiece` is told of each piece on disk. */
+  pump(
+    task: StoredTask,
+    options: {
+      readonly start: number;
+      readonly end?: number;
+      readonly whole: boolean;
+      readonly bytesPerSecond?: number;
+      readonly signal: AbortSignal;
+      readonly onPiece: (piece: number, digest: string, bytes: number) => void;
+    },
+  ): Promise<{ bytes: number; digest?: string }>;
+  /** The first `max` bytes of the body. */
+  read(max: number, options: { signal: AbortSignal }): Promise<Uint8Array>;
+}
+
+interface OpenChannel extends ChannelListener {
+  readonly worker: PortCaller<TransferOperations, TransferEvents>;
+  close(error: CodedError): void;
+}
+
+export interface TransferPoolOptions extends TransferInit {
+  readonly workers?: number;
+  readonly listen?: { readonly host: string; readonly port: number };
+  readonly log: Log;
+  /** A served file is no longer what was verified. */
+  onAltered(key: string): void;
+}
+
+/** The transfer workers of this process: links to other hosts, origin bodies, and all payload. */
+export class TransferPool implements AsyncDisposable {
+  readonly #threads: Worker[] = [];
+  readonly #workers: PortCaller<TransferOperations, TransferEvents>[] = [];
+  readonly #channels = new Map<number, OpenChannel>();
+  readonly #origins = new Map<number, (piece: number, digest: string, bytes: number) => void>();
+  readonly #options: TransferPoolOptions;
+  #nextId = 1;
+  #isClosing = false;
+  #port: number | undefined;
+
+  private constructor(options: TransferPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Starts the workers and, when told to listen, binds the link port in all of them. */
+  static async start(options: TransferPoolOptions): Promise<TransferPool> {
+    const pool = new TransferPool(options);
+    try {
+      const count = options.workers ?? defaultWorkers();
+      for (let index = 0; index < count; index += 1) await pool.#startWorker(options);
+      if (options.listen !== undefined) await pool.#listen(options.listen);
+      return pool;
+    } catch (error) {
+      await pool[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The port the piece link listens on. */
+  get linkPort(): number | undefined {
+    return this.#port;
+  }
+
+  async setTrust(trust: TransferTrust): Promise<void> {
+    await this.#all('trust', trust);
+  }
+
+  /** Makes a task known to the workers, or tells them what changed about it. */
+  async putTask(task: StoredTask, options: { offered?: Uint8Array } = {}): Promise<void> {
+    const { offered } = options;
+    await this.#all('task-put', {
+      key: keyOf(task),
+      task: task.taskId,
+      version: task.version,
+      path: task.path,
+      pieceLength: task.pieceLength,
+      length: task.length,
+      pieces: task.pieces.bytes,
+      capacity: task.pieces.length,
+      ...(offered === undefined ? {} : { offered }),
+      ...(task.sealed === undefined ? {} : { sealed: task.sealed }),
+    } satisfies TransferTask);
+  }
+
+  async dropTask(task: StoredTask): Promise<void> {
+    await this.#all('task-drop', { key: keyOf(task) });
+  }
+
+  /** Tells hosts that take from us which pieces they may now ask for. */
+  announce(task: StoredTask, pieces: readonly number[], to?: string): void {
+    const args = { key: keyOf(task), pieces, ...(to === undefined ? {} : { to }) };
+    this.#forget(this.#all('announce', args));
+  }
+
+  retract(task: StoredTask, pieces: readonly number[]): void {
+    this.#forget(this.#all('retract', { key: keyOf(task), pieces }));
+  }
+
+  /** The batches a worker hands to hosts that ask for the manifest. */
+  keepManifest(task: StoredTask, batches: readonly string[], replace = false): void {
+    this.#forget(this.#all('manifest', { key: keyOf(task), batches, replace }));
+  }
+
+  /** Pushes batches to all hosts linked for the task. */
+  offerManifest(task: StoredTask, batches: readonly string[]): void {
+    this.#forget(this.#all('offer-manifest', { key: keyOf(task), batches }));
+  }
+
+  /** Links to a host and opens a channel for the task; throws ERR_LINK, ERR_NOT_MEMBER, ERR_TICKET. */
+  async openChannel(
+    to: {
+      readonly peer: string;
+      readonly addresses: readonly string[];
+      readonly task: StoredTask;
+      readonly ticket: string;
+    },
+    options: { readonly listener: ChannelListener; readonly signal: AbortSignal },
+  ): Promise<RemoteChannel> {
+    const channel = this.#newId();
+    const worker = this.#workerFor(to.peer);
+    const { promise: closed, resolve } = Promise.withResolvers<CodedError>();
+    this.#channels.set(channel, { ...options.listener, worker, close: resolve });
+    try {
+      const { peer, addresses, task, ticket } = to;
+      const { taskId, version } = task;
+      const opened = await worker.call(
+        'channel-open',
+        { channel, peer, addresses, key: keyOf(task), task: taskId, version, ticket },
+        options,
+      );
+      return this.#remoteChannel({ channel, worker, closed, to }, opened);
+    } catch (error) {
+      this.#channels.delete(channel);
+      throw error;
+    }
+  }
+
+  /** Asks an origin; the body waits until it is pumped, read or closed. */
+  async openOrigin(
+    request: TransferOriginRequest,
+    options: { signal: AbortSignal },
+  ): Promise<RemoteOrigin> {
+    const origin = this.#newId();
+    const worker = this.#workerFor(request.url);
+    const head = await worker.call('origin-open', { origin, request }, options);
+    return {
+      head,
+      pump: async (task, pump) => {
+        this.#origins.set(origin, pump.onPiece);
+        try {
+          const { start, end, whole, bytesPerSecond = 0, signal } = pump;
+          const range = { start, ...(end === undefined ? {} : { end }) };
+          return await worker.call(
+            'origin-pump',
+            { origin, key: keyOf(task), ...range, whole, bytesPerSecond },
+            { signal },
+          );
+        } finally {
+          this.#origins.delete(origin);
+        }
+      },
+      read: async (max, { signal }) => worker.call('origin-read', { origin, max }, { signal }),
+      [Symbol.asyncDispose]: async () => {
+        if (!this.#isClosing) await worker.call('origin-close', { origin });
+      },
+    };
+  }
+
+  /** Digest of a file, as `ALGO:HEX`, computed off the main thread. */
+  async digest(path: string, algorithm: string, options: { signal: AbortSignal }): Promise<string> {
+    return this.#workerFor(path).call('digest', { path, algorithm }, options);
+  }
+
+  /** Sums over all workers. */
+  async stats(): Promise<TransferStats> {
+    const all = await this.#all('stats', undefined);
+    const sum = (pick: (stats: TransferStats) => number): number =>
+      all.reduce((total, stats) => total + pick(stats), 0);
+    return {
+      bytesIn: sum((stats) => stats.bytesIn),
+      bytesOut: sum((stats) => stats.bytesOut),
+      duplicateBytes: sum((stats) => stats.duplicateBytes),
+      links: sum((stats) => stats.links),
+      channels: sum((stats) => stats.channels),
+      activeUploads: sum((stats) => stats.activeUploads),
+      queuedBytes: sum((stats) => stats.queuedBytes),
+      originBytes: sum((stats) => stats.originBytes),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    await Promise.allSettled(this.#workers.map((worker) => worker.call('close', undefined)));
+    await Promise.all(this.#threads.map((thread) => thread.terminate()));
+    const error = new CodedError('ERR_INTERRUPTED', 'this program is stopping');
+    for (const channel of this.#channels.values()) channel.close(error);
+    for (const worker of this.#workers) worker.fail(error);
+  }
+
+  #remoteChannel(
+    open: {
+      readonly channel: number;
+      readonly worker: PortCaller<TransferOperations, TransferEvents>;
+      readonly closed: Promise<CodedError>;
+      readonly to: { readonly peer: string; readonly task: StoredTask };
+    },
+    opened: { readonly pieces: readonly number[]; readonly address: string },
+  ): RemoteChannel {
+    const { channel, worker, closed, to } = open;
+    return {
+      peer: to.peer,
+      address: opened.address,
+      pieces: opened.pieces,
+      closed,
+      fetch: async ({ index, length, digest }, { signal }) =>
+        worker.call(
+          'fetch',
+          { channel, key: keyOf(to.task), piece: index, length, digest },
+          { signal },
+        ),
+      askManifest: async () => worker.call('channel-manifest', { channel }),
+      renew: async (ticket) => worker.call('channel-ticket', { channel, ticket }),
+      close: async () => {
+        this.#channels.delete(channel);
+        if (!this.#isClosing) await worker.call('channel-close', { channel });
+      },
+    };
+  }
+
+  async #startWorker(options: TransferPoolOptions): Promise<void> {
+    const url = new URL(
+      `./worker/transfer-worker${extname(import.meta.filename)}`,
+      import.meta.url,
+    );
+    const thread = new Worker(url, { resourceLimits: WORKER_LIMITS });
+    const worker = new PortCaller<TransferOperations, TransferEvents>(thread, (name, value) =>
+      // A name and its value come as a pair; the type checker cannot see that through a generic call.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+      this.#onEvent({ name, value } as WorkerEvent),
+    );
+    this.#threads.push(thread);
+    this.#workers.push(worker);
+    thread.on('error', (error) => this.#onCrash(worker, error));
+    thread.on('exit', () => this.#onCrash(worker, new Error('the transfer worker ended')));
+    const { origin, link } = options;
+    await worker.call('init', { origin, ...(link === undefined ? {} : { link }) });
+  }
+
+  async #listen(listen: { readonly host: string; readonly port: number }): Promise<void> {
+    const [first, ...others] = this.#workers;
+    if (first === undefined) return;
+    // Alone first: a second program on the port would otherwise share it silently.
+    const reusePort = others.length > 0;
+    const { port } = await first.call('listen', { ...listen, reusePort });
+    for (const worker of others)
+      await worker.call('listen', { host: listen.host, port, reusePort });
+    this.#port = port;
+  }
+
+  #onEvent(event: WorkerEvent): void {
+    switch (event.name) {
+      case 'have':
+        this.#channels.get(event.value.channel)?.onHave(event.value.pieces);
+        break;
+      case 'unhave':
+        this.#channels.get(event.value.channel)?.onUnhave(event.value.pieces);
+        break;
+      case 'manifest':
+        this.#channels.get(event.value.channel)?.onManifest(event.value.batches);
+        break;
+      case 'channel-closed':
+        this.#channels.get(event.value.channel)?.close(CodedError.fromObject(event.value));
+        this.#channels.delete(event.value.channel);
+        break;
+      case 'altered':
+        this.#options.onAltered(event.value.key);
+        break;
+      case 'piece':
+        this.#origins.get(event.value.origin)?.(
+          event.value.piece,
+          event.value.digest,
+          event.value.bytes,
+        );
+        break;
+      case 'log':
+        this.#options.log[event.value.level](event.value.facts, event.value.message);
+        break;
+    }
+  }
+
+  #onCrash(worker: PortCaller<TransferOperations, TransferEvents>, cause: unknown): void {
+    if (this.#isClosing) return;
+    const error = new CodedError('ERR_INTERNAL', 'a transfer worker ended unexpectedly', { cause });
+    this.#options.log.error({ err: cause }, 'transfer worker ended');
+    worker.fail(error);
+    for (const [id, channel] of this.#channels) {
+      if (channel.worker !== worker) continue;
+      this.#channels.delete(id);
+      channel.close(error);
+    }
+  }
+
+  /** The same worker for the same peer or origin, so that connections are shared. */
+  #workerFor(name: string): PortCaller<TransferOperations, TransferEvents> {
+    let hash = 0;
+    for (let index = 0; index < name.length; index += 1) {
+      hash = (Math.imul(hash, 31) + name.charCodeAt(index)) >>> 0;
+    }
+    const worker = this.#workers[hash % this.#workers.length];
+    if (worker === undefined) throw new CodedError('ERR_INTERNAL', 'no transfer worker is running');
+    return worker;
+  }
+
+  async #all<N extends keyof TransferOperations & string>(
+    op: N,
+    args: TransferOperations[N]['args'],
+  ): Promise<TransferOperations[N]['result'][]> {
+    return Promise.all(this.#workers.map(async (worker) => worker.call(op, args)));
+  }
+
+  #forget(sent: Promise<unknown>): void {
+    sent.catch((error: unknown) => {
+      if (!this.#isClosing)
+        this.#options.log.warn({ err: error }, 'transfer worker refused a call');
+    });
+  }
+
+  #newId(): number {
+    this.#nextId += 1;
+    return this.#nextId;
+  }
+}
+
+type WorkerEvent = {
+  [N in keyof TransferEvents]: { readonly name: N; readonly value: TransferEvents[N] };
+}[keyof TransferEvents];
+
+/** The name of a stored version among the workers. */
+export function keyOf(task: { readonly taskId: string; readonly version: string }): string {
+  return `${task.taskId}/${task.version}`;
+}
+
+/** One worker on small machines; the main thread and the host's own work need the rest. */
+function defaultWorkers(): number {
+  return Math.max(1, Math.min(4, Math.floor(availableParallelism() / 4)));
+}

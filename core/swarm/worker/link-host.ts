@@ -1,0 +1,241 @@
+import { SystemClock } from '../../base/clock.ts';
+import { CodedError } from '../../base/error.ts';
+import type { Log } from '../../base/log.ts';
+import { peerIdOfCertificate } from '../../identity/certificate.ts';
+import { HostKey } from '../../identity/host-key.ts';
+import { verifySignature } from '../../identity/peer-id.ts';
+import { CellTrust } from '../../identity/trust.ts';
+import type { CellTrustData } from '../../identity/trust.ts';
+import type { Channel } from '../../net/link/channel.ts';
+import { LinkEndpoint } from '../../net/link/endpoint.ts';
+import type { ServedTask } from '../../net/link/served-task.ts';
+import { RateLimiter } from '../../net/pacing.ts';
+import type {
+  TransferEvents,
+  TransferInit,
+  TransferOperations,
+  TransferStats,
+  TransferTask,
+  TransferTrust,
+} from '../transfer-messages.ts';
+import { PieceWriter, countOf, lengthOfPiece, piecesOf } from './task-files.ts';
+import type { TaskFiles } from './task-files.ts';
+
+type Args<N extends keyof TransferOperations> = TransferOperations[N]['args'];
+type Emit = <N extends keyof TransferEvents>(name: N, value: TransferEvents[N]) => void;
+
+/** The piece links of one worker: serves the tasks it knows and takes pieces for the main thread. */
+export class LinkHost {
+  readonly #endpoint: LinkEndpoint;
+  readonly #files: TaskFiles;
+  readonly #emit: Emit;
+  readonly #clock = new SystemClock();
+  readonly #channels = new Map<number, Channel>();
+  readonly #manifests = new Map<string, string[]>();
+  /** Pieces offered to one child alone, by task and child. */
+  readonly #offers = new Map<string, Map<string, Set<number>>>();
+  #trust: CellTrust | undefined;
+  #record = '';
+  /** Cell time minus monotonic time. */
+  #timeOffset = 0;
+
+  constructor(
+    options: NonNullable<TransferInit['link']>,
+    parts: { readonly files: TaskFiles; readonly log: Log; readonly emit: Emit },
+  ) {
+    this.#files = parts.files;
+    this.#emit = parts.emit;
+    const key = HostKey.fromPem(options.hostKeyPem);
+    this.#endpoint = new LinkEndpoint({
+      identity: {
+        peerId: key.peerId,
+        keyPem: options.certificateKeyPem,
+        certificatePem: options.certificatePem,
+        sign: (bytes) => key.sign(bytes),
+      },
+      trust: {
+        peerIdOfCertificate,
+        verifySignature,
+        verifyMember: (record, peerId) => {
+          this.#trusted().verifyRecord(record, { peerId, now: this.#now() });
+        },
+        verifyTicket: (ticket, about) => {
+          this.#trusted().verifyTicket(ticket, { ...about, now: this.#now() });
+        },
+      },
+      record: () => this.#record,
+      encryption: options.encryption,
+      findTask: (task, version, child) => this.#served(`${task}/${version}`, child),
+      clock: this.#clock,
+      log: parts.log,
+      uploadLimiter: new RateLimiter(options.uploadBytesPerSecond, this.#clock),
+    });
+  }
+
+  setTrust(trust: TransferTrust): void {
+    // Our own main thread sends what CellTrust.toData() made.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    this.#trust = CellTrust.fromData(trust.cell as CellTrustData);
+    this.#record = trust.record;
+    this.#timeOffset = trust.now - this.#clock.monotonic();
+    this.#endpoint.recheck();
+  }
+
+  async listen(args: Args<'listen'>): Promise<{ port: number }> {
+    return this.#endpoint.listen(args);
+  }
+
+  drop(key: string): void {
+    this.#manifests.delete(key);
+    this.#offers.delete(key);
+    const served = this.#files.find(key);
+    if (served !== undefined) this.#endpoint.withdraw(served);
+  }
+
+  keepManifest({ key, batches, replace }: Args<'manifest'>): void {
+    if (replace) this.#manifests.set(key, [...batches]);
+    else this.#manifests.set(key, [...(this.#manifests.get(key) ?? []), ...batches]);
+  }
+
+  announce({ key, pieces, to }: Args<'announce'>): void {
+    const { task, version } = this.#files.get(key);
+    if (to !== undefined) this.#noteOffer(key, to, pieces);
+    this.#endpoint.announce({ task, version, pieces, to });
+  }
+
+  retract({ key, pieces }: Args<'retract'>): void {
+    const { task, version } = this.#files.get(key);
+    this.#endpoint.retract({ task, version, pieces });
+  }
+
+  offerManifest({ key, batches }: Args<'offer-manifest'>): void {
+    const { task, version } = this.#files.get(key);
+    this.#endpoint.offerManifest({ task, version, batches });
+  }
+
+  async openChannel(
+    args: Args<'channel-open'>,
+    signal: AbortSignal,
+  ): Promise<{ pieces: readonly number[]; address: string }> {
+    const { channel: id, peer, addresses, task, version, ticket } = args;
+    const link = await this.#endpoint.connect({ peerId: peer, addresses }, { signal });
+    const channel = await link.open(
+      {
+        task,
+        version,
+        ticket,
+        onHave: (pieces) => this.#emit('have', { channel: id, pieces }),
+        onUnhave: (pieces) => this.#emit('unhave', { channel: id, pieces }),
+        onManifest: (batches) => this.#emit('manifest', { channel: id, batches }),
+      },
+      { signal },
+    );
+    this.#channels.set(id, channel);
+    void channel.closed.then((error) => {
+      this.#channels.delete(id);
+      const { code, message } = error ?? new CodedError('ERR_LINK', 'the channel was closed');
+      this.#emit('channel-closed', { channel: id, code, message });
+    });
+    return { pieces: channel.have.indexes(), address: link.address };
+  }
+
+  renew({ channel, ticket }: Args<'channel-ticket'>): void {
+    this.#channels.get(channel)?.renew(ticket);
+  }
+
+  closeChannel(channel: number): void {
+    this.#channels.get(channel)?.close();
+  }
+
+  askManifest(channel: number): void {
+    this.#channels.get(channel)?.askManifest();
+  }
+
+  /** Takes one piece: hashed and written as it comes, and kept only if its digest is right. */
+  async fetch(args: Args<'fetch'>, signal: AbortSignal): Promise<{ bytes: number; ms: number }> {
+    const channel = this.#channels.get(args.channel);
+    if (channel === undefined) throw new CodedError('ERR_LINK', 'the channel is closed');
+    const { piece, length, digest } = args;
+    const writer = new PieceWriter(this.#files, this.#files.get(args.key), piece);
+    const sink = {
+      write: (_offset: number, chunk: Uint8Array): void => writer.write(chunk),
+      finish: (): void => {
+        if (writer.digest() === digest) return;
+        throw new CodedError('ERR_PIECE_DIGEST', `piece ${piece} from ${channel.peerId} is wrong`, {
+          detail: { peer: channel.peerId, piece },
+        });
+      },
+      abort: (): void => undefined,
+    };
+    return channel.fetch({ piece, length, sink }, { signal });
+  }
+
+  stats(): Omit<TransferStats, 'originBytes'> {
+    const { bytesIn, bytesOut, duplicateBytes, links, channels, activeUploads, queuedBytes } =
+      this.#endpoint.stats();
+    return { bytesIn, bytesOut, duplicateBytes, links, channels, activeUploads, queuedBytes };
+  }
+
+  async close(): Promise<void> {
+    await this.#endpoint.close();
+  }
+
+  #trusted(): CellTrust {
+    if (this.#trust === undefined)
+      throw new CodedError('ERR_NOT_MEMBER', 'this host has not joined');
+    return this.#trust;
+  }
+
+  #now(): number {
+    return this.#timeOffset + this.#clock.monotonic();
+  }
+
+  #noteOffer(key: string, child: string, pieces: readonly number[]): void {
+    const byChild = this.#offers.get(key) ?? new Map<string, Set<number>>();
+    this.#offers.set(key, byChild);
+    const offered = byChild.get(child) ?? new Set<number>();
+    byChild.set(child, offered);
+    for (const piece of pieces) offered.add(piece);
+  }
+
+  #served(key: string, child: string): ServedTask | undefined {
+    const task = this.#files.find(key);
+    if (task === undefined) return undefined;
+    const current = (): TransferTask => this.#files.get(key);
+    return {
+      pieceLength: task.pieceLength,
+      lengthOf: (piece) => lengthOfPiece(current(), piece),
+      has: (piece) => piecesOf(current()).has(piece),
+      haveMap: () => this.#haveMap(current(), child),
+      pieceCount: () => countOf(current()),
+      read: (piece, offset, target) => this.#read(current(), { piece, offset, target }),
+      manifest: () => this.#manifests.get(key) ?? [],
+    };
+  }
+
+  #read(
+    task: TransferTask,
+    from: { readonly piece: number; readonly offset: number; readonly target: Uint8Array },
+  ): number {
+    // An output that shares the file may be edited by its user: nothing altered is sent.
+    if (from.offset === 0 && this.#files.isAltered(task)) {
+      this.#emit('altered', { key: task.key });
+      throw new CodedError('ERR_NOT_FOUND', 'the stored file was altered');
+    }
+    return this.#files.read(task.key, from.piece * task.pieceLength + from.offset, from.target);
+  }
+
+  /** What the child may know of: everything, or at a seed what is for everybody and what is for it. */
+  #haveMap(task: TransferTask, child: string): Uint8Array {
+    if (task.offered === undefined) return piecesOf(task).snapshot();
+    const pieces = piecesOf(task);
+    const map = new Uint8Array(task.offered.length);
+    for (let index = 0; index < map.length; index += 1) {
+      map[index] = (task.offered[index] ?? 0) & (pieces.bytes[index] ?? 0);
+    }
+    for (const piece of this.#offers.get(task.key)?.get(child) ?? []) {
+      if (pieces.has(piece)) map[piece >> 3] = (map[piece >> 3] ?? 0) | (0x80 >> (piece & 7));
+    }
+    return map;
+  }
+}

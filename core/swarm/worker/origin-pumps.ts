@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto';
+import { CodedError } from '../../base/error.ts';
+import type { Log } from '../../base/log.ts';
+import { SystemClock } from '../../base/clock.ts';
+import { SystemRandom } from '../../base/random.ts';
+import { RateLimiter } from '../../net/pacing.ts';
+import { AddressGuard } from '../../origin/address-guard.ts';
+import { OriginConnections } from '../../origin/origin-connections.ts';
+import type { OriginBody } from '../../origin/origin.ts';
+import { openResumable } from '../../origin/read-origin.ts';
+import type {
+  TransferEvents,
+  TransferInit,
+  TransferOperations,
+  TransferOriginHead,
+} from '../transfer-messages.ts';
+import { PieceWriter } from './task-files.ts';
+import type { TaskFiles } from './task-files.ts';
+
+type PumpArgs = TransferOperations['origin-pump']['args'];
+
+/** Bodies that wait or flow at a time; past it opening another fails with ERR_BUSY. */
+const MAX_OPEN = 512;
+
+/** Bodies of origins: opened, then streamed into data files piece by piece, or read into memory. */
+export class OriginPumps {
+  readonly #files: TaskFiles;
+  readonly #connections: OriginConnections;
+  readonly #clock = new SystemClock();
+  readonly #random = new SystemRandom();
+  readonly #limiter: RateLimiter;
+  readonly #log: Log;
+  readonly #onPiece: (piece: TransferEvents['piece']) => void;
+  readonly #open = new Map<number, OriginBody>();
+  bytes = 0;
+
+  constructor(
+    options: TransferInit['origin'],
+    parts: {
+      readonly files: TaskFiles;
+      readonly log: Log;
+      readonly onPiece: (piece: TransferEvents['piece']) => void;
+    },
+  ) {
+    const { allow, ownPorts, connectionsPerHost, bytesPerSecond } = options;
+    const guard = allow === undefined ? AddressGuard.open : new AddressGuard({ allow, ownPorts });
+    this.#files = parts.files;
+    this.#log = parts.log;
+    this.#onPiece = parts.onPiece;
+    this.#limiter = new RateLimiter(bytesPerSecond, this.#clock);
+    this.#connections = new OriginConnections({ guard, clock: this.#clock, connectionsPerHost });
+  }
+
+  async open(
+    args: TransferOperations['origin-open']['args'],
+    signal: AbortSignal,
+  ): Promise<TransferOriginHead> {
+    if (this.#open.size >= MAX_OPEN) {
+      throw new CodedError('ERR_BUSY', `${MAX_OPEN} bodies of origins are open`);
+    }
+    const body = await openResumable(args.request, {
+      connections: this.#connections,
+      clock: this.#clock,
+      random: this.#random,
+      log: this.#log,
+      limiter: this.#limiter,
+      signal,
+    });
+    this.#open.set(args.origin, body);
+    const { head } = body;
+    const { status, rangeStart, acceptsRanges, validators, contentEncoding, contentType } = head;
+    const { length } = head;
+    return { status, length, rangeStart, acceptsRanges, validators, contentEncoding, contentType };
+  }
+
+  /** Streams the body to disk; a piece is told of when it is whole, hashed and written. */
+  async pump(args: PumpArgs, signal: AbortSignal): Promise<{ bytes: number; digest?: string }> {
+    const body = this.#get(args.origin);
+    const abort = (): void => body.close();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      signal.throwIfAborted();
+      return await this.#pump(args, body);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', abort);
+      this.close(args.origin);
+    }
+  }
+
+  /** The first `max` bytes of the body, or all of it if it is shorter. */
+  async read(origin: number, max: number): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const chunk of this.#get(origin).body) {
+      chunks.push(chunk.subarray(0, max - bytes));
+      bytes += chunk.length;
+      this.bytes += chunk.length;
+      if (bytes >= max) break;
+    }
+    this.close(origin);
+    return new Uint8Array(Buffer.concat(chunks));
+  }
+
+  close(origin: number): void {
+    this.#open.get(origin)?.close();
+    this.#open.delete(origin);
+  }
+
+  async closeAll(): Promise<void> {
+    for (const body of this.#open.values()) body.close();
+    this.#open.clear();
+    await this.#connections.close();
+  }
+
+  async #pump(args: PumpArgs, body: OriginBody): Promise<{ bytes: number; digest?: string }> {
+    const task = this.#files.get(args.key);
+    const limiter = new RateLimiter(args.bytesPerSecond, this.#clock);
+    const whole = args.whole ? createHash('sha256') : undefined;
+    const end = args.end ?? Number.POSITIVE_INFINITY;
+    let piece = args.start;
+    let writer = new PieceWriter(this.#files, task, piece);
+    let bytes = 0;
+    const finishPiece = (): void => {
+      const { origin } = args;
+      this.#onPiece({ origin, piece, digest: writer.digest(), bytes: writer.bytes });
+      piece += 1;
+      writer = new PieceWriter(this.#files, task, piece);
+    };
+    for await (const chunk of body.body) {
+      if (args.bytesPerSecond > 0) await limiter.take(chunk.length);
+      let rest = chunk;
+      whole?.update(chunk);
+      bytes += chunk.length;
+      this.bytes += chunk.length;
+      while (rest.length > 0 && piece < end) {
+        const part = rest.subarray(0, task.pieceLength - writer.bytes);
+        writer.write(part);
+        rest = rest.subarray(part.length);
+        if (writer.bytes === task.pieceLength) finishPiece();
+      }
+      if (piece >= end) break;
+    }
+    if (writer.bytes > 0) finishPiece();
+    return { bytes, ...(whole === undefined ? {} : { digest: `sha256:${whole.digest('hex')}` }) };
+  }
+
+  #get(origin: number): OriginBody {
+    const body = this.#open.get(origin);
+    if (body === undefined) throw new CodedError('ERR_NOT_FOUND', 'the body is not open');
+    return body;
+  }
+}

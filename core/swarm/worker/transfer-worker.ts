@@ -1,0 +1,117 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+import { crc32 } from 'node:zlib';
+import { CodedError } from '../../base/error.ts';
+import type { Log } from '../../base/log.ts';
+import { servePort } from '../../base/port-rpc.ts';
+import type {
+  TransferEvents,
+  TransferInit,
+  TransferOperations,
+  TransferStats,
+} from '../transfer-messages.ts';
+import type { LinkHost } from './link-host.ts';
+import { OriginPumps } from './origin-pumps.ts';
+import { TaskFiles } from './task-files.ts';
+
+/**
+ * A transfer worker: all payload of this process passes through one of these threads. It serves the calls
+ * of the transfer pool (transfer-pool.ts) and ends when the pool closes.
+ */
+const port = parentPort;
+if (port === null) throw new TypeError('this file runs as a worker thread');
+
+const files = new TaskFiles();
+let pumps: OriginPumps | undefined;
+let links: LinkHost | undefined;
+
+function emit<N extends keyof TransferEvents>(name: N, value: TransferEvents[N]): void {
+  port?.postMessage({ kind: 'event', name, value });
+}
+
+const log: Log = {
+  error: (facts, message) => emit('log', { level: 'warn', facts: plain(facts), message }),
+  warn: (facts, message) => emit('log', { level: 'warn', facts: plain(facts), message }),
+  info: (facts, message) => emit('log', { level: 'info', facts: plain(facts), message }),
+  debug: (facts, message) => emit('log', { level: 'debug', facts: plain(facts), message }),
+  child: () => log,
+};
+
+servePort<TransferOperations>(port, {
+  init,
+  trust: (trust) => linksOpen().setTrust(trust),
+  listen: async (listen) => linksOpen().listen(listen),
+  'task-put': (task) => {
+    files.put(task);
+  },
+  'task-drop': ({ key }) => {
+    links?.drop(key);
+    files.drop(key);
+  },
+  manifest: (args) => links?.keepManifest(args),
+  announce: (args) => links?.announce(args),
+  retract: (args) => links?.retract(args),
+  'offer-manifest': (args) => links?.offerManifest(args),
+  'channel-open': async (args, { signal }) => linksOpen().openChannel(args, signal),
+  'channel-ticket': (args) => linksOpen().renew(args),
+  'channel-close': ({ channel }) => linksOpen().closeChannel(channel),
+  'channel-manifest': ({ channel }) => linksOpen().askManifest(channel),
+  fetch: async (args, { signal }) => linksOpen().fetch(args, signal),
+  'origin-open': async (args, { signal }) => pumpsOpen().open(args, signal),
+  'origin-pump': async (args, { signal }) => pumpsOpen().pump(args, signal),
+  'origin-read': async ({ origin, max }) => pumpsOpen().read(origin, max),
+  'origin-close': ({ origin }) => pumpsOpen().close(origin),
+  digest: async ({ path, algorithm }, { signal }) => digestOf(path, algorithm, signal),
+  stats,
+  close: async () => {
+    await links?.close();
+    await pumps?.closeAll();
+    files.close();
+  },
+});
+
+async function init(args: TransferInit): Promise<void> {
+  pumps = new OriginPumps(args.origin, { files, log, onPiece: (piece) => emit('piece', piece) });
+  if (args.link === undefined) return;
+  // Loaded only where hosts are linked: a dfget that talks to its origin alone needs none of it.
+  const { LinkHost: Links } = await import('./link-host.ts');
+  links = new Links(args.link, { files, log, emit });
+}
+
+function linksOpen(): LinkHost {
+  if (links === undefined) throw new CodedError('ERR_INTERNAL', 'this worker has no piece link');
+  return links;
+}
+
+function pumpsOpen(): OriginPumps {
+  if (pumps === undefined) throw new CodedError('ERR_INTERNAL', 'this worker is not initialised');
+  return pumps;
+}
+
+function stats(): TransferStats {
+  const none = { bytesIn: 0, bytesOut: 0, duplicateBytes: 0, links: 0, channels: 0 };
+  const idle = { activeUploads: 0, queuedBytes: 0 };
+  return { ...none, ...idle, ...links?.stats(), originBytes: pumps?.bytes ?? 0 };
+}
+
+async function digestOf(path: string, algorithm: string, signal: AbortSignal): Promise<string> {
+  const chunks = createReadStream(path, { highWaterMark: 1024 * 1024, signal });
+  if (algorithm === 'crc32') {
+    let sum = 0;
+    for await (const chunk of chunks) sum = crc32(chunk, sum);
+    return `crc32:${sum.toString(16).padStart(8, '0')}`;
+  }
+  const hash = createHash(algorithm);
+  for await (const chunk of chunks) hash.update(chunk);
+  return `${algorithm}:${hash.digest('hex')}`;
+}
+
+/** Facts that survive being sent to another thread. */
+function plain(facts: object): object {
+  const copy: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(facts)) {
+    copy[key] = value instanceof Error ? { message: value.message, stack: value.stack } : value;
+  }
+  return copy;
+}

@@ -1,0 +1,302 @@
+import { Type } from 'typebox';
+import type { Static } from 'typebox';
+
+/**
+ * What hosts and supernodes say to each other over the mesh, as schemas; types follow from them.
+ * docs/protocol.md tells the order of the conversation.
+ */
+
+/** Protocol names; the number changes when an old reader could not understand a new writer. */
+export const protocols = {
+  join: '/odonata/join/1',
+  control: '/odonata/control/1',
+} as const;
+
+const PeerId = Type.String({ minLength: 20, maxLength: 100 });
+const TaskId = Type.String({ pattern: '^[0-9a-f]{64}$' });
+const Version = Type.String({ pattern: '^[0-9a-f]{16}$' });
+const Envelope = Type.String({ maxLength: 900_000 });
+const Address = Type.String({ minLength: 3, maxLength: 300 });
+const Addresses = Type.Array(Address, { maxItems: 16 });
+const PieceIndex = Type.Integer({ minimum: 0, maximum: 16_777_215 });
+const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const Digest = Type.String({ pattern: '^[a-z0-9]{3,10}:[0-9a-f]{8,128}$' });
+const Text = Type.String({ maxLength: 4096 });
+const RequestId = Type.Integer({ minimum: 0 });
+
+const Failure = Type.Object({
+  code: Type.String({ maxLength: 64 }),
+  message: Text,
+  detail: Type.Optional(
+    Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()])),
+  ),
+});
+
+const Validators = Type.Object({
+  etag: Type.Optional(Type.String({ maxLength: 1024 })),
+  lastModified: Type.Optional(Type.String({ maxLength: 100 })),
+});
+
+/** What a supernode says first to whoever opens the join protocol. */
+export const Credentials = Type.Object({
+  type: Type.Literal('credentials'),
+  cell: PeerId,
+  certificates: Type.Array(Envelope, { maxItems: 64 }),
+});
+
+export const Join = Type.Object({
+  type: Type.Literal('join'),
+  token: Type.String({ maxLength: 200 }),
+  secret: Type.String({ maxLength: 200 }),
+  role: Type.Optional(Type.Union([Type.Literal('host'), Type.Literal('seed')])),
+  idc: Type.Optional(Type.String({ maxLength: 100 })),
+});
+
+/** What a host must know to act as a member. */
+export const Membership = Type.Object({
+  type: Type.Literal('membership'),
+  record: Envelope,
+  certificates: Type.Array(Envelope, { maxItems: 64 }),
+  map: Type.Optional(Envelope),
+  /** Cell time, milliseconds since the epoch. */
+  now: Type.Number(),
+});
+
+export const Refused = Type.Object({ type: Type.Literal('refused'), error: Failure });
+
+/** A host's first words on the control protocol. */
+export const Hello = Type.Object({
+  v: Type.Integer({ minimum: 1 }),
+  record: Envelope,
+  /** Where its piece link listens; empty: reach it at the address it connects from. */
+  addresses: Addresses,
+  linkPort: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
+  hostname: Type.Optional(Type.String({ maxLength: 255 })),
+  location: Type.Optional(Type.String({ maxLength: 255 })),
+});
+
+export const Welcome = Type.Object({
+  v: Type.Integer({ minimum: 1 }),
+  membership: Membership,
+});
+
+/** Origin, identity and wishes of one download, as the host was asked for it. */
+export const TaskSpec = Type.Object({
+  url: Type.String({ maxLength: 8192 }),
+  headers: Type.Optional(Type.Record(Type.String(), Type.String({ maxLength: 8192 }))),
+  tag: Type.Optional(Type.String({ maxLength: 1024 })),
+  application: Type.Optional(Type.String({ maxLength: 1024 })),
+  filteredQueryParams: Type.Optional(Type.Array(Type.String({ maxLength: 256 }), { maxItems: 64 })),
+  digest: Type.Optional(Digest),
+  range: Type.Optional(Type.Object({ start: Bytes, end: Type.Optional(Bytes) })),
+});
+
+/** What a host holds of one version of a task. */
+export const Holding = Type.Object({
+  version: Version,
+  /** Base64 of the bitfield; absent: every piece. */
+  pieces: Type.Optional(Type.String({ maxLength: 3_000_000 })),
+});
+
+export const Register = Type.Object({
+  type: Type.Literal('register'),
+  id: RequestId,
+  task: TaskId,
+  spec: TaskSpec,
+  holding: Type.Optional(Holding),
+});
+
+export const Parent = Type.Object({
+  peer: PeerId,
+  addresses: Addresses,
+  role: Type.Union([Type.Literal('peer'), Type.Literal('seed')]),
+  idc: Type.Optional(Type.String({ maxLength: 100 })),
+  reason: Type.Optional(Type.String({ maxLength: 200 })),
+});
+
+/** One version of a task: shape, and how the origin would recognise it. */
+export const TaskShape = Type.Object({
+  version: Version,
+  pieceLength: Type.Integer({ minimum: 1024, maximum: 64 * 1024 * 1024 }),
+  length: Type.Optional(Bytes),
+  validators: Validators,
+  acceptsRanges: Type.Optional(Type.Boolean()),
+  isPrivate: Type.Optional(Type.Boolean()),
+});
+
+export const Registered = Type.Object({
+  type: Type.Literal('registered'),
+  id: RequestId,
+  task: TaskId,
+  shape: TaskShape,
+  manifest: Type.Array(Envelope, { maxItems: 4096 }),
+  parents: Type.Array(Parent, { maxItems: 64 }),
+  ticket: Envelope,
+  /** The whole content, when it is small enough to travel here. */
+  content: Type.Optional(Type.String({ maxLength: 200_000 })),
+  digest: Type.Optional(Digest),
+});
+
+export const Rejected = Type.Object({
+  type: Type.Literal('rejected'),
+  id: RequestId,
+  error: Failure,
+});
+
+/** News about a task for a host that takes part in it. */
+export const Update = Type.Object({
+  type: Type.Literal('update'),
+  task: TaskId,
+  version: Version,
+  manifest: Type.Optional(Type.Array(Envelope, { maxItems: 4096 })),
+  parents: Type.Optional(Type.Array(Parent, { maxItems: 64 })),
+  ticket: Type.Optional(Envelope),
+  length: Type.Optional(Bytes),
+  /** The origin failed for good: this version will not be completed by the seed. */
+  failed: Type.Optional(Failure),
+});
+
+/** The supernode doubts a piece this host offers: hash it again, withdraw it if it is bad. */
+export const Check = Type.Object({
+  type: Type.Literal('check'),
+  task: TaskId,
+  version: Version,
+  piece: PieceIndex,
+});
+
+export const PieceFailure = Type.Object({
+  parent: PeerId,
+  piece: PieceIndex,
+  code: Type.String({ maxLength: 64 }),
+});
+
+/** What changed on a host for one task since its last report. */
+export const TaskReport = Type.Object({
+  task: TaskId,
+  version: Version,
+  had: Type.Optional(Type.Array(PieceIndex, { maxItems: 65_536 })),
+  lost: Type.Optional(Type.Array(PieceIndex, { maxItems: 65_536 })),
+  complete: Type.Optional(Type.Boolean()),
+  /** False: the host no longer downloads (finished, gave up); it may still hold pieces. */
+  active: Type.Optional(Type.Boolean()),
+  /** True: nothing of this version is held any more. */
+  gone: Type.Optional(Type.Boolean()),
+  failures: Type.Optional(Type.Array(PieceFailure, { maxItems: 1024 })),
+  fromPeers: Type.Optional(Bytes),
+  fromSeed: Type.Optional(Bytes),
+  fromOrigin: Type.Optional(Bytes),
+});
+
+export const Report = Type.Object({
+  type: Type.Literal('report'),
+  tasks: Type.Array(TaskReport, { maxItems: 1024 }),
+});
+
+/** After a (re)connection: everything held of one version, with the signed manifest that proves it. */
+export const Announce = Type.Object({
+  type: Type.Literal('announce'),
+  task: TaskId,
+  shape: TaskShape,
+  holding: Holding,
+  spec: Type.Optional(TaskSpec),
+  digest: Type.Optional(Digest),
+  manifest: Type.Array(Envelope, { maxItems: 4096 }),
+  provisional: Type.Optional(Type.Array(Envelope, { maxItems: 4096 })),
+  /** True while it wants the rest. */
+  active: Type.Boolean(),
+});
+
+/** Asks for other parents: those it has do not bring it forward. */
+export const MoreParents = Type.Object({
+  type: Type.Literal('more-parents'),
+  task: TaskId,
+  version: Version,
+  reason: Text,
+});
+
+/** Asks for a fresh ticket, answered by an update. */
+export const RenewTicket = Type.Object({
+  type: Type.Literal('renew-ticket'),
+  task: TaskId,
+  version: Version,
+});
+
+/** Asks to go to the origin itself; answered by `source`. */
+export const AskSource = Type.Object({
+  type: Type.Literal('ask-source'),
+  id: RequestId,
+  task: TaskId,
+  reason: Text,
+});
+
+export const Source = Type.Object({
+  type: Type.Literal('source'),
+  id: RequestId,
+  granted: Type.Boolean(),
+  reason: Text,
+});
+
+/** Asks for a new membership record; answered by `membership`. */
+export const RenewRecord = Type.Object({ type: Type.Literal('renew-record') });
+
+/** Supernode to host, every few seconds: cell time, so that offsets stay true. */
+export const CellNow = Type.Object({ type: Type.Literal('now'), now: Type.Number() });
+
+export const FromHost = Type.Union([
+  Register,
+  Report,
+  Announce,
+  MoreParents,
+  RenewTicket,
+  AskSource,
+  RenewRecord,
+]);
+
+export const FromSupernode = Type.Union([
+  Registered,
+  Rejected,
+  Update,
+  Check,
+  Source,
+  Membership,
+  CellNow,
+]);
+
+/** Body of a `manifest` or `provisional` envelope: digests of a run of pieces of one version. */
+export const ManifestBody = Type.Object({
+  v: Type.Literal(1),
+  task: TaskId,
+  version: Version,
+  pieceLength: Type.Integer({ minimum: 1024, maximum: 64 * 1024 * 1024 }),
+  start: PieceIndex,
+  /** Base64 of 32 bytes a piece. */
+  digests: Type.String({ maxLength: 800_000 }),
+  /** Set on the final batch, which covers every piece. */
+  length: Type.Optional(Bytes),
+  digest: Type.Optional(Digest),
+});
+
+export type Credentials = Static<typeof Credentials>;
+export type Join = Static<typeof Join>;
+export type Membership = Static<typeof Membership>;
+export type Refused = Static<typeof Refused>;
+export type Hello = Static<typeof Hello>;
+export type Welcome = Static<typeof Welcome>;
+export type TaskSpec = Static<typeof TaskSpec>;
+export type Holding = Static<typeof Holding>;
+export type Register = Static<typeof Register>;
+export type Parent = Static<typeof Parent>;
+export type TaskShape = Static<typeof TaskShape>;
+export type Registered = Static<typeof Registered>;
+export type Rejected = Static<typeof Rejected>;
+export type Update = Static<typeof Update>;
+export type Check = Static<typeof Check>;
+export type TaskReport = Static<typeof TaskReport>;
+export type Report = Static<typeof Report>;
+export type Announce = Static<typeof Announce>;
+export type MoreParents = Static<typeof MoreParents>;
+export type AskSource = Static<typeof AskSource>;
+export type Source = Static<typeof Source>;
+export type FromHost = Static<typeof FromHost>;
+export type FromSupernode = Static<typeof FromSupernode>;
+export type ManifestBody = Static<typeof ManifestBody>;

@@ -1,0 +1,203 @@
+import { connect } from 'node:net';
+import type { Clock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import { Limiter } from '../../core/base/limiter.ts';
+import type { Log } from '../../core/base/log.ts';
+import type { MemberRecord } from '../../core/identity/membership.ts';
+import type { MeshSession } from '../../core/net/mesh/mesh-node.ts';
+import { FromHost } from '../../core/wire/messages.ts';
+import type { FromSupernode, Hello, Membership } from '../../core/wire/messages.ts';
+import { parser } from '../../core/wire/parse-message.ts';
+import type { HostEntry } from '../swarm-table/swarm-table.ts';
+import type { SourceBudget } from './source-budget.ts';
+import type { Swarm } from './swarm.ts';
+import { UpdateBatcher } from './update-batcher.ts';
+
+const parseMessage = parser(FromHost);
+/** Registrations of one host that wait for an origin at a time. */
+const MAX_REGISTERING = 256;
+const NOW_MS = 10_000;
+const DIAL_BACK_MS = 3_000;
+
+export interface HostSessionParts {
+  readonly swarm: Swarm;
+  readonly budget: SourceBudget;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: { registered(code: string): void };
+  membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
+}
+
+/** One connected host: takes its messages in order, answers, and passes news to it. */
+export class HostSession {
+  readonly peer: string;
+  readonly updates: UpdateBatcher;
+  readonly #session: MeshSession;
+  readonly #parts: HostSessionParts;
+  readonly #record: MemberRecord;
+  readonly #hello: Hello;
+  readonly #controller = new AbortController();
+  readonly #registering = new Limiter({ max: MAX_REGISTERING, maxWaiting: 10_000 });
+
+  constructor(
+    session: MeshSession,
+    member: { readonly record: MemberRecord; readonly hello: Hello },
+    parts: HostSessionParts,
+  ) {
+    this.peer = session.remotePeerId;
+    this.#session = session;
+    this.#record = member.record;
+    this.#hello = member.hello;
+    this.#parts = parts;
+    this.updates = new UpdateBatcher(parts.clock, (update) => this.send(update));
+  }
+
+  /** Runs until the host is gone. */
+  async run(): Promise<void> {
+    const { swarm, clock, log } = this.#parts;
+    const host = this.#entry();
+    swarm.connected(this, host);
+    void this.#dialBack(host);
+    const timer = clock.every(NOW_MS, () => this.send({ type: 'now', now: clock.now() }));
+    try {
+      for await (const frame of this.#session.receive()) {
+        host.lastSeenMs = clock.now();
+        this.#take(parseMessage(frame));
+      }
+    } catch (error) {
+      const { code, message } = CodedError.from(error);
+      log.warn({ peer: this.peer, code, reason: message }, 'host connection ended');
+    } finally {
+      timer.cancel();
+      this.#controller.abort(new CodedError('ERR_INTERRUPTED', 'the host is gone'));
+      this.updates.close();
+      swarm.disconnected(this);
+      await this.#session.close();
+    }
+  }
+
+  send(message: FromSupernode): void {
+    try {
+      this.#session.send(message);
+    } catch (error) {
+      // The session closes itself when its queue is full; the host comes back and announces itself.
+      this.#parts.log.debug({ peer: this.peer, err: error }, 'message not sent');
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close();
+  }
+
+  #entry(): HostEntry {
+    const { addresses, linkPort, hostname, location } = this.#hello;
+    const { remoteAddress } = this.#session;
+    const own = linkPort === undefined ? [] : [joinHostPort(remoteAddress, linkPort)];
+    return {
+      peer: this.peer,
+      addresses: addresses.length > 0 ? addresses : own,
+      idc: this.#record.idc,
+      location,
+      hostname,
+      role: this.#record.role === 'seed' ? 'seed' : 'host',
+      isReachable: true,
+      isConnected: true,
+      lastSeenMs: this.#parts.clock.now(),
+      accusers: new Map(),
+      quarantinedUntilMs: 0,
+    };
+  }
+
+  #take(message: FromHost): void {
+    const { swarm } = this.#parts;
+    switch (message.type) {
+      case 'register':
+        void this.#answer(message.id, async (signal) => swarm.register(this, message, { signal }));
+        break;
+      case 'report':
+        for (const report of message.tasks) swarm.report(this, report);
+        break;
+      case 'announce':
+        swarm.announce(this, message).catch((error: unknown) => {
+          const { code, message: reason } = CodedError.from(error);
+          this.#parts.log.warn({ peer: this.peer, code, reason }, 'announcement refused');
+        });
+        break;
+      case 'more-parents':
+        this.#parts.log.info(
+          { peer: this.peer, task: message.task, reason: message.reason },
+          'host asks for other parents',
+        );
+        swarm.moreParents(this, message);
+        break;
+      case 'renew-ticket': {
+        const ticket = swarm.ticket({ taskId: message.task, version: message.version }, this.peer);
+        this.updates.more(message, { ticket });
+        break;
+      }
+      case 'ask-source': {
+        const answer = this.#parts.budget.ask(message.task);
+        const { id, task, reason } = message;
+        this.#parts.log.warn(
+          { peer: this.peer, task, asked: reason, ...answer },
+          'host asks for the source',
+        );
+        this.send({ type: 'source', id, granted: answer.granted, reason: answer.reason });
+        break;
+      }
+      case 'renew-record': {
+        const role = this.#record.role === 'seed' ? 'seed' : 'host';
+        const member = { peerId: this.peer, role, idc: this.#record.idc } as const;
+        this.send(this.#parts.membershipFor(member));
+        break;
+      }
+    }
+  }
+
+  async #answer(id: number, work: (signal: AbortSignal) => Promise<FromSupernode>): Promise<void> {
+    const { signal } = this.#controller;
+    try {
+      using _slot = await this.#registering.acquire({ signal });
+      this.send(await work(signal));
+      this.#parts.counters.registered('ok');
+    } catch (error) {
+      const coded = CodedError.from(error);
+      this.#parts.counters.registered(coded.code);
+      const { code, message, detail } = coded;
+      this.send({ type: 'rejected', id, error: { code, message, detail } });
+    }
+  }
+
+  /** A host nobody can reach may still take; it is offered to nobody. */
+  async #dialBack(host: HostEntry): Promise<void> {
+    const reached = await Promise.all(
+      host.addresses.map(async (address) => canConnect(address, this.#parts.clock)),
+    );
+    host.isReachable = reached.includes(true);
+    if (host.isReachable) return;
+    this.#parts.log.warn(
+      { peer: this.peer, addresses: host.addresses },
+      'its piece link cannot be reached: it takes pieces but is offered to nobody',
+    );
+  }
+}
+
+async function canConnect(address: string, clock: Clock): Promise<boolean> {
+  const separator = address.lastIndexOf(':');
+  const host = address.slice(0, separator).replace(/^\[|\]$/g, '');
+  const socket = connect({ host, port: Number(address.slice(separator + 1)) });
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  socket.once('connect', () => resolve(true));
+  socket.once('error', () => resolve(false));
+  const timer = clock.after(DIAL_BACK_MS, () => resolve(false));
+  try {
+    return await promise;
+  } finally {
+    timer.cancel();
+    socket.destroy();
+  }
+}
+
+function joinHostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,370 @@
+import type { Clock, Timer } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import type { Log } from '../../core/base/log.ts';
+import type { Random } from '../../core/base/random.ts';
+import { Bitfield } from '../../core/piece/bitfield.ts';
+import type { StoredTask } from '../../core/store/piece-store.ts';
+import type { TransferPool } from '../../core/swarm/transfer-pool.ts';
+import type {
+  Announce,
+  Holding,
+  Parent,
+  Register,
+  Registered,
+  TaskReport,
+} from '../../core/wire/messages.ts';
+import { pickParents } from '../schedule/pick-parents.ts';
+import type { Candidate } from '../schedule/pick-parents.ts';
+import { Offers } from '../seed/offers.ts';
+import type { Offer } from '../seed/offers.ts';
+import type { SeedListener, SeedTask } from '../seed/seed-task.ts';
+import type { Seeds } from '../seed/seeds.ts';
+import type { HostEntry, PeerEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
+import { Accusations } from './accusations.ts';
+import type { Adoptions } from './adoptions.ts';
+import type { HostSession } from './host-session.ts';
+
+export interface SwarmParts {
+  readonly self: { readonly peer: string; readonly addresses: readonly string[] };
+  readonly table: SwarmTable;
+  readonly pool: TransferPool;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  ticket(about: { task: string; version: string; scope: string; child: string }): string;
+}
+
+const OVERDUE_TICK_MS = 500;
+const PRUNE_MS = 60_000;
+
+/** The running swarms: registers hosts, introduces them to each other, and passes the seed's news on. */
+export class Swarm implements SeedListener {
+  readonly #parts: SwarmParts;
+  readonly #sessions = new Map<string, HostSession>();
+  readonly #offers = new Map<string, Offers>();
+  readonly #accusations: Accusations;
+  readonly #timers: Timer[];
+  #seeds: Seeds | undefined;
+  #adoptions: Adoptions | undefined;
+
+  constructor(parts: SwarmParts) {
+    this.#parts = parts;
+    this.#accusations = new Accusations(parts);
+    this.#timers = [
+      parts.clock.every(OVERDUE_TICK_MS, () => this.#offerOverdue()),
+      parts.clock.every(PRUNE_MS, () => this.#prune()),
+    ];
+  }
+
+  /** The seed and the swarm know each other; this closes the circle. */
+  attach(parts: { readonly seeds: Seeds; readonly adoptions: Adoptions }): void {
+    this.#seeds = parts.seeds;
+    this.#adoptions = parts.adoptions;
+  }
+
+  get table(): SwarmTable {
+    return this.#parts.table;
+  }
+
+  connected(session: HostSession, host: HostEntry): void {
+    const former = this.#sessions.get(host.peer);
+    this.#sessions.set(host.peer, session);
+    this.table.removeHost(host.peer);
+    this.table.hosts.set(host.peer, host);
+    void former?.close();
+  }
+
+  /** A host that is gone is offered to nobody from now on; when it returns it announces what it has. */
+  disconnected(session: HostSession): void {
+    if (this.#sessions.get(session.peer) !== session) return;
+    this.#sessions.delete(session.peer);
+    for (const version of this.table.versions()) {
+      if (version.peers.has(session.peer)) this.#leave(version, session.peer);
+    }
+    this.table.removeHost(session.peer);
+  }
+
+  async register(
+    session: HostSession,
+    message: Register,
+    options: { signal: AbortSignal },
+  ): Promise<Registered> {
+    if (this.#seeds === undefined) throw new CodedError('ERR_BUSY', 'the seed is not ready yet');
+    const { id, task, spec } = message;
+    const seed = await this.#seeds.resolve(task, spec, options);
+    const content = await this.#seeds.inline(seed);
+    const common = { type: 'registered', id, task } as const;
+    const digest = seed.stored.wholeDigest;
+    const whole = digest === undefined ? {} : { digest };
+    const shape = this.#shapeOf(seed);
+    const ticket = this.ticket(seed.stored, session.peer);
+    if (content !== undefined) {
+      return { ...common, shape, manifest: [], parents: [], ticket, content, ...whole };
+    }
+    const version = this.table.addVersion(task, shape);
+    const entry = version.peer(session.peer);
+    entry.isActive = true;
+    this.#hold(version, entry, message.holding);
+    const parents = this.#parentsFor(version, session.peer, seed);
+    this.#introduce(version, session.peer);
+    this.#offer(seed.stored, this.#offersOf(seed.stored).join(session.peer, this.#now()));
+    return { ...common, shape, manifest: [...seed.stored.manifest()], parents, ticket, ...whole };
+  }
+
+  async announce(session: HostSession, message: Announce): Promise<void> {
+    const version = this.table.addVersion(message.task, message.shape);
+    const entry = version.peer(session.peer);
+    entry.isActive = message.active;
+    this.#hold(version, entry, message.holding);
+    await this.#adoptions?.announced(session.peer, message);
+    if (message.active) this.#resume(version, session.peer);
+  }
+
+  report(session: HostSession, report: TaskReport): void {
+    const version = this.table.version(report.task, report.version);
+    if (version === undefined) return;
+    const entry = version.peer(session.peer);
+    for (const piece of report.had ?? []) this.#had(version, entry, piece);
+    for (const piece of report.lost ?? []) version.lost(entry, piece);
+    entry.fromPeers = report.fromPeers ?? entry.fromPeers;
+    entry.fromSeed = report.fromSeed ?? entry.fromSeed;
+    entry.fromOrigin = report.fromOrigin ?? entry.fromOrigin;
+    for (const failure of report.failures ?? []) {
+      const accused = version.peers.get(failure.parent);
+      if (accused !== undefined) accused.failures += 1;
+      if (failure.code !== 'ERR_PIECE_DIGEST') continue;
+      const { task } = report;
+      this.#accusations.add({
+        accuser: session.peer,
+        accused: failure.parent,
+        task,
+        piece: failure.piece,
+      });
+      const check = { type: 'check', task, version: report.version, piece: failure.piece } as const;
+      this.#sessions.get(failure.parent)?.send(check);
+    }
+    if (report.complete === true) version.hasAll(entry);
+    if (report.active !== undefined) entry.isActive = report.active;
+    if (report.gone === true) this.#leave(version, session.peer);
+    else if (!entry.isActive || entry.isComplete) this.#offerAll(version, session.peer);
+  }
+
+  /** Other parents for a host that does not come forward. */
+  moreParents(session: HostSession, about: { task: string; version: string }): void {
+    const version = this.table.version(about.task, about.version);
+    if (version === undefined) return;
+    const seed = this.#seeds?.find(about.task, about.version);
+    for (const parent of this.#parentsFor(version, session.peer, seed)) {
+      session.updates.parent(about, parent);
+    }
+    this.#resume(version, session.peer);
+  }
+
+  ticket(stored: { readonly taskId: string; readonly version: string }, child: string): string {
+    const { taskId: task, version } = stored;
+    return this.#parts.ticket({ task, version, scope: task, child });
+  }
+
+  onManifest(seed: SeedTask, batches: readonly string[]): void {
+    const about = { task: seed.stored.taskId, version: seed.stored.version };
+    const version = this.table.addVersion(about.task, this.#shapeOf(seed));
+    for (const entry of version.peers.values()) {
+      if (entry.isActive) this.#sessions.get(entry.peer)?.updates.manifest(about, batches);
+    }
+  }
+
+  onPieces(seed: SeedTask, pieces: readonly number[]): void {
+    const offers = this.#offersOf(seed.stored);
+    const version = this.table.version(seed.stored.taskId, seed.stored.version);
+    for (const piece of pieces) {
+      const isSeen = version !== undefined && version.copies(piece) > 0;
+      this.#offer(
+        seed.stored,
+        isSeen ? [{ piece, to: undefined }] : offers.add(piece, this.#now()),
+      );
+    }
+  }
+
+  onSettled(seed: SeedTask): void {
+    if (seed.failure === undefined) return;
+    const about = { task: seed.stored.taskId, version: seed.stored.version };
+    const version = this.table.version(about.task, about.version);
+    for (const entry of version?.peers.values() ?? []) {
+      if (!entry.isActive) continue;
+      this.#sessions.get(entry.peer)?.updates.more(about, { failed: seed.failure.toObject() });
+    }
+  }
+
+  /** True while a host downloads the version. */
+  isInDemand(stored: StoredTask): boolean {
+    return (this.table.version(stored.taskId, stored.version)?.activePeers ?? 0) > 0;
+  }
+
+  isElsewhere(stored: StoredTask, piece: number): boolean {
+    return (this.table.version(stored.taskId, stored.version)?.copies(piece) ?? 0) > 0;
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.#timers) timer.cancel();
+    await Promise.allSettled([...this.#sessions.values()].map(async (session) => session.close()));
+  }
+
+  #shapeOf(seed: SeedTask): Registered['shape'] {
+    const { length } = seed.stored;
+    return length === undefined ? seed.shape : { ...seed.shape, length };
+  }
+
+  #hold(version: SwarmVersion, entry: PeerEntry, holding: Holding | undefined): void {
+    if (holding?.version !== version.shape.version) return;
+    if (holding.pieces === undefined) {
+      version.hasAll(entry);
+      return;
+    }
+    const bytes = Buffer.from(holding.pieces, 'base64');
+    const held = new Bitfield(Math.min(bytes.length * 8, entry.pieces.length), bytes);
+    for (const piece of held.indexes()) this.#had(version, entry, piece);
+  }
+
+  #had(version: SwarmVersion, entry: PeerEntry, piece: number): void {
+    if (!version.had(entry, piece)) return;
+    const stored = this.#seeds?.find(version.task, version.shape.version)?.stored;
+    if (stored === undefined) return;
+    this.#offer(stored, this.#offersOf(stored).seen(piece));
+  }
+
+  #parentsFor(version: SwarmVersion, child: string, seed: SeedTask | undefined): Parent[] {
+    const entry = version.peer(child);
+    const candidates = this.#candidates(version, seed !== undefined && seed.state !== 'failed');
+    const idc = this.table.hosts.get(child)?.idc;
+    const chosen = pickParents({ peer: child, idc }, candidates, { random: this.#parts.random });
+    const parents: Parent[] = [];
+    for (const { peer, role, reason } of chosen) {
+      const addresses = this.#addressesOf(peer);
+      if (addresses === undefined) continue;
+      version.link(entry, peer);
+      parents.push({ peer, role, reason, addresses: [...addresses] });
+    }
+    return parents;
+  }
+
+  #candidates(version: SwarmVersion, withSeed: boolean): Candidate[] {
+    const candidates: Candidate[] = [];
+    const count = version.pieceCount ?? 0;
+    for (const entry of version.peers.values()) {
+      const host = this.table.hosts.get(entry.peer);
+      if (host === undefined || !this.#isOffered(host)) continue;
+      candidates.push({
+        peer: entry.peer,
+        idc: host.idc,
+        role: 'peer',
+        share: count === 0 ? 0 : entry.pieces.count / count,
+        children: entry.children,
+        failures: entry.failures,
+      });
+    }
+    const { peer } = this.#parts.self;
+    if (withSeed)
+      candidates.push({ peer, idc: undefined, role: 'seed', share: 1, children: 0, failures: 0 });
+    return candidates;
+  }
+
+  #isOffered(host: HostEntry): boolean {
+    return host.isConnected && host.isReachable && host.quarantinedUntilMs <= this.#now();
+  }
+
+  #addressesOf(peer: string): readonly string[] | undefined {
+    if (peer === this.#parts.self.peer) return this.#parts.self.addresses;
+    return this.table.hosts.get(peer)?.addresses;
+  }
+
+  /** Tells those who are short of parents about a newcomer. */
+  #introduce(version: SwarmVersion, newcomer: string): void {
+    const host = this.table.hosts.get(newcomer);
+    if (host === undefined || !this.#isOffered(host)) return;
+    const about = { task: version.task, version: version.shape.version };
+    for (const entry of version.peers.values()) {
+      if (entry.peer === newcomer || !entry.isActive || entry.isComplete) continue;
+      if (entry.parents.size >= MAX_INTRODUCED) continue;
+      version.link(entry, newcomer);
+      this.#sessions.get(entry.peer)?.updates.parent(about, {
+        peer: newcomer,
+        addresses: [...host.addresses],
+        role: 'peer',
+        reason: 'newcomer',
+      });
+    }
+  }
+
+  /** After a reconnection: parents, ticket and manifest for a host that wants the rest. */
+  #resume(version: SwarmVersion, peer: string): void {
+    const session = this.#sessions.get(peer);
+    if (session === undefined) return;
+    const about = { task: version.task, version: version.shape.version };
+    const seed = this.#seeds?.find(about.task, about.version);
+    session.updates.more(about, { ticket: this.ticket({ taskId: about.task, ...about }, peer) });
+    for (const parent of this.#parentsFor(version, peer, seed))
+      session.updates.parent(about, parent);
+    if (seed !== undefined) {
+      session.updates.manifest(about, seed.stored.manifest());
+      this.#offer(seed.stored, this.#offersOf(seed.stored).join(peer, this.#now()));
+    }
+    this.#introduce(version, peer);
+  }
+
+  #leave(version: SwarmVersion, peer: string): void {
+    this.#offerAll(version, peer);
+    version.remove(peer);
+  }
+
+  #offerAll(version: SwarmVersion, gone: string): void {
+    const seed = this.#seeds?.find(version.task, version.shape.version);
+    if (seed === undefined) return;
+    this.#offer(seed.stored, this.#offersOf(seed.stored).leave(gone, this.#now()));
+  }
+
+  #offersOf(stored: { readonly taskId: string; readonly version: string }): Offers {
+    const key = `${stored.taskId}/${stored.version}`;
+    const known = this.#offers.get(key);
+    if (known !== undefined) return known;
+    const created = new Offers();
+    this.#offers.set(key, created);
+    return created;
+  }
+
+  #offer(stored: StoredTask, offers: readonly Offer[]): void {
+    const byChild = new Map<string | undefined, number[]>();
+    const offered = this.#seeds?.find(stored.taskId, stored.version)?.offered;
+    for (const { piece, to } of offers) {
+      if (to === undefined && offered !== undefined) {
+        offered[piece >> 3] = (offered[piece >> 3] ?? 0) | (0x80 >> (piece & 7));
+      }
+      const pieces = byChild.get(to);
+      if (pieces === undefined) byChild.set(to, [piece]);
+      else pieces.push(piece);
+    }
+    for (const [to, pieces] of byChild) this.#parts.pool.announce(stored, pieces, to);
+  }
+
+  #offerOverdue(): void {
+    for (const [key, offers] of this.#offers) {
+      const [task = '', version = ''] = key.split('/');
+      const stored = this.#seeds?.find(task, version)?.stored;
+      if (stored === undefined) this.#offers.delete(key);
+      else this.#offer(stored, offers.overdue(this.#now()));
+    }
+  }
+
+  #prune(): void {
+    this.table.prune(
+      (version) => this.#seeds?.find(version.task, version.shape.version) !== undefined,
+    );
+    this.#accusations.decay();
+  }
+
+  #now(): number {
+    return this.#parts.clock.monotonic();
+  }
+}
+
+/** Parents a host may have before newcomers are no longer introduced to it. */
+const MAX_INTRODUCED = 20;

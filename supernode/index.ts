@@ -1,0 +1,258 @@
+import { join } from 'node:path';
+import type { Clock } from '../core/base/clock.ts';
+import { CodedError } from '../core/base/error.ts';
+import type { Log } from '../core/base/log.ts';
+import type { Random } from '../core/base/random.ts';
+import { selfSignedCertificate } from '../core/identity/certificate.ts';
+import { MeshNode } from '../core/net/mesh/mesh-node.ts';
+import type { MeshSession } from '../core/net/mesh/mesh-node.ts';
+import { PieceStore } from '../core/store/piece-store.ts';
+import { TransferPool } from '../core/swarm/transfer-pool.ts';
+import { Hello, protocols } from '../core/wire/messages.ts';
+import { parser } from '../core/wire/parse-message.ts';
+import { Adoptions } from './control/adoptions.ts';
+import { HostSession } from './control/host-session.ts';
+import { SourceBudget } from './control/source-budget.ts';
+import { Swarm } from './control/swarm.ts';
+import type { SwarmParts } from './control/swarm.ts';
+import { Authority } from './membership/authority.ts';
+import { joinService } from './membership/join-service.ts';
+import { Seeds } from './seed/seeds.ts';
+import { SwarmTable } from './swarm-table/swarm-table.ts';
+
+/** Everything a supernode is told; sizes in bytes, rates in bytes per second (0: no limit). */
+export interface SupernodeOptions {
+  readonly dataDir: string;
+  readonly listen: string;
+  readonly advertise: readonly string[];
+  readonly meshPort: number;
+  readonly linkPort: number;
+  readonly httpPort: number;
+  readonly originAllow: readonly string[];
+  readonly originRate: number;
+  readonly uploadRate: number;
+  readonly encryption: 'tls' | 'none';
+  readonly quota?: number;
+  readonly reserve?: number;
+  readonly workers?: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** The parts of a running supernode that its APIs and metrics look at. */
+export interface Supernode extends AsyncDisposable {
+  readonly authority: Authority;
+  readonly table: SwarmTable;
+  readonly seeds: Seeds;
+  readonly store: PieceStore;
+  readonly pool: TransferPool;
+  readonly mesh: MeshNode;
+  readonly meshPort: number;
+  readonly linkPort: number;
+  /** Registrations answered, by `ok` or error code. */
+  readonly registrations: ReadonlyMap<string, number>;
+}
+
+const parseHello = parser(Hello);
+const ORIGIN_CONNECTIONS_PER_HOST = 8;
+const SWEEP_MS = 60_000;
+/** Records live 24 h; revocations reach the workers at once by another way. */
+const TRUST_MS = 3_600_000;
+
+/** Starts a supernode: identity, store, workers, seed, swarm, and the two mesh protocols, in that order. */
+export async function startSupernode(options: SupernodeOptions): Promise<Supernode> {
+  const { clock, random, log } = options;
+  await using stack = new AsyncDisposableStack();
+  const authority = stack.use(
+    await Authority.open({
+      dataDir: options.dataDir,
+      clock,
+      log,
+      addresses: meshAddresses(options),
+    }),
+  );
+  const store = stack.use(await openStore(options));
+  const pool = stack.use(await startPool(options, authority));
+  await shareTrust(options, { authority, pool, stack });
+  const linkPort = pool.linkPort ?? options.linkPort;
+  const table = new SwarmTable();
+  const self = { peer: authority.key.peerId, addresses: linkAddresses(options, linkPort) };
+  const ticket: SwarmParts['ticket'] = (about) => authority.ticket(about);
+  const swarm = new Swarm({ self, table, pool, clock, random, log, ticket });
+  stack.defer(async () => swarm.close());
+  const seeds = startSeeds(options, { authority, store, pool, swarm });
+  stack.defer(async () => seeds.close());
+  const sweep = clock.every(SWEEP_MS, () => {
+    store.sweep().catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
+  });
+  stack.defer(() => sweep.cancel());
+  const registrations = new Map<string, number>();
+  const mesh = stack.use(await startMesh(options, { authority, swarm, registrations }));
+  const parts = { authority, table, seeds, store, pool, mesh, registrations, linkPort };
+  const resources = stack.move();
+  return {
+    ...parts,
+    meshPort: mesh.port ?? options.meshPort,
+    [Symbol.asyncDispose]: async () => resources.disposeAsync(),
+  };
+}
+
+/** Gives the workers this supernode's record and whom to trust, and again before the record expires. */
+async function shareTrust(
+  options: SupernodeOptions,
+  parts: {
+    readonly authority: Authority;
+    readonly pool: TransferPool;
+    readonly stack: AsyncDisposableStack;
+  },
+): Promise<void> {
+  const { clock, log } = options;
+  const { authority, pool, stack } = parts;
+  const share = async (): Promise<void> => {
+    const record = authority.ownRecord();
+    await pool.setTrust({ cell: authority.trust.toData(), record, now: clock.now() });
+  };
+  await share();
+  const timer = clock.every(TRUST_MS, () => {
+    share().catch((error: unknown) => log.warn({ err: error }, 'workers not told of the cell'));
+  });
+  stack.defer(() => timer.cancel());
+}
+
+/** The seed, and what takes tasks up again after a restart; both speak through the swarm. */
+function startSeeds(
+  options: SupernodeOptions,
+  parts: {
+    readonly authority: Authority;
+    readonly store: PieceStore;
+    readonly pool: TransferPool;
+    readonly swarm: Swarm;
+  },
+): Seeds {
+  const { clock, random, log, originRate } = options;
+  const { authority, store, pool, swarm } = parts;
+  const seeds = new Seeds({
+    key: authority.key,
+    store,
+    pool,
+    clock,
+    log,
+    listener: swarm,
+    originBytesPerSecond: originRate,
+    isElsewhere: (task, piece) => swarm.isElsewhere(task, piece),
+    isInDemand: (seed) => swarm.isInDemand(seed.stored),
+  });
+  const { trust } = authority;
+  const adoptions = new Adoptions({ seeds, pool, trust, clock, random, log });
+  swarm.attach({ seeds, adoptions });
+  return seeds;
+}
+
+async function openStore(options: SupernodeOptions): Promise<PieceStore> {
+  const { dataDir, clock, log, quota, reserve } = options;
+  return PieceStore.open({
+    directory: join(dataDir, 'store'),
+    clock,
+    log,
+    ...(quota === undefined || quota === 0 ? {} : { quotaBytes: quota }),
+    ...(reserve === undefined ? {} : { reserveBytes: reserve }),
+  });
+}
+
+async function startPool(options: SupernodeOptions, authority: Authority): Promise<TransferPool> {
+  const { meshPort, linkPort, httpPort } = options;
+  const { certificatePem, keyPem } = selfSignedCertificate(authority.key, {
+    now: options.clock.now(),
+  });
+  return TransferPool.start({
+    log: options.log,
+    ...(options.workers === undefined ? {} : { workers: options.workers }),
+    listen: { host: options.listen, port: linkPort },
+    onAltered: (key) => options.log.error({ key }, 'a stored file of the seed was altered'),
+    origin: {
+      allow: options.originAllow,
+      ownPorts: [meshPort, linkPort, httpPort],
+      bytesPerSecond: options.originRate,
+      connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
+    },
+    link: {
+      hostKeyPem: authority.key.exportPem(),
+      certificatePem,
+      certificateKeyPem: keyPem,
+      encryption: options.encryption,
+      uploadBytesPerSecond: options.uploadRate,
+    },
+  });
+}
+
+/** The mesh node with both protocols: joining for anyone with a token, control for members. */
+async function startMesh(
+  options: SupernodeOptions,
+  parts: {
+    readonly authority: Authority;
+    readonly swarm: Swarm;
+    readonly registrations: Map<string, number>;
+  },
+): Promise<MeshNode> {
+  const { clock, random, log, listen, meshPort } = options;
+  const { authority, swarm, registrations } = parts;
+  const mesh = await MeshNode.start({
+    privateKeyProtobuf: authority.key.libp2pPrivateKey(),
+    listen: { host: listen, port: meshPort },
+    clock,
+    random,
+    log,
+    isRevoked: (peer) => authority.isRevoked(peer),
+  });
+  const budget = new SourceBudget(clock);
+  const counters = {
+    registered: (code: string): void => {
+      registrations.set(code, (registrations.get(code) ?? 0) + 1);
+    },
+  };
+  mesh.setAdmission(async ({ peerId: peer, hello }) => {
+    const { record } = parseHello(hello);
+    const { role, idc } = authority.verifyMember(record, peer);
+    const member = { peerId: peer, role: role === 'seed' ? role : 'host', idc } as const;
+    return { v: 1, membership: authority.membershipFor(member) };
+  });
+  await mesh.handle(
+    protocols.join,
+    { open: 'anyone', maxSessionsPerPeer: 1 },
+    joinService(authority, { clock, log }),
+  );
+  await mesh.handle(
+    protocols.control,
+    { open: 'members', maxSessionsPerPeer: 2 },
+    async (session: MeshSession) => {
+      const hello = parseHello(session.hello);
+      const record = authority.verifyMember(hello.record, session.remotePeerId);
+      log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
+      const membershipFor = authority.membershipFor.bind(authority);
+      const shared = { swarm, budget, clock, log, counters, membershipFor };
+      await new HostSession(session, { record, hello }, shared).run();
+    },
+  );
+  return mesh;
+}
+
+function meshAddresses(options: SupernodeOptions): string[] {
+  return hostsOf(options).map((host) => `${host}:${options.meshPort}`);
+}
+
+function linkAddresses(options: SupernodeOptions, port: number): string[] {
+  return hostsOf(options).map((host) => `${host}:${port}`);
+}
+
+/** Where others reach this supernode. */
+function hostsOf(options: SupernodeOptions): string[] {
+  const hosts = options.advertise.length > 0 ? options.advertise : [options.listen];
+  if (hosts.some((host) => host === '0.0.0.0' || host === '::')) {
+    throw new CodedError(
+      'ERR_USAGE',
+      '--advertise must name an address when --listen is a wildcard',
+    );
+  }
+  return hosts.map((host) => (host.includes(':') ? `[${host}]` : host));
+}
