@@ -1,5 +1,6 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Clock } from '../core/base/clock.ts';
 import { CodedError, systemCode } from '../core/base/error.ts';
 import type { Downloader } from '../core/swarm/download-events.ts';
 
@@ -22,10 +23,18 @@ export interface OpenedEngine extends AsyncDisposable {
 /** Opens an engine over a data folder. */
 export type OpenEngine = (options: EngineOptions) => Promise<Downloader>;
 
+/** What was fetched is for resuming, and for asking again soon; no daemon is there to keep it in bounds. */
+const KEEP_MS = 24 * 3_600_000;
+/** A private store so old, whose process is gone, was left by a SIGKILL. */
+const STALE_MS = 24 * 3_600_000;
+
 /** The engine of core, loaded only now: libp2p, level and undici take half a second. */
 export async function loadEngine(options: EngineOptions): Promise<Downloader> {
   const { openEngine } = await import('../core/swarm/engine.ts');
-  return openEngine({ ...options, supernodes: [...options.supernodes] });
+  const engine = await openEngine({ ...options, ttlMs: KEEP_MS });
+  // No run lasts long enough for the engine's own sweeps.
+  await engine.store.sweep();
+  return engine;
 }
 
 /**
@@ -34,8 +43,9 @@ export async function loadEngine(options: EngineOptions): Promise<Downloader> {
  */
 export async function openInProcess(
   options: EngineOptions,
-  openEngine: OpenEngine,
+  tools: { readonly openEngine: OpenEngine; readonly clock: Clock },
 ): Promise<OpenedEngine> {
+  const { openEngine } = tools;
   await makeDataDir(options.dataDir);
   try {
     const downloader = await openEngine(options);
@@ -47,11 +57,12 @@ export async function openInProcess(
   } catch (error) {
     if (!(error instanceof CodedError) || error.code !== 'ERR_STORE_LOCKED') throw error;
   }
+  await removeStale(options.dataDir, tools.clock);
   return openPrivate(options, openEngine);
 }
 
 async function openPrivate(options: EngineOptions, openEngine: OpenEngine): Promise<OpenedEngine> {
-  const dataDir = await mkdtemp(`${options.dataDir}-private-`);
+  const dataDir = await mkdtemp(`${privatePrefix(options.dataDir)}${process.pid}-`);
   try {
     const downloader = await openEngine({ ...options, dataDir });
     return {
@@ -65,6 +76,32 @@ async function openPrivate(options: EngineOptions, openEngine: OpenEngine): Prom
   } catch (error) {
     await rm(dataDir, { recursive: true, force: true });
     throw error;
+  }
+}
+
+function privatePrefix(dataDir: string): string {
+  return `${dataDir}-private-`;
+}
+
+async function removeStale(dataDir: string, clock: Clock): Promise<void> {
+  const parent = dirname(dataDir);
+  const prefix = basename(privatePrefix(dataDir));
+  for (const name of await readdir(parent)) {
+    const pid = /^(\d+)-/.exec(name.startsWith(prefix) ? name.slice(prefix.length) : '')?.[1];
+    if (pid === undefined || isRunning(Number(pid))) continue;
+    const path = join(parent, name);
+    // By age too: the home folder may be shared with hosts whose processes cannot be seen from here.
+    const stats = await stat(path).catch(() => undefined);
+    if (stats === undefined || clock.now() - stats.mtimeMs < STALE_MS) continue;
+    await rm(path, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return systemCode(error) !== 'ESRCH';
   }
 }
 
