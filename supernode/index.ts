@@ -142,9 +142,10 @@ function startSeeds(
     originBytesPerSecond: originRate,
     isElsewhere: (task, piece) => swarm.isElsewhere(task, piece),
     isInDemand: (seed) => swarm.isInDemand(seed.stored),
+    adopt: async (seed) => adoptions.adopt(seed),
   });
   const { trust } = authority;
-  const adoptions = new Adoptions({ seeds, pool, trust, clock, random, log });
+  const adoptions: Adoptions = new Adoptions({ seeds, pool, trust, clock, random, log });
   swarm.attach({ seeds, adoptions });
   return seeds;
 }

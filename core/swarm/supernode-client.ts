@@ -24,6 +24,8 @@ const parseWelcome = parser(Welcome);
 /** A supernode that says nothing about a registration for this long is treated as gone. */
 const REPLY_TIMEOUT_MS = 60_000;
 const DIAL_TIMEOUT_MS = 5_000;
+/** A restarted supernode is to know within 5 s who has what. */
+const RECONNECT = { firstMs: 200, maxMs: 2_000 };
 
 /** What a host does with what its supernode tells it. */
 export interface SupernodeListener {
@@ -88,6 +90,7 @@ export class SupernodeClient implements AsyncDisposable {
       random,
       log,
       signal: this.#controller.signal,
+      ...RECONNECT,
     }).catch((error: unknown) => {
       if (!this.#controller.signal.aborted) log.error({ err: error }, 'connecting stopped');
     });

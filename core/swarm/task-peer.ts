@@ -367,7 +367,7 @@ export class TaskPeer {
     if (parents.length === 0) return 'no parents yet';
     if (open.length === 0) {
       const error = parents.find((parent) => parent.lastError !== undefined)?.lastError;
-      return `no parent reachable${error === undefined ? '' : `: ${error.message}`}`;
+      return error === undefined ? 'links to parents' : `no parent reachable: ${error.message}`;
     }
     if (this.#wanted.size === 0) return 'the origin: the seed has nothing new yet';
     return 'parents: none of them has a piece that is missing here';

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
@@ -6,6 +7,7 @@ import type { CellTrust } from '../../core/identity/trust.ts';
 import { openManifest } from '../../core/swarm/manifest.ts';
 import { openerOf } from '../../core/swarm/origin-request.ts';
 import { addManifestBatch } from '../../core/swarm/task-manifest.ts';
+import type { ManifestJudge } from '../../core/swarm/task-manifest.ts';
 import type { TransferPool } from '../../core/swarm/transfer-pool.ts';
 import type { Announce } from '../../core/wire/messages.ts';
 import type { SeedTask } from '../seed/seed-task.ts';
@@ -20,68 +22,67 @@ export interface AdoptionParts {
   readonly log: Log;
 }
 
-interface Revival {
-  readonly seed: SeedTask;
+/** What hosts said of one version after a restart. */
+interface Told {
+  /** Batches that the cell signed. */
+  readonly signed: Set<string>;
   /** Digests that hosts stated while no supernode answered, by signer. */
   readonly stated: Map<string, Map<number, string>>;
   isScheduled: boolean;
 }
 
-/** Hosts come back over some time; the picture is completed when they have had a moment. */
+/** Hosts come back over some time; running tasks are taken up when they have had a moment. */
 const SETTLE_MS = 1_000;
-const MAX_REVIVALS = 1_000;
+const MAX_VERSIONS = 1_000;
+const MAX_SIGNERS = 1_000;
 
 /**
- * After a restart of the supernode: rebuilds what it knew of running tasks from what hosts announce.
- * Batches the cell signed are trusted again at once. Digests that hosts stated on their own are signed
- * only after one piece of each signer, chosen by chance, was fetched from the origin and agreed.
+ * After a restart of the supernode: rebuilds what it knew of tasks from what hosts announce. Batches the cell
+ * signed are trusted again at once. Digests that hosts stated on their own are signed only after one piece
+ * of each signer, chosen by chance, was fetched from the origin and agreed.
  */
 export class Adoptions {
   readonly #parts: AdoptionParts;
-  readonly #revivals = new Map<string, Revival>();
+  readonly #told = new LRUCache<string, Told>({ max: MAX_VERSIONS });
 
   constructor(parts: AdoptionParts) {
     this.#parts = parts;
   }
 
-  async announced(peer: string, message: Announce): Promise<void> {
-    const { seeds, log } = this.#parts;
-    const held = seeds.find(message.task, message.shape.version)?.stored;
+  /** Keeps what a host says; a task that somebody waits for is taken up soon after. */
+  announced(peer: string, message: Announce): void {
+    const { task, shape } = message;
+    const held = this.#parts.seeds.find(task, shape.version)?.stored;
     if (held?.isManifestFinal === true) return;
-    const provisional = message.provisional ?? [];
-    const isWanted = message.active && message.spec !== undefined;
-    const key = `${message.task}/${message.shape.version}`;
-    const known = this.#revivals.get(key);
-    if (!isWanted && known === undefined) return;
-    const revival = known ?? (await this.#begin(key, message));
-    for (const batch of message.manifest) {
+    const key = `${task}/${shape.version}`;
+    const told = this.#told.get(key) ?? newTold();
+    this.#told.set(key, told);
+    for (const batch of message.manifest) told.signed.add(batch);
+    for (const batch of message.provisional ?? []) this.#state(told, batch, { peer, message });
+    if (!message.active || message.spec === undefined || told.isScheduled) return;
+    told.isScheduled = true;
+    this.#parts.clock.after(SETTLE_MS, () => void this.#revive(message, told), { ref: false });
+  }
+
+  /** Signs what hosts stated of a version, as far as the origin agrees; called before the seed asks for the rest. */
+  async adopt(seed: SeedTask): Promise<void> {
+    const { log } = this.#parts;
+    const { taskId, version } = seed.stored;
+    const told = this.#told.get(`${taskId}/${version}`);
+    if (told === undefined) return;
+    for (const batch of told.signed) {
       try {
-        await addManifestBatch(revival.seed.stored, batch, this.#judge());
+        await addManifestBatch(seed.stored, batch, this.#judge());
       } catch (error) {
         const { code, message: reason } = CodedError.from(error);
-        log.warn({ peer, code, reason }, 'announced manifest batch refused');
+        log.warn({ task: taskId, code, reason }, 'announced manifest batch refused');
       }
     }
-    for (const batch of provisional) this.#state(revival, batch, message);
-    if (revival.isScheduled) return;
-    revival.isScheduled = true;
-    this.#parts.clock.after(SETTLE_MS, () => void this.#finish(key, revival), { ref: false });
+    for (const [signer, entries] of told.stated) await this.#adoptFrom(seed, signer, entries);
+    this.#told.delete(`${taskId}/${version}`);
   }
 
-  async #begin(key: string, message: Announce): Promise<Revival> {
-    if (this.#revivals.size >= MAX_REVIVALS || message.spec === undefined) {
-      throw new CodedError('ERR_BUSY', 'too many tasks are being taken up again');
-    }
-    const { task, shape, spec } = message;
-    const seed = await this.#parts.seeds.revive({ task, shape, spec });
-    const again = this.#revivals.get(key);
-    if (again !== undefined) return again;
-    const revival: Revival = { seed, stated: new Map(), isScheduled: false };
-    this.#revivals.set(key, revival);
-    return revival;
-  }
-
-  #judge(): { verifySupernode(signer: string): void; acceptsProvisional(): boolean } {
+  #judge(): ManifestJudge {
     const { trust, clock } = this.#parts;
     return {
       verifySupernode: (signer) => trust.verifySupernode(signer, clock.now()),
@@ -89,33 +90,39 @@ export class Adoptions {
     };
   }
 
-  #state(revival: Revival, text: string, message: Announce): void {
-    if (message.shape.isPrivate === true) return;
-    const { signer, entries, body } = openManifest(text, 'provisional');
-    if (body.task !== message.task || body.version !== message.shape.version) return;
-    const stated = revival.stated.get(signer) ?? new Map<number, string>();
-    revival.stated.set(signer, stated);
-    for (const { index, digest } of entries) stated.set(index, digest);
-  }
-
-  async #finish(key: string, revival: Revival): Promise<void> {
-    const { log } = this.#parts;
-    const { seed, stated } = revival;
+  #state(
+    told: Told,
+    text: string,
+    from: { readonly peer: string; readonly message: Announce },
+  ): void {
+    const { task, shape } = from.message;
+    if (shape.isPrivate === true) return;
     try {
-      for (const [signer, entries] of stated) await this.#adopt(seed, signer, entries);
-      if (seed.state === 'idle') await seed.fetchMissing();
+      const { signer, entries, body } = openManifest(text, 'provisional');
+      if (body.task !== task || body.version !== shape.version) return;
+      if (!told.stated.has(signer) && told.stated.size >= MAX_SIGNERS) return;
+      const stated = told.stated.get(signer) ?? new Map<number, string>();
+      told.stated.set(signer, stated);
+      for (const { index, digest } of entries) stated.set(index, digest);
     } catch (error) {
-      const { code, message } = CodedError.from(error);
-      log.warn(
-        { task: seed.stored.taskId, code, reason: message },
-        'task could not be taken up again',
-      );
-    } finally {
-      this.#revivals.delete(key);
+      const { code, message: reason } = CodedError.from(error);
+      this.#parts.log.warn({ peer: from.peer, code, reason }, 'announced digests refused');
     }
   }
 
-  async #adopt(
+  async #revive(message: Announce, told: Told): Promise<void> {
+    const { task, shape, spec } = message;
+    told.isScheduled = false;
+    if (spec === undefined) return;
+    try {
+      await this.#parts.seeds.revive({ task, shape, spec });
+    } catch (error) {
+      const { code, message: reason } = CodedError.from(error);
+      this.#parts.log.warn({ task, code, reason }, 'task could not be taken up again');
+    }
+  }
+
+  async #adoptFrom(
     seed: SeedTask,
     signer: string,
     entries: ReadonlyMap<number, string>,
@@ -124,22 +131,21 @@ export class Adoptions {
     const sample = open[this.#parts.random.below(open.length)];
     if (sample === undefined) return;
     const [piece, digest] = sample;
-    const actual = await this.#digestAtOrigin(seed, piece);
-    if (actual !== digest) {
-      this.#parts.log.warn(
-        { peer: signer, piece },
-        'host stated a wrong digest; its pieces are not used',
-      );
+    if ((await this.#digestAtOrigin(seed, piece)) === digest) {
+      await seed.adopt(new Map(open));
       return;
     }
-    await seed.adopt(new Map(open));
+    this.#parts.log.warn(
+      { peer: signer, piece },
+      'host stated a wrong digest; what it stated is not used',
+    );
   }
 
   async #digestAtOrigin(seed: SeedTask, piece: number): Promise<string> {
     const { pieceLength, length = 0 } = seed.stored;
     const start = piece * pieceLength;
     const part = openerOf(seed.spec).part(start, Math.min(start + pieceLength, length));
-    const signal = new AbortController().signal;
+    const { signal } = new AbortController();
     await using origin = await this.#parts.pool.openOrigin(
       { ...part, ifMatch: seed.shape.validators },
       { signal },
@@ -156,4 +162,8 @@ export class Adoptions {
     });
     return found;
   }
+}
+
+function newTold(): Told {
+  return { signed: new Set(), stated: new Map(), isScheduled: false };
 }

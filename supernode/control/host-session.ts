@@ -118,10 +118,7 @@ export class HostSession {
         for (const report of message.tasks) swarm.report(this, report);
         break;
       case 'announce':
-        swarm.announce(this, message).catch((error: unknown) => {
-          const { code, message: reason } = CodedError.from(error);
-          this.#parts.log.warn({ peer: this.peer, code, reason }, 'announcement refused');
-        });
+        swarm.announce(this, message);
         break;
       case 'more-parents':
         this.#parts.log.info(

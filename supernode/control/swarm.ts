@@ -111,12 +111,12 @@ export class Swarm implements SeedListener {
     return { ...common, shape, manifest: [...seed.stored.manifest()], parents, ticket, ...whole };
   }
 
-  async announce(session: HostSession, message: Announce): Promise<void> {
+  announce(session: HostSession, message: Announce): void {
     const version = this.table.addVersion(message.task, message.shape);
     const entry = version.peer(session.peer);
     entry.isActive = message.active;
     this.#hold(version, entry, message.holding);
-    await this.#adoptions?.announced(session.peer, message);
+    this.#adoptions?.announced(session.peer, message);
     if (message.active) this.#resume(version, session.peer);
   }
 

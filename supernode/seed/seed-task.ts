@@ -91,14 +91,14 @@ export class SeedTask {
   /** Everything is here and signed from an earlier run. */
   async serveStored(): Promise<void> {
     this.offered.fill(0xff);
-    await this.#publish();
+    await this.publish();
     this.#end('complete');
   }
 
   /** Streams an open answer of the origin, from its first byte on. */
   async fetchWhole(origin: RemoteOrigin): Promise<void> {
     this.#state = 'fetching';
-    await this.#publish();
+    await this.publish();
     this.#run(async () => {
       await using open = origin;
       const { bytes, digest } = await open.pump(this.stored, {
@@ -115,7 +115,6 @@ export class SeedTask {
   /** After a restart: fetches what neither this store nor any host has, by ranges of the same version. */
   async fetchMissing(): Promise<void> {
     this.#state = 'fetching';
-    await this.#publish();
     this.#context.listener.onPieces(this, [...this.stored.pieces.indexes()]);
     this.#run(async () => {
       for (let run = this.#nextRun(); run !== undefined; run = this.#nextRun())
@@ -174,7 +173,8 @@ export class SeedTask {
     this.#context.listener.onSettled(this);
   }
 
-  async #publish(): Promise<void> {
+  /** Lets the workers know the version as it is now. */
+  async publish(): Promise<void> {
     await this.#context.pool.putTask(this.stored, { offered: this.offered });
     this.#context.pool.keepManifest(this.stored, this.stored.manifest(), true);
   }
@@ -282,7 +282,7 @@ export class SeedTask {
       this.#context.listener.onManifest(this, [final.text]);
     }
     if (stored.pieces.count === stored.pieceCount) await stored.complete();
-    await this.#publish();
+    await this.publish();
   }
 
   #finalBatch(

@@ -25,6 +25,8 @@ const MAX_FINGERPRINTS = 64;
 export interface SeedsContext extends SeedContext {
   /** True while some host downloads this version. */
   isInDemand(seed: SeedTask): boolean;
+  /** Takes over digests that hosts know of a version, before the origin is asked for what is missing. */
+  adopt(seed: SeedTask): Promise<void>;
 }
 
 interface Entry {
@@ -104,8 +106,7 @@ export class Seeds {
     const entry = this.#entry(task);
     if (entry.current?.stored.version === shape.version) return entry.current;
     const stored = await this.#create(task, spec, shape);
-    const seed = this.#track(entry, new SeedTask(this.#context, { stored, spec, shape }));
-    return seed;
+    return this.#track(entry, await this.#revive(stored, spec));
   }
 
   async close(): Promise<void> {
@@ -225,7 +226,11 @@ export class Seeds {
     };
     const seed = new SeedTask(this.#context, { stored, spec, shape });
     if (stored.isComplete && stored.isManifestFinal) await seed.serveStored();
-    else await seed.fetchMissing();
+    else {
+      await seed.publish();
+      await this.#context.adopt(seed);
+      await seed.fetchMissing();
+    }
     return seed;
   }
 
