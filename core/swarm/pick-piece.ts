@@ -24,6 +24,8 @@ export interface PickState {
   readonly budget: number;
   /** Of the wanted pieces, only the first this many may be asked: for consumers that read in order. */
   readonly window?: number;
+  /** True: the seed may be asked for anything, because nobody else brings it forward. */
+  readonly isSeedFree?: boolean;
   readonly random: Random;
 }
 
@@ -46,7 +48,7 @@ export function pickPieces(state: PickState): Pick[] {
     for (const parent of state.parents) {
       const free = slots.get(parent.peer) ?? 0;
       if (free <= 0 || picks.length >= state.budget) continue;
-      const piece = rarest(parent, { open, copies, random: state.random });
+      const piece = rarest(parent, { ...state, open, copies });
       if (piece === undefined) continue;
       open.delete(piece);
       slots.set(parent.peer, free - 1);
@@ -68,6 +70,7 @@ function rarest(
   state: {
     readonly open: ReadonlySet<number>;
     readonly copies: ReadonlyMap<number, number>;
+    readonly isSeedFree?: boolean;
     readonly random: Random;
   },
 ): number | undefined {
@@ -77,7 +80,7 @@ function rarest(
   for (const piece of state.open) {
     if (!parent.has(piece)) continue;
     const copies = state.copies.get(piece) ?? 0;
-    if (parent.role === 'seed' && copies > 0) continue;
+    if (parent.role === 'seed' && copies > 0 && state.isSeedFree !== true) continue;
     if (copies > bestCopies) continue;
     // Reservoir of one: each piece among the rarest is as likely as the others.
     ties = copies < bestCopies ? 1 : ties + 1;

@@ -169,6 +169,11 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     this.recheck(`${check.task}/${check.version}`);
   }
 
+  /** Sends what there is to report now, not in a moment. */
+  flush(): void {
+    this.#reporter.flush();
+  }
+
   /** Hashes a task again and withdraws what is not what the manifest says. */
   recheck(key: string): void {
     const { store, log } = this.#options;

@@ -232,12 +232,16 @@ export class TaskPeer {
   #askPeers(): void {
     const wanted = this.#askable();
     if (wanted.length === 0) return;
-    const picks = pickPieces({
+    const state = {
       wanted,
-      parents: [...this.#parents.values()],
+      // Who is closed or banned does not count as a holder either.
+      parents: [...this.#parents.values()].filter((parent) => parent.isOpen && !parent.isBanned),
       budget: MAX_IN_FLIGHT - this.#inFlight.size,
       random: this.#context.random,
-    });
+    };
+    const frugal = pickPieces(state);
+    const isIdle = frugal.length === 0 && this.#inFlight.size === 0;
+    const picks = isIdle ? pickPieces({ ...state, isSeedFree: true }) : frugal;
     for (const { peer, piece } of picks) {
       const parent = this.#parents.get(peer);
       if (parent !== undefined) void this.#fetch(parent, piece);
