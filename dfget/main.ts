@@ -7,7 +7,6 @@ import { dfgetOptions } from './args.ts';
 import type { DfgetOptions } from './args.ts';
 import { exitCodeOf } from './exit-code.ts';
 import { HumanReporter } from './human-reporter.ts';
-import { loadEngine } from './in-process.ts';
 import { JsonReporter } from './json-reporter.ts';
 import { planDownload } from './plan.ts';
 import type { DownloadPlan } from './plan.ts';
@@ -52,7 +51,7 @@ async function main(argv: readonly string[]): Promise<number> {
         signal: interrupt,
         reporter,
         stdout,
-        openEngine: loadEngine,
+        openEngine: async (engine) => (await import('./in-process.ts')).loadEngine(engine),
         uid: userPlaces().uid,
         startedMs: 0,
       });

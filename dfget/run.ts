@@ -10,7 +10,6 @@ import { CodedError } from '../core/base/error.ts';
 import type { Downloader } from '../core/swarm/download-events.ts';
 import { DaemonClient } from './daemon-client.ts';
 import { exitCodeOf } from './exit-code.ts';
-import { openInProcess } from './in-process.ts';
 import type { OpenEngine } from './in-process.ts';
 import { checkOutput, deliver, loadStoreOutput } from './output.ts';
 import type { DoneEvent, OutputTarget } from './output.ts';
@@ -76,6 +75,7 @@ async function fetchAndDeliver(run: Run): Promise<DoneEvent> {
     const done = await throughDaemon(run);
     if (done !== undefined) return done;
   }
+  const { openInProcess } = await import('./in-process.ts');
   const opening = openInProcess(plan.engine, tools);
   await using engine = await abortable(opening, signal);
   if (engine.isPrivate) {

@@ -1,6 +1,5 @@
 /** Binds option tables to commander: the only place that knows how a command line is cut into flags. */
 import { Command, CommanderError, Option } from 'commander';
-import { readConfigFile } from './config-file.ts';
 import { nearest } from './did-you-mean.ts';
 import { CodedError } from './error.ts';
 import { isOnByDefault } from './options.ts';
@@ -143,7 +142,9 @@ async function gatherInputs(
   if (table['config'] === undefined) return { flags, env };
   const { options } = resolveOptions({ config: table['config'] }, { flags, env });
   const path = options[0]?.value;
-  return { flags, env, file: typeof path === 'string' ? await readConfigFile(path) : undefined };
+  if (typeof path !== 'string') return { flags, env };
+  const { readConfigFile } = await import('./config-file.ts');
+  return { flags, env, file: await readConfigFile(path) };
 }
 
 // `-u=URL` and `--notbs=true` are what Go's flag package taught the writers of existing scripts.
