@@ -115,7 +115,7 @@ async function persistently(
       const waitMs = RECONNECT_WAITS_MS[attempt];
       wasReached ||= loss.detail['reached'] !== false;
       if (!wasReached || waitMs === undefined) return loss;
-      reporter.note(`${loss.message}; asking it again`);
+      if (attempt === 0) reporter.note(`${loss.message}; asking it again`);
       reporter.passing({ type: 'stalled', reason: 'dfdaemon to come back', ms: 0 });
       await clock.sleep(waitMs, { signal: run.signal });
     }
