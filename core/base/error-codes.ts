@@ -68,6 +68,11 @@ export const errorCodes = {
     'The API key is missing or wrong.',
     'Send the key as "Authorization: Bearer KEY".',
   ),
+  ERR_FORBIDDEN: facts(
+    ['user', false, 'usage', 403],
+    'The caller may not use this API.',
+    'Call it from the machine itself, or start the program with --api-key-file and send a key.',
+  ),
   ERR_NOT_FOUND: facts(
     ['user', false, 'usage', 404],
     'The named task, host or path is not known here.',
@@ -191,6 +196,11 @@ export const errorCodes = {
     ['environment', true, 'internal', 500],
     'Reading or writing the data folder failed.',
     'Look at the disk; the cause is in the log.',
+  ),
+  ERR_TASK_IN_USE: facts(
+    ['user', true, 'mesh', 409],
+    'The task cannot be removed because it is being downloaded, sent or read.',
+    'Wait until nobody uses it; /v1/status counts the downloads.',
   ),
   // Identity and mesh
   ERR_KEY_FILE: facts(

@@ -41,11 +41,12 @@ export class PortCaller<Ops extends Operations<Ops>, Events> {
         this.#settle(message.id)?.reject(CodedError.fromObject(message.error));
       } else if (message.kind === 'event') {
         // Our own worker: names and values are typed where they are posted.
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+        /* oxlint-disable typescript/no-unsafe-type-assertion */
         onEvent(
           message.name as keyof Events & string,
           message.value as Events[keyof Events & string],
         );
+        /* oxlint-enable typescript/no-unsafe-type-assertion */
       }
     });
   }

@@ -21,7 +21,7 @@ export interface OriginReaderOptions {
   /** The origin cannot give the content, or it changed. */
   onFailure(error: CodedError): void;
   onIdle(): void;
-  /** The origin's whole answer, body unread, to begin with. */
+  /** The origin's answer from the first byte on, body unread, to begin with. */
   readonly initial?: RemoteOrigin;
 }
 
@@ -29,6 +29,8 @@ export interface OriginReaderOptions {
 const MAX_RUNS = 4;
 /** Pieces one shared run covers: short enough that a late supernode finds little doubled work. */
 const SHARED_RUN_PIECES = 8;
+/** A connection of its own pays from here on. */
+const MIN_RUN_BYTES = 8 * 1024 * 1024;
 
 /** What one host reads from the origin itself: its share when no supernode answers, or all of it. */
 export class OriginReader {
@@ -55,6 +57,7 @@ export class OriginReader {
 
   /** Resolves when no request is running any more. */
   async idle(): Promise<void> {
+    await this.#initial?.[Symbol.asyncDispose]();
     await Promise.allSettled(this.#running);
   }
 
@@ -68,7 +71,8 @@ export class OriginReader {
     }
     const free = MAX_RUNS - this.#running.size;
     if (free <= 0 || missing.length === 0) return;
-    const maxRunPieces = Math.max(1, Math.ceil(missing.length / free));
+    const least = Math.ceil(MIN_RUN_BYTES / stored.pieceLength);
+    const maxRunPieces = Math.max(least, Math.ceil(missing.length / free));
     for (const run of originRuns(missing, { maxRuns: free, maxRunPieces })) this.#start(run);
   }
 
@@ -127,13 +131,19 @@ export class OriginReader {
     const isPinned = hasStrongEtag(shape.validators) || shape.validators.lastModified !== undefined;
     await using origin = await this.#open(run, isPinned);
     const pending: Promise<void>[] = [];
+    const giveUp = new AbortController();
     const { bytes } = await origin.pump(stored, {
       start: run.start,
       ...(isWhole ? {} : { end: run.end }),
       whole: false,
       bytesPerSecond: originBytesPerSecond,
-      signal,
-      onPiece: (piece, digest, size) => pending.push(this.#keep(piece, digest, size)),
+      signal: AbortSignal.any([signal, giveUp.signal]),
+      onPiece: (piece, digest, size) => {
+        const kept = this.#keep(piece, digest, size);
+        // A failure ends the read here, and is thrown by the wait below.
+        kept.catch((error: unknown) => giveUp.abort(CodedError.from(error)));
+        pending.push(kept);
+      },
     });
     await Promise.all(pending);
     if (isWhole && stored.length === undefined) await stored.setLength(bytes);
@@ -143,14 +153,16 @@ export class OriginReader {
     const { stored, spec, shape, signal } = this.#options;
     const opener = openerOf(spec);
     const pin = isPinned ? { ifMatch: shape.validators } : {};
+    const initial = this.#initial;
+    this.#initial = undefined;
+    if (initial !== undefined && run.start === 0) return initial;
+    await initial?.[Symbol.asyncDispose]();
     if (run.end !== Number.POSITIVE_INFINITY) {
       const to = Math.min(run.end * stored.pieceLength, stored.length ?? 0);
       const part = opener.part(run.start * stored.pieceLength, to);
       return this.#context.pool.openOrigin({ ...part, ...pin }, { signal });
     }
-    const initial = this.#initial;
-    this.#initial = undefined;
-    return initial ?? this.#context.pool.openOrigin({ ...opener.whole(), ...pin }, { signal });
+    return this.#context.pool.openOrigin({ ...opener.whole(), ...pin }, { signal });
   }
 
   /** States the digest of a piece read from the origin, for this host and those that trust it for now. */

@@ -30,7 +30,7 @@ export type Registration =
       readonly ticket: string;
       readonly policy: OriginPolicy;
       readonly limitRate: number;
-      /** The origin's answer to the first request, body unread, when it has no ranges. */
+      /** The origin's answer to the first request, body unread. */
       readonly initial?: RemoteOrigin;
     };
 
@@ -145,12 +145,10 @@ export class Registrar {
       ...(length === undefined ? {} : { length }),
       ...(isPrivate(spec) ? { isPrivate: true } : {}),
     };
-    if (!acceptsRanges) return { ...common, shape, policy: 'alone', limitRate, initial: probe };
-    await probe[Symbol.asyncDispose]();
-    return { ...common, shape, policy: 'alone', limitRate };
+    return { ...common, shape, policy: 'alone', limitRate, initial: probe };
   }
 
-  /** One byte where the origin has ranges; else its whole answer, unread. */
+  /** The origin's answer from the first byte on, unread: a 206 tells that it has ranges. */
   async #probe(
     spec: TaskSpec,
     known: StoredTask | undefined,
@@ -160,7 +158,7 @@ export class Registrar {
     const validators = plainValidators(known?.validators ?? {});
     const hasValidators = Object.keys(validators).length > 0;
     const condition = hasValidators ? { condition: validators } : {};
-    const first = opener.part(0, 1);
+    const first = opener.part(0, undefined);
     let origin: RemoteOrigin;
     try {
       origin = await this.#pool.openOrigin({ ...first, ...condition }, { signal });

@@ -14,6 +14,7 @@ import type {
   Register,
   Registered,
   Source,
+  Synced,
   Update,
 } from '../wire/messages.ts';
 import { parser } from '../wire/parse-message.ts';
@@ -51,8 +52,10 @@ export interface SupernodeClientOptions {
   readonly verifySupernode: (peerId: string) => void;
 }
 
+type Reply = Registered | Source | Synced;
+
 interface Waiting {
-  readonly resolve: (reply: Registered | Source) => void;
+  readonly resolve: (reply: Reply) => void;
   readonly reject: (error: CodedError) => void;
 }
 
@@ -134,6 +137,11 @@ export class SupernodeClient implements AsyncDisposable {
     return reply;
   }
 
+  /** Resolves when the supernode has taken in everything sent before. */
+  async sync(options: { signal: AbortSignal }): Promise<void> {
+    await this.#ask((id) => ({ type: 'sync', id }), options);
+  }
+
   /** Sends without an answer; lost when no supernode is connected (reconnecting announces everything). */
   send(message: FromHost): void {
     try {
@@ -149,10 +157,7 @@ export class SupernodeClient implements AsyncDisposable {
     await this.#loop;
   }
 
-  async #ask(
-    message: (id: number) => FromHost,
-    options: { signal: AbortSignal },
-  ): Promise<Registered | Source> {
+  async #ask(message: (id: number) => FromHost, options: { signal: AbortSignal }): Promise<Reply> {
     const session = this.#session;
     if (session === undefined) {
       throw new CodedError(
@@ -162,7 +167,7 @@ export class SupernodeClient implements AsyncDisposable {
     }
     const id = this.#nextId;
     this.#nextId += 1;
-    const { promise, resolve, reject } = Promise.withResolvers<Registered | Source>();
+    const { promise, resolve, reject } = Promise.withResolvers<Reply>();
     this.#waiting.set(id, { resolve, reject });
     using deadline = this.#options.clock.deadline(REPLY_TIMEOUT_MS);
     try {
@@ -239,6 +244,7 @@ export class SupernodeClient implements AsyncDisposable {
     switch (message.type) {
       case 'registered':
       case 'source':
+      case 'synced':
         this.#waiting.get(message.id)?.resolve(message);
         break;
       case 'rejected':

@@ -48,6 +48,7 @@ const MAX_WAITING = 10_000;
 const TICKET_RENEWAL_MS = 7 * 60_000;
 const MAX_REPORT_TASKS = 1_000;
 const MAX_EARLY = 1_000;
+const SYNC_MS = 1_000;
 
 /** The tasks of this host: those that download, and those that are only served. */
 export class SwarmTasks implements TaskListener, AsyncDisposable {
@@ -256,19 +257,31 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       return already;
     }
     const peer = this.#peer(registration, stored);
-    const finished = peer
-      .run()
-      .then(() => this.#reporter.state(stored, { complete: true }))
-      .finally(() => {
-        slot[Symbol.dispose]();
-        this.#active.delete(key);
-        const sources = peer.ledger.since({ fromPeers: 0, fromSeed: 0, fromOrigin: 0 });
-        this.#reporter.state(stored, { active: false, ...sources });
-      });
+    const finished = this.#run(peer).finally(() => {
+      slot[Symbol.dispose]();
+      this.#active.delete(key);
+    });
     finished.catch(() => undefined);
     const active = { peer, finished, holders: 0 };
     this.#active.set(key, active);
     return active;
+  }
+
+  /** Runs a task to its end; done means that the supernode knows it, so that whoever starts next asks the origin. */
+  async #run(peer: TaskPeer): Promise<void> {
+    const { member, clock } = this.#options;
+    try {
+      await peer.run();
+      this.#reporter.state(peer.stored, { complete: true });
+    } finally {
+      const sources = peer.ledger.since({ fromPeers: 0, fromSeed: 0, fromOrigin: 0 });
+      this.#reporter.state(peer.stored, { active: false, ...sources });
+      this.#reporter.flush();
+      using deadline = clock.deadline(SYNC_MS);
+      const { signal } = deadline;
+      if (member?.client.isConnected === true)
+        await member.client.sync({ signal }).catch(() => undefined);
+    }
   }
 
   #peer(registration: Extract<Registration, { kind: 'swarm' }>, stored: StoredTask): TaskPeer {

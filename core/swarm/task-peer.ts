@@ -26,7 +26,7 @@ export interface TaskPeerOptions {
   readonly spec: TaskSpec;
   readonly ticket: string;
   readonly originPolicy: OriginPolicy;
-  /** The origin's whole answer, body unread, when registering had to open it. */
+  /** The origin's answer from the first byte on, body unread, when registering had to open it. */
   readonly initial?: RemoteOrigin;
 }
 

@@ -360,7 +360,7 @@ export class TransferPool implements AsyncDisposable {
     return worker;
   }
 
-  async #all<N extends keyof TransferOperations & string>(
+  async #all<N extends keyof TransferOperations>(
     op: N,
     args: TransferOperations[N]['args'],
   ): Promise<TransferOperations[N]['result'][]> {

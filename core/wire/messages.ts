@@ -236,6 +236,11 @@ export const Source = Type.Object({
   reason: Text,
 });
 
+/** Asks to be told when everything sent before it was taken in; answered by `synced`. */
+export const Sync = Type.Object({ type: Type.Literal('sync'), id: RequestId });
+
+export const Synced = Type.Object({ type: Type.Literal('synced'), id: RequestId });
+
 /** Asks for a new membership record; answered by `membership`. */
 export const RenewRecord = Type.Object({ type: Type.Literal('renew-record') });
 
@@ -249,6 +254,7 @@ export const FromHost = Type.Union([
   MoreParents,
   RenewTicket,
   AskSource,
+  Sync,
   RenewRecord,
 ]);
 
@@ -258,6 +264,7 @@ export const FromSupernode = Type.Union([
   Update,
   Check,
   Source,
+  Synced,
   Membership,
   CellNow,
 ]);
@@ -297,6 +304,7 @@ export type Announce = Static<typeof Announce>;
 export type MoreParents = Static<typeof MoreParents>;
 export type AskSource = Static<typeof AskSource>;
 export type Source = Static<typeof Source>;
+export type Synced = Static<typeof Synced>;
 export type FromHost = Static<typeof FromHost>;
 export type FromSupernode = Static<typeof FromSupernode>;
 export type ManifestBody = Static<typeof ManifestBody>;

@@ -142,6 +142,9 @@ export class HostSession {
         this.send({ type: 'source', id, granted: answer.granted, reason: answer.reason });
         break;
       }
+      case 'sync':
+        this.send({ type: 'synced', id: message.id });
+        break;
       case 'renew-record': {
         const role = this.#record.role === 'seed' ? 'seed' : 'host';
         const member = { peerId: this.peer, role, idc: this.#record.idc } as const;

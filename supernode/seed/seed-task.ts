@@ -56,6 +56,7 @@ export class SeedTask {
   #timer: Timer | undefined;
   #writes: Promise<void> = Promise.resolve();
   #originBytes = 0;
+  #isReading = false;
 
   constructor(
     context: SeedContext,
@@ -77,6 +78,11 @@ export class SeedTask {
 
   get failure(): CodedError | undefined {
     return this.#failure;
+  }
+
+  /** True while the origin is sending this very version. */
+  get isReading(): boolean {
+    return this.#isReading;
   }
 
   /** Bytes taken from the origin for this version by this run of the program. */
@@ -101,13 +107,15 @@ export class SeedTask {
     await this.publish();
     this.#run(async () => {
       await using open = origin;
-      const { bytes, digest } = await open.pump(this.stored, {
+      this.#isReading = true;
+      const pumped = open.pump(this.stored, {
         start: 0,
         whole: true,
         bytesPerSecond: this.#context.originBytesPerSecond,
         signal: this.#controller.signal,
         onPiece: (piece, pieceDigest, size) => this.#take(piece, pieceDigest, size),
       });
+      const { bytes, digest } = await pumped.finally(() => (this.#isReading = false));
       await this.#finish(bytes, digest);
     });
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { abortable } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { pieceLengthFor } from '../../core/piece/piece-length.ts';
 import { versionOf } from '../../core/piece/version.ts';
@@ -17,6 +18,8 @@ import { proveSameContent } from './prove-scope.ts';
  * origin last confirmed it; a download that begins later, or when none is running, always asks.
  */
 const JOIN_MS = 5_000;
+/** Content named by its digest cannot change; that an asker may have it is remembered for this long. */
+const RIGHTS_MS = 60_000;
 /** Small contents kept ready for replies. */
 const INLINE_CACHE_BYTES = 32 * 1024 * 1024;
 const MAX_ENTRIES = 10_000;
@@ -128,11 +131,13 @@ export class Seeds {
   /** The current version, when it may be joined without a question to the origin. */
   #join(entry: Entry, asker: string): SeedTask | undefined {
     const seed = entry.current;
-    if (seed === undefined || seed.state === 'failed' || seed.isTiny) return undefined;
+    if (seed === undefined || seed.state === 'failed') return undefined;
     const confirmedMs = entry.confirmed.get(asker);
     if (confirmedMs === undefined) return undefined;
-    if (this.#context.clock.monotonic() - confirmedMs > JOIN_MS) return undefined;
-    return seed.state === 'fetching' || this.#context.isInDemand(seed) ? seed : undefined;
+    const ageMs = this.#context.clock.monotonic() - confirmedMs;
+    if (wholeDigest(seed.spec) !== undefined) return ageMs < RIGHTS_MS ? seed : undefined;
+    if (seed.isTiny || ageMs > JOIN_MS) return undefined;
+    return seed.isReading || this.#context.isInDemand(seed) ? seed : undefined;
   }
 
   async #check(
@@ -140,11 +145,11 @@ export class Seeds {
     signal: AbortSignal,
   ): Promise<SeedTask> {
     const { task, spec, entry, asker } = asked;
+    if (wholeDigest(spec) !== undefined) return this.#checkNamed(asked, signal);
     const known = this.#known(task, entry);
-    const isNewScope = spec.digest !== undefined && !entry.confirmed.has(asker);
-    const condition = known === undefined || isNewScope ? {} : { condition: conditionOf(known) };
-    this.#requests += 1;
     const { pool } = this.#context;
+    this.#requests += 1;
+    const condition = known === undefined ? {} : { condition: conditionOf(known) };
     // Not the asker's signal: others may wait for the same answer when he goes away.
     const origin = await pool.openOrigin(
       { ...openerOf(spec).whole(), ...condition },
@@ -159,10 +164,34 @@ export class Seeds {
       return this.#track(entry, seed);
     }
     await origin[Symbol.asyncDispose]();
-    if (isNewScope) await proveSameContent({ pool, stored: known.stored, spec }, signal);
     this.#confirm(entry, asker);
     if (known.seed !== undefined) return known.seed;
     return this.#track(entry, await this.#revive(known.stored, spec));
+  }
+
+  /**
+   * Content named by its digest: whoever asks from a URL or with credentials that were not seen yet has to
+   * be served by it, either as the one who brings the whole, or by samples of what is held already.
+   */
+  async #checkNamed(
+    asked: { readonly task: string; readonly spec: TaskSpec; entry: Entry; readonly asker: string },
+    signal: AbortSignal,
+  ): Promise<SeedTask> {
+    const { task, spec, entry, asker } = asked;
+    const { pool } = this.#context;
+    if (entry.current?.state === 'fetching') await abortable(entry.current.settled, signal);
+    const known = this.#known(task, entry);
+    this.#requests += 1;
+    if (known?.stored.isComplete === true) {
+      await proveSameContent({ pool, stored: known.stored, spec }, signal);
+      this.#confirm(entry, asker);
+      return known.seed ?? this.#track(entry, await this.#revive(known.stored, spec));
+    }
+    const origin = await pool.openOrigin(openerOf(spec).whole(), { signal: NEVER });
+    const seed = await this.#fetch(task, spec, origin);
+    entry.confirmed.clear();
+    this.#confirm(entry, asker);
+    return this.#track(entry, seed);
   }
 
   #confirm(entry: Entry, asker: string): void {

@@ -136,7 +136,7 @@ export class LinkHost {
       const { code, message } = error ?? new CodedError('ERR_LINK', 'the channel was closed');
       this.#emit('channel-closed', { channel: id, code, message });
     });
-    return { pieces: channel.have.indexes(), address: link.address };
+    return { pieces: channel.have.indexes(), address: link.remoteAddress };
   }
 
   renew({ channel, ticket }: Args<'channel-ticket'>): void {
