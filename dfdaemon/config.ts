@@ -1,0 +1,270 @@
+import { createHash } from 'node:crypto';
+import { isIP } from 'node:net';
+import { join, resolve } from 'node:path';
+import { formatHostPort } from '../core/base/addresses.ts';
+import { defaultSocketPath } from '../core/base/default-paths.ts';
+import type { UserPlaces } from '../core/base/default-paths.ts';
+import { CodedError } from '../core/base/error.ts';
+import { commonOptions, defineOptions } from '../core/base/options.ts';
+import type { OptionValues } from '../core/base/options.ts';
+import { isIdc } from '../core/identity/membership.ts';
+import type { EngineOptions } from '../core/swarm/engine.ts';
+
+const MACHINE_DATA_DIR = '/var/lib/odonata/dfdaemon';
+/** The kernel takes 107 bytes; the socket is made under a name of its own first, which may be a little longer. */
+const MAX_SOCKET_PATH_BYTES = 96;
+const MAX_LOCATION_LENGTH = 255;
+
+/** Everything dfdaemon can be told; flags, environment, configuration file and docs are made of this. */
+export const dfdaemonOptions = defineOptions({
+  ...commonOptions,
+  'data-dir': {
+    kind: 'path',
+    defaultHelp: `${MACHINE_DATA_DIR} for root, else ~/.odonata/dfdaemon`,
+    help: 'Where keys, membership and downloaded content are kept',
+  },
+  supernode: {
+    kind: 'hostPort',
+    list: true,
+    defaultPort: 8002,
+    help: 'Supernode to join; without one every download goes to its origin',
+  },
+  'join-token': { kind: 'secret', help: 'Token to join the cell with; needed once' },
+  listen: {
+    kind: 'ip',
+    defaultHelp: 'all addresses for the piece link, 127.0.0.1 for the proxy port',
+    help: 'Address to listen on',
+  },
+  advertise: {
+    kind: 'ip',
+    list: true,
+    defaultHelp: 'the address the supernode sees',
+    help: 'Address at which other hosts reach the piece link',
+  },
+  'link-port': {
+    kind: 'integer',
+    default: 65_002,
+    max: 65_535,
+    help: 'Port of the piece link; 0 takes any free one',
+  },
+  'proxy-port': {
+    kind: 'integer',
+    default: 65_001,
+    max: 65_535,
+    help: 'Port of /healthz and /metrics; 0 takes any free one',
+  },
+  socket: {
+    kind: 'path',
+    defaultHelp: '/run/odonata/dfdaemon.sock for root, else in XDG_RUNTIME_DIR or ~/.odonata',
+    help: 'Unix socket of the local API, where dfget looks for it',
+  },
+  'socket-mode': {
+    kind: 'choice',
+    choices: ['0600', '0660'],
+    default: '0600',
+    help: 'Who may use the local API: this user, or its group too',
+  },
+  idc: { kind: 'string', help: 'Where this host stands; the join token must allow it' },
+  location: {
+    kind: 'string',
+    valueName: 'A|B|C',
+    help: 'Place within the idc, outermost first: near hosts are preferred',
+  },
+  seed: { kind: 'boolean', help: 'Ask for the role of a seed; the join token must grant it' },
+  storage: {
+    kind: 'choice',
+    choices: ['disk', 'memory'],
+    default: 'disk',
+    help: 'Keep content in the data folder, or in a folder in memory',
+  },
+  'memory-dir': {
+    kind: 'path',
+    defaultHelp: 'a folder in /dev/shm named after user and data folder',
+    help: 'Folder on a tmpfs for --storage memory',
+  },
+  quota: {
+    kind: 'size',
+    defaultHelp: 'as the disk allows; with --storage memory a quarter of the memory',
+    help: 'Most bytes of content kept, least recently used goes first; 0 is no limit',
+  },
+  reserve: {
+    kind: 'size',
+    defaultHelp: '256MiB, at most 5 % of the filesystem',
+    help: 'Bytes left free on the filesystem',
+  },
+  ttl: {
+    kind: 'duration',
+    default: '7d',
+    help: 'Content not used for this long is removed; 0 keeps it',
+  },
+  'origin-allow': {
+    kind: 'cidr',
+    list: true,
+    help: 'Network that origins may be in although it is refused by default (loopback, link-local)',
+  },
+  'upload-limit': { kind: 'rate', default: 0, help: 'Most payload sent to other hosts' },
+  'download-limit': { kind: 'rate', default: 0, help: 'Most payload taken from other hosts' },
+  'origin-limit': { kind: 'rate', default: 0, help: 'Most payload taken from origins' },
+  encryption: {
+    kind: 'choice',
+    choices: ['tls', 'none'],
+    default: 'tls',
+    help: 'Of piece links; none is for networks that are trusted',
+  },
+  'link-workers': {
+    kind: 'integer',
+    min: 1,
+    max: 64,
+    defaultHelp: 'a quarter of the processors, from 1 to 4',
+    help: 'Threads that move and verify bytes',
+  },
+  'log-level': {
+    kind: 'choice',
+    choices: ['error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    default: 'info',
+    help: 'Least severe log lines written to standard error',
+  },
+});
+
+/** The parsed options of dfdaemon. */
+export type DfdaemonOptions = OptionValues<typeof dfdaemonOptions>;
+
+/** What defaults depend on besides the options. */
+export interface DaemonPlace {
+  readonly user: UserPlaces;
+  /** Bytes of memory of this machine, or of the container it runs in. */
+  readonly memoryBytes: number;
+  readonly hasIpv6: boolean;
+}
+
+/** Everything one run of dfdaemon does, decided before anything is touched. */
+export interface DaemonPlan {
+  readonly engine: Omit<EngineOptions, 'clock' | 'random' | 'log'> & { readonly storeDir: string };
+  readonly isInMemory: boolean;
+  readonly socket: { readonly path: string; readonly mode: number };
+  readonly proxy: { readonly host: string; readonly port: number };
+  readonly logLevel: DfdaemonOptions['logLevel'];
+  /** Things to tell the operator. */
+  readonly notes: readonly string[];
+}
+
+/** Turns options into a plan; throws ERR_USAGE naming the option that is wrong. */
+export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): DaemonPlan {
+  refuseContradictions(options);
+  const { user } = place;
+  const dataDir = resolve(options.dataDir ?? defaultDataDir(user));
+  const path = resolve(options.socket ?? defaultSocketPath(user));
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
+    throw usage(`--socket: a path of at most ${MAX_SOCKET_PATH_BYTES} bytes, got ${path}`);
+  }
+  return {
+    engine: engineOf(options, { place, dataDir }),
+    isInMemory: options.storage === 'memory',
+    socket: { path, mode: options.socketMode === '0660' ? 0o660 : 0o600 },
+    proxy: { host: options.listen ?? '127.0.0.1', port: options.proxyPort },
+    logLevel: options.logLevel,
+    notes: notesOf(options),
+  };
+}
+
+function defaultDataDir(user: UserPlaces): string {
+  return user.uid === 0 ? MACHINE_DATA_DIR : join(user.home, '.odonata', 'dfdaemon');
+}
+
+function engineOf(
+  options: DfdaemonOptions,
+  where: { readonly place: DaemonPlace; readonly dataDir: string },
+): DaemonPlan['engine'] {
+  const { place, dataDir } = where;
+  const { joinToken, idc, location, reserve, linkWorkers, ttl } = options;
+  const quota = quotaOf(options, place);
+  return {
+    dataDir,
+    storeDir: storeDirOf(options, { dataDir, user: place.user }),
+    supernodes: options.supernode.map(formatHostPort),
+    wantsSeed: options.seed,
+    encryption: options.encryption,
+    listen: { host: options.listen ?? anyAddress(place), port: options.linkPort },
+    advertise: advertisedOf(options),
+    originAllow: options.originAllow,
+    ownPorts: [options.linkPort, options.proxyPort].filter((port) => port !== 0),
+    uploadRate: options.uploadLimit,
+    downloadRate: options.downloadLimit,
+    originRate: options.originLimit,
+    ...(quota === undefined ? {} : { quota }),
+    ...(joinToken === undefined ? {} : { joinToken }),
+    ...(idc === undefined ? {} : { idc }),
+    ...(location === undefined ? {} : { location }),
+    ...(reserve === undefined ? {} : { reserve }),
+    ...(ttl === 0 ? {} : { ttlMs: ttl }),
+    ...(linkWorkers === undefined ? {} : { workers: linkWorkers }),
+  };
+}
+
+/** One socket on `::` takes both families, where the machine has IPv6. */
+function anyAddress(place: DaemonPlace): string {
+  return place.hasIpv6 ? '::' : '0.0.0.0';
+}
+
+/** A host told to use one address is reachable there, whatever address its connections come from. */
+function advertisedOf(options: DfdaemonOptions): readonly string[] {
+  if (options.advertise.length > 0) return options.advertise;
+  return options.listen === undefined || isAnyAddress(options.listen) ? [] : [options.listen];
+}
+
+function storeDirOf(
+  options: DfdaemonOptions,
+  where: { readonly dataDir: string; readonly user: UserPlaces },
+): string {
+  if (options.storage === 'disk') return join(where.dataDir, 'store');
+  if (options.memoryDir !== undefined) return resolve(options.memoryDir);
+  const name = createHash('sha256').update(where.dataDir).digest('hex').slice(0, 8);
+  return `/dev/shm/odonata-${where.user.uid}-${name}`;
+}
+
+function quotaOf(options: DfdaemonOptions, place: DaemonPlace): number | undefined {
+  if (options.quota !== undefined) return options.quota === 0 ? undefined : options.quota;
+  return options.storage === 'memory' ? Math.floor(place.memoryBytes / 4) : undefined;
+}
+
+function refuseContradictions(options: DfdaemonOptions): void {
+  const { idc, location, linkPort, proxyPort, advertise } = options;
+  if (idc !== undefined && !isIdc(idc)) {
+    throw usage('--idc: expected 1 to 64 characters without spaces and |');
+  }
+  const isLocation =
+    location === undefined ||
+    (location.length <= MAX_LOCATION_LENGTH && /^[^\p{Cc}]+$/u.test(location));
+  if (!isLocation) throw usage(`--location: expected A|B|C of at most ${MAX_LOCATION_LENGTH}`);
+  if (linkPort === proxyPort && linkPort !== 0) {
+    throw usage(`--link-port and --proxy-port are both ${linkPort}`);
+  }
+  const nowhere = advertise.find(isAnyAddress);
+  if (nowhere !== undefined) {
+    throw usage(`--advertise: other hosts cannot reach ${nowhere}; name one address`);
+  }
+}
+
+function notesOf(options: DfdaemonOptions): readonly string[] {
+  const notes: string[] = [];
+  if (options.supernode.length === 0) {
+    const unused = [
+      options.joinToken === undefined ? undefined : '--join-token',
+      options.seed ? '--seed' : undefined,
+      options.advertise.length === 0 ? undefined : '--advertise',
+    ].filter((name) => name !== undefined);
+    if (unused.length > 0) notes.push(`${unused.join(', ')} has no effect without --supernode`);
+  }
+  if (options.memoryDir !== undefined && options.storage === 'disk') {
+    notes.push('--memory-dir has no effect without --storage memory');
+  }
+  return notes;
+}
+
+function isAnyAddress(ip: string): boolean {
+  return isIP(ip) === 4 ? ip === '0.0.0.0' : /^[0:]+$/.test(ip);
+}
+
+function usage(message: string): CodedError {
+  return new CodedError('ERR_USAGE', message);
+}

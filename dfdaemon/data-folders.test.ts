@@ -1,0 +1,54 @@
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { makeFolder, makeMemoryFolder } from './data-folders.ts';
+
+const uid = process.getuid?.() ?? 0;
+
+function fresh(): string {
+  return mkdtempSync(join(tmpdir(), 'dfd-'));
+}
+
+test('makeFolder() makes a folder for this user alone, and names flag and folder when it cannot', async (t) => {
+  const path = join(fresh(), 'a', 'b');
+  await makeFolder(path, '--data-dir');
+  t.is(statSync(path).mode & 0o777, 0o700);
+  await makeFolder(path, '--data-dir');
+  writeFileSync(join(path, 'file'), '');
+  await t.throwsAsync(makeFolder(join(path, 'file'), '--data-dir'), {
+    code: 'ERR_STORE_IO',
+    message: /^--data-dir: cannot make .*file/,
+  });
+});
+
+test('makeMemoryFolder() tells whether the folder is in memory', async (t) => {
+  const onDisk = mkdtempSync('/var/tmp/odonata-test-');
+  t.teardown(() => rmSync(onDisk, { recursive: true }));
+  t.false(await makeMemoryFolder(onDisk, uid));
+  if (process.platform !== 'linux') return;
+  const inMemory = mkdtempSync('/dev/shm/odonata-test-');
+  t.teardown(() => rmSync(inMemory, { recursive: true }));
+  t.true(await makeMemoryFolder(inMemory, uid));
+});
+
+test('makeMemoryFolder() refuses a folder that others made or can write in', async (t) => {
+  const folder = fresh();
+  const open = join(folder, 'open');
+  mkdirSync(open);
+  chmodSync(open, 0o777);
+  const linked = join(folder, 'linked');
+  symlinkSync(fresh(), linked);
+  const refusal = { code: 'ERR_STORE_IO', message: /^--memory-dir: others can write/ };
+  await t.throwsAsync(makeMemoryFolder(open, uid), refusal);
+  await t.throwsAsync(makeMemoryFolder(linked, uid), refusal);
+  await t.throwsAsync(makeMemoryFolder(fresh(), uid + 1), refusal);
+});

@@ -1,0 +1,3 @@
+/** What other parts of the repository may know of dfdaemon: its options and metrics, for docs and checks. */
+export { dfdaemonOptions } from './config.ts';
+export { dfdaemonMetrics, metricPrefix } from './metrics.ts';

@@ -1,0 +1,99 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import fastify from 'fastify';
+import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
+import { CodedError } from '../../core/base/error.ts';
+import type { Log } from '../../core/base/log.ts';
+
+const MAX_BODY_BYTES = 1024 * 1024;
+const MAX_HEADER_BYTES = 16 * 1024;
+/** A request must be whole within this time; answers may take as long as they like. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_MS = 60_000;
+const RETRY_AFTER_SECONDS = '1';
+
+/** How a server is made. */
+export interface HttpServerOptions {
+  readonly log: Log;
+  /** Connections past this are closed unanswered. */
+  readonly maxConnections: number;
+}
+
+/** An HTTP server that answers every failure with `{error: ErrorObject}` and the status of its code; not yet listening. */
+export function newHttpServer(options: HttpServerOptions): FastifyInstance {
+  const { log } = options;
+  const server = fastify({
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    http: { maxHeaderSize: MAX_HEADER_BYTES },
+    // Bodies are checked by our own parsers: without this fastify loads two compilers that nothing uses.
+    schemaController: {
+      compilersFactory: { buildValidator: noCompiler, buildSerializer: noCompiler },
+    },
+    clientErrorHandler: (error, socket) => refuseUnreadable(error, socket),
+    frameworkErrors: (error, _request, reply) => {
+      answerError(reply, error, log);
+    },
+  });
+  server.server.maxConnections = options.maxConnections;
+  server.setErrorHandler((error, _request, reply) => answerError(reply, error, log));
+  server.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const message = `nothing is at ${request.method} ${path.slice(0, 200)}`;
+    return answerError(reply, new CodedError('ERR_NOT_FOUND', message), log);
+  });
+  return server;
+}
+
+function noCompiler(): never {
+  throw new TypeError('routes carry no schemas: parse in the handler');
+}
+
+function answerError(reply: FastifyReply, error: unknown, log: Log): FastifyReply {
+  const { status, coded } = judge(error, log);
+  if (status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
+  return reply.code(status).send({ error: coded.toObject() });
+}
+
+function judge(error: unknown, log: Log): { status: number; coded: CodedError } {
+  if (error instanceof CodedError) return { status: error.facts.http, coded: error };
+  // What fastify itself refuses: too long, not JSON, another media type. Its status says more than ours.
+  if (isClientFault(error)) {
+    const coded = new CodedError('ERR_REQUEST', error.message, { detail: { reason: error.code } });
+    return { status: error.statusCode, coded };
+  }
+  log.error({ err: error }, 'a request failed for a reason nobody foresaw');
+  return { status: 500, coded: CodedError.from(error) };
+}
+
+function isClientFault(error: unknown): error is FastifyError & { statusCode: number } {
+  if (!(error instanceof Error) || !('statusCode' in error) || !('code' in error)) return false;
+  const { statusCode } = error;
+  return typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
+}
+
+/** What cannot be parsed as HTTP never becomes a request, and is answered by hand. */
+function refuseUnreadable(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = unreadableStatus(error.code);
+  const coded = new CodedError('ERR_REQUEST', `not a usable HTTP request (${error.code ?? '?'})`);
+  const body = JSON.stringify({ error: coded.toObject() });
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+}
+
+function unreadableStatus(code: string | undefined): number {
+  if (code === 'HPE_HEADER_OVERFLOW') return 431;
+  return code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400;
+}

@@ -1,0 +1,98 @@
+import type { DownloadEvent, DownloadRequest } from '../../core/swarm/download-events.ts';
+import type { DownloadSlots } from './download-slots.ts';
+
+/** One version of a task on this host, as the local API shows it; times in ms since the epoch. */
+export interface TaskSummary {
+  readonly task: string;
+  readonly version: string;
+  /** Without credentials and query. */
+  readonly url?: string;
+  readonly length?: number;
+  readonly receivedBytes: number;
+  readonly pieceLength: number;
+  readonly digest?: string;
+  readonly isComplete: boolean;
+  /** Fetched with headers of its user's. */
+  readonly isPrivate: boolean;
+  readonly isInUse: boolean;
+  readonly createdMs: number;
+  readonly accessedMs: number;
+}
+
+/** How the connection to a supernode stands. */
+export interface SupernodeHealth {
+  /** `none`: no supernode is configured. */
+  readonly state: 'connected' | 'disconnected' | 'none';
+  /** Code and message of what keeps it away. */
+  readonly code?: string;
+  readonly reason?: string;
+}
+
+/** What `/healthz` answers: `degraded` serves, and says what is missing. */
+export interface HostHealth {
+  readonly status: 'ok' | 'degraded' | 'stopping';
+  readonly store: { readonly isReady: boolean };
+  /** `isReady` false without a supernode: there is nobody to link with. */
+  readonly link: { readonly isReady: boolean; readonly port?: number };
+  readonly supernode: SupernodeHealth;
+}
+
+/** What `/v1/status` answers. */
+export interface HostStatus extends HostHealth {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptimeSeconds: number;
+  readonly peer: string;
+  /** As the cell granted them; absent before the first join. */
+  readonly role?: string;
+  readonly idc?: string;
+  readonly addresses: readonly string[];
+  readonly proxyPort?: number;
+  readonly downloads: {
+    /** Asked for over the local API and not ended. */
+    readonly active: number;
+    /** Versions being fetched, whoever asked. */
+    readonly activeTasks: number;
+    readonly done: number;
+    readonly failed: number;
+  };
+  readonly storage: {
+    readonly directory: string;
+    readonly bytes: number;
+    readonly tasks: number;
+    readonly quotaBytes?: number;
+  };
+  /** Payload since the start. */
+  readonly traffic: {
+    readonly linkReceivedBytes: number;
+    readonly linkSentBytes: number;
+    readonly originReceivedBytes: number;
+    readonly duplicateBytes: number;
+    readonly links: number;
+  };
+}
+
+/** What the local API and the proxy port need of this host; `EngineHost` is the real one. */
+export interface ServedHost {
+  /** The downloads under way over the local API. */
+  readonly slots: DownloadSlots;
+  /** As `Downloader.download`: ends after `done` or `failed`. */
+  download(
+    request: DownloadRequest,
+    options: { signal: AbortSignal },
+  ): AsyncIterable<DownloadEvent>;
+  /** The verified bytes of a complete version, in order. */
+  content(
+    of: { readonly task: string; readonly version: string },
+    options: { signal: AbortSignal },
+  ): AsyncIterable<Uint8Array>;
+  /** All versions of all tasks, in no order. */
+  tasks(): readonly TaskSummary[];
+  /** All versions of one task, newest last. */
+  versions(task: string): readonly TaskSummary[];
+  /** Throws ERR_TASK_IN_USE, or ERR_NOT_FOUND. */
+  remove(of: { readonly task: string; readonly version: string }): Promise<void>;
+  health(): HostHealth;
+  status(): Promise<HostStatus>;
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+}

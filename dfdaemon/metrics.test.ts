@@ -1,0 +1,97 @@
+import test from 'ava';
+import { ManualClock } from '../core/base/clock.ts';
+import { silentLog } from '../core/base/log.ts';
+import { DownloadTally } from './download-tally.ts';
+import { LoopLag } from './loop-lag.ts';
+import { DaemonMetrics, dfdaemonMetrics, metricPrefix } from './metrics.ts';
+import type { MetricsSnapshot } from './metrics.ts';
+
+const snapshot: MetricsSnapshot = {
+  transfer: {
+    bytesIn: 1,
+    bytesOut: 2,
+    duplicateBytes: 3,
+    links: 4,
+    channels: 5,
+    activeUploads: 6,
+    queuedBytes: 7,
+    originBytes: 8,
+  },
+  tally: new DownloadTally(silentLog),
+  activeDownloads: 9,
+  activeTasks: 10,
+  storeBytes: 11,
+  storeTasks: 12,
+  quotaBytes: 13,
+  isSupernodeConnected: true,
+};
+
+function metrics(): DaemonMetrics {
+  return new DaemonMetrics(new LoopLag(new ManualClock()));
+}
+
+test('DaemonMetrics.render() has every declared metric, each with its help', async (t) => {
+  const { contentType, text } = await metrics().render(snapshot);
+  t.regex(contentType, /^text\/plain/);
+  for (const [name, { kind, help }] of Object.entries(dfdaemonMetrics)) {
+    t.true(text.includes(`# HELP ${metricPrefix}${name} ${help}\n`), name);
+    t.true(text.includes(`# TYPE ${metricPrefix}${name} ${kind}\n`), name);
+    t.regex(name, /(_bytes|_seconds|_total|_info|[a-z])$/);
+    if (kind === 'counter') t.true(name.endsWith('_total'), name);
+  }
+  t.regex(text, /^odonata_dfdaemon_link_received_bytes_total 1$/m);
+  t.regex(text, /^odonata_dfdaemon_link_sent_bytes_total 2$/m);
+  t.regex(text, /^odonata_dfdaemon_supernode_connected 1$/m);
+  t.regex(text, /^odonata_dfdaemon_store_quota_bytes 13$/m);
+  t.regex(text, /^process_resident_memory_bytes \d+$/m);
+  t.regex(text, /^process_cpu_seconds_total [\d.]+$/m);
+});
+
+test('DaemonMetrics.render() says what is true now: counters are not added up from scrape to scrape', async (t) => {
+  const all = metrics();
+  const tally = new DownloadTally(silentLog);
+  tally.results.set('done', 2);
+  tally.results.set('ERR_URL', 1);
+  await all.render({ ...snapshot, tally });
+  const { text } = await all.render({ ...snapshot, tally, quotaBytes: undefined });
+  t.regex(text, /^odonata_dfdaemon_downloads_total\{result="done"\} 2$/m);
+  t.regex(text, /^odonata_dfdaemon_downloads_total\{result="ERR_URL"\} 1$/m);
+  t.regex(text, /^odonata_dfdaemon_origin_received_bytes_total 8$/m);
+  t.notRegex(text, /^odonata_dfdaemon_store_quota_bytes/m);
+  t.notRegex(text, /NaN/);
+});
+
+test('LoopLag tells how late the loop was, and forgets it after a while', (t) => {
+  const clock = new ManualClock();
+  using lag = new LoopLag(clock);
+  clock.advance(500);
+  t.is(lag.maxSeconds, 0);
+  // The machine's timers fire late when the loop was busy; this clock's do when time is taken away from it.
+  const late = lateClock(700);
+  using busy = new LoopLag(late.clock);
+  late.fire();
+  t.is(busy.maxSeconds, 0.2);
+  for (let probe = 0; probe < 30; probe += 1) late.fire(500);
+  t.is(busy.maxSeconds, 0);
+});
+
+function lateClock(firstMs: number): { clock: ManualClock; fire: (ms?: number) => void } {
+  const tasks: (() => void)[] = [];
+  let now = 0;
+  class LateClock extends ManualClock {
+    override monotonic(): number {
+      return now;
+    }
+    override every(_ms: number, task: () => void): { cancel(): void } {
+      tasks.push(task);
+      return { cancel: () => undefined };
+    }
+  }
+  return {
+    clock: new LateClock(),
+    fire: (ms = firstMs) => {
+      now += ms;
+      for (const task of tasks) task();
+    },
+  };
+}
