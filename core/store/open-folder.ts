@@ -1,0 +1,301 @@
+/** Opening a data folder: its format, its rows, and making both fit for what is on disk. */
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CodedError, systemCode } from '../base/error.ts';
+import type { Bitfield } from '../piece/bitfield.ts';
+import { createDataFile, dataFileFacts, mendDataFile, removeDataFile } from './data-file.ts';
+import type { FileFacts } from './data-file.ts';
+import type { Journal, JournalChange } from './journal.ts';
+import {
+  bitsOfRow,
+  encodeTaskRow,
+  isTaskName,
+  MANIFEST_PREFIX,
+  parseManifestKey,
+  parseTaskRow,
+  TASK_PREFIX,
+  taskKey,
+  taskName,
+} from './task-row.ts';
+import type { TaskRow } from './task-row.ts';
+
+/** Something that was not as it should be and was put right. */
+export interface Repair {
+  readonly kind:
+    | 'journal-damaged'
+    | 'row-malformed'
+    | 'row-orphan'
+    | 'file-missing'
+    | 'file-short'
+    | 'file-orphan'
+    | 'file-altered'
+    | 'machine-died';
+  /** Key of the row or name of the task. */
+  readonly name: string;
+  /** Pieces that were had and are lost, or must be hashed again. */
+  readonly pieces: number;
+}
+
+/** A task found in the folder. */
+export interface FoundTask {
+  readonly row: TaskRow;
+  readonly path: string;
+}
+
+const FORMAT = 1;
+const MAX_STATS_AT_ONCE = 64;
+
+/** Throws ERR_STORE_NEWER, having touched nothing, when the folder has a format that this version does not know. */
+export async function refuseNewer(directory: string): Promise<void> {
+  const text = (await readFormat(directory)).trim();
+  // Empty: the machine died while it was written.
+  if (text === '' || text === String(FORMAT)) return;
+  throw new CodedError('ERR_STORE_NEWER', 'the data folder was written by another version', {
+    detail: { directory, format: text.slice(0, 20), known: FORMAT },
+  });
+}
+
+/** Makes the folders, readable by their owner only; one that exists keeps its mode, what is in it does not. */
+export async function makeFolders(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await mkdir(join(directory, 'tasks'), { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw folderError(directory, cause);
+  }
+}
+
+export async function writeFormat(directory: string): Promise<void> {
+  try {
+    if ((await readFormat(directory)).trim() === String(FORMAT)) return;
+    await writeFile(join(directory, 'FORMAT.tmp'), `${FORMAT}\n`);
+    await rename(join(directory, 'FORMAT.tmp'), join(directory, 'FORMAT'));
+  } catch (cause) {
+    throw folderError(directory, cause);
+  }
+}
+
+/** Where the data file of a task is. */
+export function dataPath(directory: string, name: string): string {
+  return join(directory, 'tasks', name.slice(0, 3), `${name}.data`);
+}
+
+/** Reads all tasks and repairs what rows and files disagree on; every repair is told to `onRepair`. */
+export async function findTasks(
+  journal: Journal,
+  options: {
+    readonly directory: string;
+    readonly bootId: string | undefined;
+    readonly onRepair: (repair: Repair) => void;
+  },
+): Promise<FoundTask[]> {
+  const { directory, bootId, onRepair } = options;
+  const { rows, changes } = await readRows(journal, onRepair);
+  // Rows of one task are written and deleted together, so orphans come of damage only.
+  if (changes.length > 0 || journal.wasRepaired) {
+    changes.push(...(await orphanRows(journal, { rows, onRepair })));
+  }
+  const checked: CheckedTask[] = [];
+  for await (const [row, facts] of withFacts(directory, rows)) {
+    const task = checkTask(row, { facts, bootId, onRepair });
+    checked.push(task);
+    if (task.isChanged) changes.push(putRow(task.row));
+  }
+  // Rows first: a new empty file under a row that claims pieces would be a lie if the machine died between.
+  if (changes.length > 0) await journal.write(changes, { durable: true });
+  const found: FoundTask[] = [];
+  for (const task of checked) {
+    const path = dataPath(directory, taskName(task.row));
+    const row = task.isFit ? task.row : await mend(journal, { row: task.row, path });
+    found.push({ row, path });
+  }
+  await removeOrphans(directory, rows, onRepair);
+  return found;
+}
+
+function putRow(row: TaskRow): JournalChange {
+  return { type: 'put', key: taskKey(taskName(row)), value: encodeTaskRow(row) };
+}
+
+/** Makes the data file fit for writing; the row that fits it then, without pieces if they could not be kept. */
+async function mend(
+  journal: Journal,
+  task: { readonly row: TaskRow; readonly path: string },
+): Promise<TaskRow> {
+  if (await mendDataFile(task.path, task.row.length)) return task.row;
+  const row = withoutPieces(task.row);
+  await journal.write([putRow(row)], { durable: true });
+  await createDataFile(task.path, row.length ?? 0);
+  return row;
+}
+
+async function readRows(
+  journal: Journal,
+  onRepair: (repair: Repair) => void,
+): Promise<{ rows: Map<string, TaskRow>; changes: JournalChange[] }> {
+  const rows = new Map<string, TaskRow>();
+  const changes: JournalChange[] = [];
+  for await (const [key, value] of journal.rows(TASK_PREFIX)) {
+    const row = parseTaskRow(key, value);
+    if (row === undefined) {
+      changes.push({ type: 'del', key });
+      onRepair({ kind: 'row-malformed', name: key, pieces: 0 });
+    } else rows.set(taskName(row), row);
+  }
+  return { rows, changes };
+}
+
+/** Deletions of manifest rows that no task lists. */
+async function orphanRows(
+  journal: Journal,
+  found: {
+    readonly rows: ReadonlyMap<string, TaskRow>;
+    readonly onRepair: (repair: Repair) => void;
+  },
+): Promise<JournalChange[]> {
+  const changes: JournalChange[] = [];
+  for await (const key of journal.keys(MANIFEST_PREFIX)) {
+    const { name = '', sequence = -1 } = parseManifestKey(key) ?? {};
+    if (found.rows.get(name)?.manifestRows.includes(sequence) === true) continue;
+    changes.push({ type: 'del', key });
+    found.onRepair({ kind: 'row-orphan', name: key, pieces: 0 });
+  }
+  return changes;
+}
+
+async function* withFacts(
+  directory: string,
+  rows: ReadonlyMap<string, TaskRow>,
+): AsyncGenerator<readonly [TaskRow, FileFacts | undefined]> {
+  const all = [...rows];
+  for (let from = 0; from < all.length; from += MAX_STATS_AT_ONCE) {
+    const some = all.slice(from, from + MAX_STATS_AT_ONCE);
+    yield* await Promise.all(
+      some.map(
+        async ([name, row]) => [row, await dataFileFacts(dataPath(directory, name))] as const,
+      ),
+    );
+  }
+}
+
+interface CheckedTask {
+  readonly row: TaskRow;
+  /** True when the row is not what the journal has and that would be a lie. */
+  readonly isChanged: boolean;
+  /** False when the file must be mended before anybody writes to it. */
+  readonly isFit: boolean;
+}
+
+function checkTask(
+  row: TaskRow,
+  seen: {
+    readonly facts: FileFacts | undefined;
+    readonly bootId: string | undefined;
+    readonly onRepair: (repair: Repair) => void;
+  },
+): CheckedTask {
+  const { facts, bootId, onRepair } = seen;
+  const had = bitsOfRow(row);
+  const note = (kind: Repair['kind'], pieces: number): void =>
+    onRepair({ kind, name: taskName(row), pieces });
+  if (facts === undefined) {
+    note('file-missing', had.count);
+    return { row: withoutPieces(row), isChanged: true, isFit: false };
+  }
+  const lost = losePiecesPast(facts.size, { row, had });
+  if (lost > 0 || (row.length !== undefined && facts.size < row.length)) {
+    note('file-short', lost);
+    const left = { ...row, had: had.bytes, sealed: undefined };
+    return { row: left, isChanged: true, isFit: false };
+  }
+  const suspicion = suspicionOf(row, { facts, bootId });
+  if (had.count > 0 && suspicion !== undefined) note(suspicion, had.count);
+  const isSuspect = row.isSuspect || suspicion !== undefined || isTorn(facts.size, { row, had });
+  // What is missing will be written, and must not be written into an output.
+  const isFit = facts.links === 1 || (row.length !== undefined && had.isFull);
+  return { row: { ...row, isSuspect }, isChanged: false, isFit };
+}
+
+/** Why the bytes of a file of the right size may not be what the row says. */
+function suspicionOf(
+  row: TaskRow,
+  seen: { readonly facts: FileFacts; readonly bootId: string | undefined },
+): 'file-altered' | 'machine-died' | undefined {
+  const { facts, bootId } = seen;
+  const { sealed, boot } = row;
+  if (sealed !== undefined && (facts.size !== sealed.size || facts.mtimeMs !== sealed.mtimeMs)) {
+    return 'file-altered';
+  }
+  if (boot !== undefined && bootId !== undefined && boot !== bootId) return 'machine-died';
+  return undefined;
+}
+
+interface RowBits {
+  readonly row: TaskRow;
+  readonly had: Bitfield;
+}
+
+/** Clears the bits of pieces that a file of `size` cannot hold, and counts them. */
+function losePiecesPast(size: number, { row, had }: RowBits): number {
+  let lost = 0;
+  for (const piece of had.indexes()) {
+    const start = piece * row.pieceLength;
+    const end = Math.min(start + row.pieceLength, row.length ?? start + 1);
+    if (end > size && had.clear(piece)) lost += 1;
+  }
+  return lost;
+}
+
+/** True when the file of unknown length ends inside a piece: that may be the last piece, or half of one. */
+function isTorn(size: number, { row, had }: RowBits): boolean {
+  if (row.length !== undefined || size % row.pieceLength === 0) return false;
+  return had.has(Math.floor(size / row.pieceLength));
+}
+
+function withoutPieces(row: TaskRow): TaskRow {
+  return { ...row, sealed: undefined, had: new Uint8Array(0), boot: undefined, isSuspect: false };
+}
+
+/** Data files without a row are removed; names that are not ours are left alone. */
+async function removeOrphans(
+  directory: string,
+  rows: ReadonlyMap<string, TaskRow>,
+  onRepair: (repair: Repair) => void,
+): Promise<void> {
+  const tasks = join(directory, 'tasks');
+  for (const prefix of await namesIn(tasks)) {
+    if (!/^[0-9a-f]{3}$/.test(prefix)) continue;
+    for (const file of await namesIn(join(tasks, prefix))) {
+      const [, name = '', temporary] = /^(.*)\.data(\.tmp)?$/.exec(file) ?? [];
+      if (!isTaskName(name) || !name.startsWith(prefix)) continue;
+      if (temporary === undefined && rows.has(name)) continue;
+      await removeDataFile(join(tasks, prefix, file));
+      onRepair({ kind: 'file-orphan', name: file, pieces: 0 });
+    }
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (cause) {
+    if (systemCode(cause) === 'ENOTDIR') return [];
+    throw folderError(folder, cause);
+  }
+}
+
+async function readFormat(directory: string): Promise<string> {
+  try {
+    return await readFile(join(directory, 'FORMAT'), 'utf8');
+  } catch (cause) {
+    if (systemCode(cause) === 'ENOENT') return '';
+    throw folderError(directory, cause);
+  }
+}
+
+function folderError(directory: string, cause: unknown): CodedError {
+  return new CodedError('ERR_STORE_IO', 'the data folder cannot be used', {
+    cause,
+    detail: { directory, systemCode: systemCode(cause) ?? 'unknown' },
+  });
+}

@@ -1,0 +1,108 @@
+import { freeBytes, noSpace, shortfall } from './capacity.ts';
+import type { RoomState, Shortfall } from './capacity.ts';
+import { dataFileFacts } from './data-file.ts';
+import { evictableBytes, planRoom } from './evict.ts';
+import type { Eviction, EvictionCandidate } from './evict.ts';
+import type { StoredTask } from './stored-task.ts';
+import type { TaskIndex } from './task-index.ts';
+
+/** Bounds of the folder, and how to get rid of tasks. */
+export interface RoomOptions {
+  readonly directory: string;
+  readonly index: TaskIndex;
+  readonly reserveBytes: number;
+  readonly quotaBytes: number | undefined;
+  readonly maxTasks: number;
+  readonly evict: (plan: readonly Eviction[]) => Promise<unknown>;
+}
+
+/** Sees to it that there is room before bytes are written; see evict.ts for what goes. */
+export class Room {
+  readonly #options: RoomOptions;
+
+  constructor(options: RoomOptions) {
+    this.#options = options;
+  }
+
+  /** Bytes of pieces in the store. */
+  get usedBytes(): number {
+    let bytes = 0;
+    for (const task of this.#options.index.all()) bytes += task.storedBytes;
+    return bytes;
+  }
+
+  /** What the disk lacks to have its reserve. */
+  async diskShortBytes(): Promise<number> {
+    const { reserveBytes, directory } = this.#options;
+    return Math.max(0, reserveBytes - (await freeBytes(directory)));
+  }
+
+  /** Evicts until `needBytes` more fit, for one more task or for the one that is resumed; ERR_NO_SPACE otherwise. */
+  async ensure(needBytes: number, resumed: StoredTask | undefined): Promise<void> {
+    const { index, maxTasks, directory, evict } = this.#options;
+    const before = await this.#state(needBytes, resumed);
+    const short = shortfall(before);
+    const surplus = resumed === undefined ? Math.max(0, index.size + 1 - maxTasks) : 0;
+    if (!isShort(short) && surplus === 0) return;
+    const all = await this.candidates({ withDisk: short.diskBytes > 0 });
+    const candidates = all.filter(({ key }) => key !== resumed?.name);
+    const facts = { directory, evictableBytes: evictableBytes(candidates) };
+    const plan = planRoom(candidates, { ...short, tasks: surplus });
+    if (plan === undefined) throw noSpace(before, facts);
+    await evict(plan);
+    // What that freed is known only now: outputs may share blocks with data files.
+    const after = await this.#state(needBytes, resumed);
+    if (isShort(shortfall(after))) throw noSpace(after, facts);
+  }
+
+  /** Evicts so that `bytes` can be written, and the reserve too if that can be had; false when they cannot. */
+  async free(bytes: number): Promise<boolean> {
+    const { directory, reserveBytes, evict } = this.#options;
+    const before = await freeBytes(directory);
+    const candidates = await this.candidates({ withDisk: true });
+    for (const wanted of [bytes + reserveBytes, bytes]) {
+      const diskBytes = Math.max(0, wanted - before);
+      const plan = planRoom(candidates, { diskBytes, quotaBytes: 0 });
+      if (plan === undefined) continue;
+      await evict(plan);
+      break;
+    }
+    return (await freeBytes(directory)) >= bytes;
+  }
+
+  /** All tasks as the policy sees them; what the disk would get back is asked for only when it matters. */
+  async candidates(options: { withDisk: boolean }): Promise<EvictionCandidate[]> {
+    const diskBytes = new Map<StoredTask, number>();
+    for (const task of options.withDisk ? [...this.#options.index.all()] : []) {
+      if (task.inUse) continue;
+      const facts = await dataFileFacts(task.path);
+      diskBytes.set(task, facts === undefined || facts.links > 1 ? 0 : facts.diskBytes);
+    }
+    return [...this.#options.index.all()].map((task) => ({
+      key: task.name,
+      taskId: task.taskId,
+      createdMs: task.createdMs,
+      accessedMs: task.accessedMs,
+      bytes: task.storedBytes,
+      diskBytes: diskBytes.get(task) ?? 0,
+      inUse: task.inUse,
+      isComplete: task.isComplete,
+    }));
+  }
+
+  async #state(needBytes: number, resumed: StoredTask | undefined): Promise<RoomState> {
+    const { directory, index, reserveBytes, quotaBytes } = this.#options;
+    const free = await freeBytes(directory);
+    let promisedBytes = 0;
+    for (const task of index.all()) {
+      if (task === resumed || !task.inUse || task.length === undefined) continue;
+      promisedBytes += task.length - task.storedBytes;
+    }
+    const { usedBytes } = this;
+    return { needBytes, freeBytes: free, reserveBytes, promisedBytes, usedBytes, quotaBytes };
+  }
+}
+
+function isShort(short: Shortfall): boolean {
+  return short.diskBytes > 0 || short.quotaBytes > 0;
+}
