@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../base/clock.ts';
+import { formatHostPort } from '../base/addresses.ts';
 import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
@@ -24,6 +25,7 @@ export interface CellMemberOptions {
   readonly idc?: string;
   readonly location?: string;
   readonly wantsSeed?: boolean;
+  /** Without port. */
   readonly advertise?: readonly string[];
 }
 
@@ -159,7 +161,7 @@ export class CellMember implements AsyncDisposable {
     return {
       v: 1,
       record: this.#membership?.record ?? '',
-      addresses: [...advertise],
+      addresses: port === undefined ? [] : advertise.map((host) => formatHostPort({ host, port })),
       hostname: hostname(),
       ...(port === undefined ? {} : { linkPort: port }),
       ...(location === undefined ? {} : { location }),

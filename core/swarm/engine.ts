@@ -35,6 +35,7 @@ export interface EngineOptions {
   readonly encryption?: 'tls' | 'none';
   /** Where the piece link listens; absent: any free port on all addresses. */
   readonly listen?: { readonly host: string; readonly port: number };
+  /** Addresses, without port, at which others reach the piece link; none: where the supernode sees this host. */
   readonly advertise?: readonly string[];
   /** CIDRs the origin fetcher may connect to beyond the default; undefined: any address. */
   readonly originAllow?: readonly string[];

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import type { Clock } from '../../core/base/clock.ts';
+import { formatHostPort, parseHostPort } from '../../core/base/addresses.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { Limiter } from '../../core/base/limiter.ts';
 import type { Log } from '../../core/base/log.ts';
@@ -92,7 +93,8 @@ export class HostSession {
   #entry(): HostEntry {
     const { addresses, linkPort, hostname, location } = this.#hello;
     const { remoteAddress } = this.#session;
-    const own = linkPort === undefined ? [] : [joinHostPort(remoteAddress, linkPort)];
+    const own =
+      linkPort === undefined ? [] : [formatHostPort({ host: remoteAddress, port: linkPort })];
     return {
       peer: this.peer,
       addresses: addresses.length > 0 ? addresses : own,
@@ -183,9 +185,9 @@ export class HostSession {
 }
 
 async function canConnect(address: string, clock: Clock): Promise<boolean> {
-  const separator = address.lastIndexOf(':');
-  const host = address.slice(0, separator).replace(/^\[|\]$/g, '');
-  const socket = connect({ host, port: Number(address.slice(separator + 1)) });
+  const target = parseHostPort(address);
+  if (target === undefined) return false;
+  const socket = connect(target);
   const { promise, resolve } = Promise.withResolvers<boolean>();
   socket.once('connect', () => resolve(true));
   socket.once('error', () => resolve(false));
@@ -196,8 +198,4 @@ async function canConnect(address: string, clock: Clock): Promise<boolean> {
     timer.cancel();
     socket.destroy();
   }
-}
-
-function joinHostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
