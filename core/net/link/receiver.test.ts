@@ -1,0 +1,75 @@
+import test from 'ava';
+import { encodeFrame, frameTypes } from './frame.ts';
+import { FrameReader } from './frame-reader.ts';
+import { Receiver } from './receiver.ts';
+
+function fill(receiver: Receiver, bytes: Uint8Array): void {
+  let rest = bytes;
+  while (rest.length > 0) {
+    const room = receiver.room();
+    const part = rest.subarray(0, Math.min(room.length, 16_384));
+    room.set(part);
+    receiver.filled(part.length);
+    rest = rest.subarray(part.length);
+  }
+}
+
+test('Receiver always offers room, whatever is held, and loses no byte', (t) => {
+  const parts: Buffer[] = [];
+  const seen: number[] = [];
+  const reader = new FrameReader({
+    onFrame: (header) => seen.push(header.a),
+    onData: (_header, _at, part) => parts.push(Buffer.from(part)),
+  });
+  const receiver = new Receiver(reader, (error) => t.fail(String(error)));
+  const payload = Buffer.from(Array.from({ length: 200_000 }, (_, index) => index % 251));
+  const data = encodeFrame({ type: frameTypes.data }, payload);
+  const ping = encodeFrame({ type: frameTypes.ping, a: 9 });
+  for (const wantsLarge of [false, true]) {
+    receiver.wantsLarge = wantsLarge;
+    fill(receiver, Buffer.concat([ping.subarray(0, 5)]));
+    fill(receiver, Buffer.concat([ping.subarray(5), data, ping, data.subarray(0, 70_000)]));
+    fill(receiver, data.subarray(70_000));
+  }
+  t.deepEqual(Buffer.concat(parts), Buffer.concat([payload, payload, payload, payload]));
+  t.deepEqual(seen, [9, 9, 9, 9]);
+});
+
+test('Receiver uses a small buffer until data is expected', (t) => {
+  const reader = new FrameReader({ onFrame: () => undefined, onData: () => undefined });
+  const receiver = new Receiver(reader, (error) => t.fail(String(error)));
+  t.true(receiver.room().length <= 16_384);
+  receiver.wantsLarge = true;
+  t.true(receiver.room().length >= 131_072);
+  receiver.wantsLarge = false;
+  t.true(receiver.room().length <= 16_384);
+});
+
+test('Receiver reports what a handler throws once, and parses nothing more', (t) => {
+  const errors: unknown[] = [];
+  let frames = 0;
+  const reader = new FrameReader({
+    onFrame: () => {
+      frames += 1;
+      throw new TypeError('a defect');
+    },
+    onData: () => undefined,
+  });
+  const receiver = new Receiver(reader, (error) => errors.push(error));
+  const ping = encodeFrame({ type: frameTypes.ping });
+  fill(receiver, Buffer.concat([ping, ping]));
+  receiver.feed(ping);
+  t.is(frames, 1);
+  t.is(errors.length, 1);
+});
+
+test('Receiver drops what comes after stop()', (t) => {
+  let frames = 0;
+  const reader = new FrameReader({ onFrame: () => (frames += 1), onData: () => undefined });
+  const receiver = new Receiver(reader, (error) => t.fail(String(error)));
+  receiver.feed(encodeFrame({ type: frameTypes.ping }));
+  receiver.stop();
+  receiver.feed(encodeFrame({ type: frameTypes.ping }));
+  fill(receiver, encodeFrame({ type: frameTypes.ping }));
+  t.is(frames, 1);
+});

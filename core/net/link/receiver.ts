@@ -1,0 +1,91 @@
+import { MAX_UNCONSUMED_BYTES, PART_BYTES } from './frame-reader.ts';
+import type { FrameReader } from './frame-reader.ts';
+
+/** While nothing is fetched: one TLS record. */
+const SMALL_BYTES = 16_384;
+/** While pieces come: measured as good as 256 KiB, and what is decrypted is still in cache when it is hashed. */
+const LARGE_BYTES = 2 * PART_BYTES;
+/** Reads into less room than this would cost more than moving what is there. */
+const MIN_ROOM_BYTES = SMALL_BYTES;
+
+if (LARGE_BYTES - MAX_UNCONSUMED_BYTES < MIN_ROOM_BYTES / 2) {
+  throw new RangeError('the receive buffer cannot hold what the frame reader leaves');
+}
+
+/**
+ * The receive buffer of one link, between its socket and its frame reader. A dialled socket reads straight into
+ * `room()`; Node offers no such thing for accepted ones, whose chunks are parsed where they lie when they hold
+ * enough, and are gathered here otherwise.
+ */
+export class Receiver {
+  /** True while DATA is expected, and large reads pay. */
+  wantsLarge = false;
+  readonly #reader: FrameReader;
+  readonly #onError: (error: unknown) => void;
+  #buffer: Buffer = Buffer.alloc(0);
+  #start = 0;
+  #end = 0;
+  #isStopped = false;
+
+  /** `onError` is told once of what a frame handler threw; nothing is parsed after that. */
+  constructor(reader: FrameReader, onError: (error: unknown) => void) {
+    this.#reader = reader;
+    this.#onError = onError;
+  }
+
+  /** Where the next bytes go; never empty, valid until the next call. */
+  room(): Uint8Array {
+    const held = this.#end - this.#start;
+    if (held === 0) {
+      const bytes = this.wantsLarge ? LARGE_BYTES : SMALL_BYTES;
+      if (this.#buffer.length !== bytes) this.#buffer = Buffer.allocUnsafeSlow(bytes);
+      this.#start = 0;
+      this.#end = 0;
+    } else if (this.#buffer.length - this.#end < MIN_ROOM_BYTES) {
+      const target =
+        this.#buffer.length === LARGE_BYTES ? this.#buffer : Buffer.allocUnsafeSlow(LARGE_BYTES);
+      this.#buffer.copy(target, 0, this.#start, this.#end);
+      this.#buffer = target;
+      this.#start = 0;
+      this.#end = held;
+    }
+    return this.#buffer.subarray(this.#end);
+  }
+
+  /** `bytes` were written into the last `room()`. */
+  filled(bytes: number): void {
+    this.#end += bytes;
+    this.#start += this.#push(this.#buffer.subarray(this.#start, this.#end));
+  }
+
+  /** Takes a chunk from elsewhere; it is not used after the call. */
+  feed(chunk: Uint8Array): void {
+    let rest = chunk;
+    if (this.#start === this.#end) rest = rest.subarray(this.#push(rest));
+    while (rest.length > 0 && !this.#isStopped) {
+      const room = this.room();
+      const part = rest.subarray(0, room.length);
+      room.set(part);
+      rest = rest.subarray(part.length);
+      this.filled(part.length);
+    }
+    if (this.#start === this.#end && !this.wantsLarge) this.#buffer = Buffer.alloc(0);
+  }
+
+  /** Bytes that come from now on are dropped. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Throws nothing: it runs inside the socket's read callback, where a throw would end the process. */
+  #push(bytes: Uint8Array): number {
+    if (this.#isStopped) return bytes.length;
+    try {
+      return this.#reader.push(bytes);
+    } catch (error) {
+      this.#isStopped = true;
+      this.#onError(error);
+      return bytes.length;
+    }
+  }
+}
