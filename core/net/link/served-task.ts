@@ -1,0 +1,18 @@
+/** One version of a task as a link sends it to others. All calls are synchronous and cheap but `read`. */
+export interface ServedTask {
+  readonly pieceLength: number;
+  /** Bytes of one piece. */
+  lengthOf(piece: number): number;
+  has(piece: number): boolean;
+  /** Which pieces are had, lowest index in the highest bit of the first byte. */
+  haveMap(): Uint8Array;
+  /** Undefined while the length of the content is unknown. */
+  pieceCount(): number | undefined;
+  /** Fills `target` from `offset` of the piece and returns the bytes read; throws a `CodedError` to refuse the piece. */
+  read(piece: number, offset: number, target: Uint8Array): number;
+  /** Signed manifest batches that can be passed on. */
+  manifest(): readonly string[];
+}
+
+/** Finds what `child` may see of a task; undefined when it is not served here. */
+export type FindTask = (task: string, version: string, child: string) => ServedTask | undefined;

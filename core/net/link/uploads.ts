@@ -1,0 +1,328 @@
+// What goes out: blocks of pieces, to a few links at a time. A link waits in line, is then active until the request
+// at its head is served (whole pieces let children pass them on sooner), and goes to the end of the line if others
+// wait. It has one block under way at a time, so a slow reader holds one block. A link whose block is not taken for
+// a while is slow: it no longer counts as active, and lines up again once its reader has caught up.
+import type { Clock, Timer } from '../../base/clock.ts';
+import { CodedError } from '../../base/error.ts';
+import type { RateLimiter } from '../pacing.ts';
+import {
+  FLAG_LAST,
+  FRAME_HEADER_BYTES,
+  MAX_BLOCK_BYTES,
+  frameTypes,
+  writeHeader,
+} from './frame.ts';
+import type { LinkLimits } from './limits.ts';
+import type { ServedTask } from './served-task.ts';
+
+/** A piece that a child asked for. */
+export interface UploadRequest {
+  readonly channel: number;
+  readonly piece: number;
+  readonly length: number;
+  readonly isUrgent: boolean;
+  readonly task: ServedTask;
+  /** The whole piece is with the socket, `ms` after its first block was begun. */
+  onSent(ms: number): void;
+  /** It cannot be read; no more of it is sent. */
+  onMiss(error: CodedError): void;
+}
+
+/** A link as uploads see it. */
+export interface UploadLane {
+  /** Writes a block; `onFlushed` says when its memory is free again, and may stay away once the lane is dropped. */
+  writeBlock(block: Uint8Array, onFlushed: () => void): void;
+  /** Largest TLS record from now on, bytes. */
+  setRecordBytes(bytes: number): void;
+  /** Its reader took nothing for too long, or others need the memory: close it. */
+  onStalled(): void;
+}
+
+interface Upload {
+  readonly request: UploadRequest;
+  offset: number;
+  /** Undefined until its first block is begun. */
+  startedMs: number | undefined;
+  isCancelled: boolean;
+}
+
+interface LaneState {
+  readonly lane: UploadLane;
+  readonly queue: Upload[];
+  phase: 'idle' | 'waiting' | 'active' | 'slow';
+  block: Buffer | undefined;
+  /** The block is with the socket; it has been for `sendingMs`. */
+  isSending: boolean;
+  sendingMs: number;
+  /** Runs while the rate limit holds the block back. */
+  pause: Timer | undefined;
+  recordBytes: number;
+}
+
+const SMALL_RECORD_BYTES = 4096;
+const LARGE_RECORD_BYTES = 16_384;
+const SMALL_RECORDS_BELOW = 1_000_000;
+const MIN_BLOCK_BYTES = 16_384;
+/** A lane that holds a block for longer may be closed when there is none for others. */
+const EVICT_AFTER_MS = 3_000;
+
+/** The largest block that keeps a rate exact: a fiftieth of what passes in a second, 16 KiB to 256 KiB. */
+export function blockBytesFor(bytesPerSecond: number): number {
+  if (bytesPerSecond <= 0) return MAX_BLOCK_BYTES;
+  let bytes = MAX_BLOCK_BYTES;
+  while (bytes > MIN_BLOCK_BYTES && bytes > bytesPerSecond / 50) bytes /= 2;
+  return bytes;
+}
+
+/** Serves the requests of all links of an endpoint, in turn. */
+export class Uploads {
+  readonly #limits: LinkLimits;
+  readonly #clock: Clock;
+  readonly #limiter: RateLimiter | undefined;
+  readonly #lanes = new Map<UploadLane, LaneState>();
+  readonly #line: LaneState[] = [];
+  readonly #free: Buffer[] = [];
+  #blocksOut = 0;
+  #active = 0;
+  #bytesOut = 0;
+
+  constructor(options: { limits: LinkLimits; clock: Clock; limiter?: RateLimiter | undefined }) {
+    this.#limits = options.limits;
+    this.#clock = options.clock;
+    this.#limiter = options.limiter;
+  }
+
+  /** Payload handed to sockets so far. */
+  get bytesOut(): number {
+    return this.#bytesOut;
+  }
+
+  /** Links being sent to, slow ones aside. */
+  get active(): number {
+    return this.#active;
+  }
+
+  /** Requests not yet served. */
+  get queued(): number {
+    let requests = 0;
+    for (const { queue } of this.#lanes.values()) requests += queue.length;
+    return requests;
+  }
+
+  /** A guess, in ms, at when a refused request is worth repeating. */
+  retryAfterMs(): number {
+    return Math.min(5_000, 100 + 50 * this.#line.length);
+  }
+
+  /** Puts a request in the lane's queue; false when the queue is full. */
+  add(lane: UploadLane, request: UploadRequest): boolean {
+    const state = this.#lanes.get(lane) ?? newLane(lane);
+    if (state.queue.length >= this.#limits.maxQueuedRequests) return false;
+    this.#lanes.set(lane, state);
+    const place = request.isUrgent ? urgentPlace(state.queue) : state.queue.length;
+    state.queue.splice(place, 0, { request, offset: 0, startedMs: undefined, isCancelled: false });
+    if (state.phase === 'idle') this.#lineUp(state);
+    return true;
+  }
+
+  /** True while the piece is waiting or being sent. */
+  has(lane: UploadLane, channel: number, piece: number): boolean {
+    const queue = this.#lanes.get(lane)?.queue ?? [];
+    return queue.some((upload) => !upload.isCancelled && isOf(upload, channel, piece));
+  }
+
+  /** No block of the piece, or of the whole channel, is written after this. */
+  cancel(lane: UploadLane, channel: number, piece?: number): void {
+    const state = this.#lanes.get(lane);
+    for (const upload of state?.queue ?? []) {
+      if (isOf(upload, channel, piece)) upload.isCancelled = true;
+    }
+    dropCancelled(state?.queue ?? []);
+  }
+
+  /** Forgets a lane; a block that is with its socket is left to the garbage collector. */
+  drop(lane: UploadLane): void {
+    const state = this.#lanes.get(lane);
+    if (state === undefined) return;
+    this.#lanes.delete(lane);
+    state.pause?.cancel();
+    state.queue.length = 0;
+    if (state.isSending) this.#blocksOut -= 1;
+    else this.#giveBack(state);
+    const place = this.#line.indexOf(state);
+    if (place >= 0) this.#line.splice(place, 1);
+    if (state.phase === 'active') this.#active -= 1;
+    this.#pump();
+  }
+
+  /** Looks for slow readers; `ms` have passed since the last call. */
+  tick(ms: number): void {
+    let slowest: LaneState | undefined;
+    for (const state of [...this.#lanes.values()].filter(({ isSending }) => isSending)) {
+      state.sendingMs += ms;
+      if (state.phase === 'active' && state.sendingMs >= this.#limits.slowMs) {
+        state.phase = 'slow';
+        this.#active -= 1;
+      }
+      if (state.sendingMs >= this.#limits.stallMs) state.lane.onStalled();
+      else if (state.sendingMs > (slowest?.sendingMs ?? EVICT_AFTER_MS)) slowest = state;
+    }
+    if (!this.#hasBlock() && this.#line.length > 0) slowest?.lane.onStalled();
+    this.#pump();
+    if (this.#blocksOut === 0) this.#free.length = 0;
+  }
+
+  #hasBlock(): boolean {
+    return this.#blocksOut < this.#limits.maxUploadBlocks;
+  }
+
+  #lineUp(state: LaneState): void {
+    state.phase = 'waiting';
+    this.#line.push(state);
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (this.#active < this.#limits.maxActiveUploads && this.#hasBlock()) {
+      const state = this.#line.shift();
+      if (state === undefined) return;
+      state.phase = 'active';
+      this.#active += 1;
+      this.#prepare(state);
+    }
+  }
+
+  /** Ends the turn of an active lane. */
+  #yield(state: LaneState): void {
+    state.phase = 'idle';
+    this.#active -= 1;
+    if (state.queue.length > 0) this.#lineUp(state);
+    else this.#pump();
+  }
+
+  /** Takes a block for the request at the head, and waits until the rate limit lets it pass. */
+  #prepare(state: LaneState): void {
+    const upload = state.queue[0];
+    if (upload === undefined) {
+      this.#yield(state);
+      return;
+    }
+    const rate = this.#limiter?.bytesPerSecond ?? 0;
+    const bytes = Math.min(blockBytesFor(rate), upload.request.length - upload.offset);
+    this.#blocksOut += 1;
+    state.block = this.#free.pop() ?? Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + MAX_BLOCK_BYTES);
+    upload.startedMs ??= this.#clock.monotonic();
+    this.#setRecords(state, rate);
+    const waitMs = this.#limiter?.reserve(bytes) ?? 0;
+    if (waitMs <= 0) this.#send(state, upload, bytes);
+    else state.pause = this.#clock.after(waitMs, () => this.#send(state, upload, bytes));
+  }
+
+  #send(state: LaneState, upload: Upload, bytes: number): void {
+    state.pause = undefined;
+    const { block } = state;
+    if (block === undefined) return;
+    // What a request cancelled meanwhile has paid to the rate limit is forfeit: at most one block.
+    if (upload.isCancelled || !readBlock(upload, block, bytes)) {
+      this.#giveBack(state);
+      upload.isCancelled = true;
+      dropCancelled(state.queue);
+      if (this.#isHeld(state)) this.#prepare(state);
+      return;
+    }
+    upload.offset += bytes;
+    this.#bytesOut += bytes;
+    state.isSending = true;
+    state.sendingMs = 0;
+    state.lane.writeBlock(block.subarray(0, FRAME_HEADER_BYTES + bytes), () => {
+      if (this.#isHeld(state)) this.#flushed(state, upload);
+    });
+  }
+
+  /** False once the lane was dropped, which callbacks to it may bring about. */
+  #isHeld(state: LaneState): boolean {
+    return this.#lanes.get(state.lane) === state;
+  }
+
+  #flushed(state: LaneState, upload: Upload): void {
+    state.isSending = false;
+    this.#giveBack(state);
+    const isDone = upload.offset >= upload.request.length;
+    if (isDone && !upload.isCancelled) {
+      upload.request.onSent(this.#clock.monotonic() - (upload.startedMs ?? 0));
+      upload.isCancelled = true;
+      if (!this.#isHeld(state)) return;
+    }
+    const isTurnOver = upload.isCancelled && this.#line.length > 0;
+    dropCancelled(state.queue);
+    if (state.phase === 'slow') {
+      state.phase = 'idle';
+      if (state.queue.length > 0) this.#lineUp(state);
+    } else if (isTurnOver) this.#yield(state);
+    else this.#prepare(state);
+  }
+
+  #giveBack(state: LaneState): void {
+    if (state.block === undefined) return;
+    this.#blocksOut -= 1;
+    if (this.#free.length < this.#limits.maxActiveUploads) this.#free.push(state.block);
+    state.block = undefined;
+  }
+
+  #setRecords(state: LaneState, rate: number): void {
+    const isSmall = rate > 0 && rate < SMALL_RECORDS_BELOW;
+    const bytes = isSmall ? SMALL_RECORD_BYTES : LARGE_RECORD_BYTES;
+    if (bytes === state.recordBytes) return;
+    state.recordBytes = bytes;
+    state.lane.setRecordBytes(bytes);
+  }
+}
+
+function newLane(lane: UploadLane): LaneState {
+  return {
+    lane,
+    queue: [],
+    phase: 'idle',
+    block: undefined,
+    isSending: false,
+    sendingMs: 0,
+    pause: undefined,
+    recordBytes: LARGE_RECORD_BYTES,
+  };
+}
+
+/** Behind what is being sent and behind other urgent ones. */
+function urgentPlace(queue: readonly Upload[]): number {
+  const place = queue.findIndex(
+    ({ request, startedMs }) => !request.isUrgent && startedMs === undefined,
+  );
+  return place < 0 ? queue.length : place;
+}
+
+function isOf(upload: Upload, channel: number, piece: number | undefined): boolean {
+  const { request } = upload;
+  return request.channel === channel && (piece === undefined || request.piece === piece);
+}
+
+function dropCancelled(queue: Upload[]): void {
+  for (let place = queue.length - 1; place >= 0; place -= 1) {
+    if (queue[place]?.isCancelled === true) queue.splice(place, 1);
+  }
+}
+
+/** Fills `block` with the next `bytes` of the piece behind a DATA header; false when they cannot be read. */
+function readBlock(upload: Upload, block: Buffer, bytes: number): boolean {
+  const { request, offset } = upload;
+  const { channel, piece, length, task } = request;
+  try {
+    const target = block.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + bytes);
+    const got = task.read(piece, offset, target);
+    if (got !== bytes) throw new CodedError('ERR_STORE_IO', `the piece ends after ${offset + got}`);
+  } catch (error) {
+    request.onMiss(CodedError.from(error));
+    return false;
+  }
+  const flags = offset + bytes === length ? FLAG_LAST : 0;
+  writeHeader(block, { type: frameTypes.data, flags, channel, a: piece, b: offset }, bytes);
+  return true;
+}
