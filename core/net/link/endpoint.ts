@@ -1,0 +1,320 @@
+import { once } from 'node:events';
+import type { Server, Socket } from 'node:net';
+import type { Clock } from '../../base/clock.ts';
+import { CodedError, systemCode } from '../../base/error.ts';
+import type { Log } from '../../base/log.ts';
+import type { RateLimiter } from '../pacing.ts';
+import type { LateBytes } from './channel.ts';
+import { Dialler } from './dialler.ts';
+import type { DialAttempt, PeerAddresses } from './dialler.ts';
+import { acceptLink, dialLink } from './greeting.ts';
+import type { GreetingContext } from './greeting.ts';
+import type { Link, LinkContext } from './link.ts';
+import type { LinkIdentity, LinkTrust } from './link-identity.ts';
+import { socketServer } from './link-socket.ts';
+import type { LinkEncryption } from './link-socket.ts';
+import { LinkTable } from './link-table.ts';
+import { defaultLinkLimits } from './limits.ts';
+import type { LinkLimits } from './limits.ts';
+import type { OfferedManifest, SentPiece } from './served-channel.ts';
+import { ServedIndex } from './served-index.ts';
+import type { TaskVersion } from './served-index.ts';
+import type { FindTask } from './served-task.ts';
+import { Ticker } from './ticker.ts';
+import type { TickTime } from './ticker.ts';
+import { Uploads } from './uploads.ts';
+
+/** What the owner of an endpoint may want to hear of; called synchronously. */
+export interface LinkEvents {
+  readonly onLinkOpened?: (link: Link) => void;
+  readonly onLinkClosed?: (link: Link, error: CodedError) => void;
+  /** A child took a piece from here. */
+  readonly onSent?: (sent: SentPiece) => void;
+  /** A child passed manifest batches on to us. */
+  readonly onOffered?: (offered: OfferedManifest) => void;
+  /** Bytes came that had been cancelled. */
+  readonly onLateBytes?: (late: LateBytes) => void;
+}
+
+/** What an endpoint is made of. */
+export interface LinkEndpointOptions {
+  readonly identity: LinkIdentity;
+  readonly trust: LinkTrust;
+  /** This host's own membership record, asked for at each handshake. */
+  readonly record: () => string;
+  readonly encryption: LinkEncryption;
+  readonly findTask: FindTask;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Paid for each block of payload before it is sent. */
+  readonly uploadLimiter?: RateLimiter | undefined;
+  readonly limits?: Partial<LinkLimits> | undefined;
+  readonly events?: LinkEvents | undefined;
+}
+
+/** Counters since the start, and how things are now. */
+export interface LinkStats {
+  /** Payload of pieces received, late bytes aside, and sent. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Payload that came after its fetch was cancelled. */
+  readonly duplicateBytes: number;
+  readonly links: number;
+  /** Accepted connections that are not links yet. */
+  readonly unauthenticated: number;
+  /** Channels open, those opened here and those opened by others. */
+  readonly channels: number;
+  /** Bytes that wait in this process to be sent. */
+  readonly queuedBytes: number;
+  readonly queuedRequests: number;
+  readonly activeUploads: number;
+  /** Connections and OPENs turned away. */
+  readonly refused: number;
+}
+
+/** Where to accept connections. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+  /** Other threads of this program listen on the same port. */
+  readonly reusePort?: boolean;
+}
+
+/** All piece links of one thread: those it dials and those it accepts. */
+export class LinkEndpoint implements AsyncDisposable {
+  readonly #options: LinkEndpointOptions;
+  readonly #limits: LinkLimits;
+  readonly #links: LinkTable;
+  readonly #uploads: Uploads;
+  readonly #greeting: GreetingContext;
+  readonly #dialler: Dialler;
+  readonly #ticker: Ticker;
+  readonly #served = new ServedIndex();
+  readonly #servers: Server[] = [];
+  /** Accepted connections, links or not, until they are closed. */
+  readonly #inbound = new Set<Socket>();
+  /** Links whose sockets are not closed yet, those that were said goodbye to among them. */
+  readonly #lingering = new Set<Link>();
+  #sinceRecheckMs = 0;
+  #bytesIn = 0;
+  #duplicateBytes = 0;
+  #refused = 0;
+  #isClosed = false;
+
+  constructor(options: LinkEndpointOptions) {
+    const { identity, encryption, record, clock } = options;
+    this.#options = options;
+    this.#limits = { ...defaultLinkLimits, ...options.limits };
+    const limits = this.#limits;
+    this.#links = new LinkTable(limits);
+    this.#uploads = new Uploads({ limits, clock, limiter: options.uploadLimiter });
+    this.#greeting = {
+      identity,
+      encryption,
+      record,
+      links: this.#linkContext(),
+      admit: (peerId) => this.#links.admit(peerId),
+      onLink: (link) => this.#onLink(link),
+    };
+    const attempt: DialAttempt = (peer, { signal }) => dialLink(peer, this.#greeting, { signal });
+    this.#dialler = new Dialler({ clock, limits, attempt });
+    const { tickMs, lagMs } = limits;
+    this.#ticker = new Ticker({ clock, tickMs, lagMs }, (time) => this.#tick(time));
+  }
+
+  /**
+   * Accepts connections; port 0 takes a free one. Other threads may share the port with `reusePort`. Rejects with
+   * ERR_ADDRESS_IN_USE, or ERR_LINK when the address is not one of this machine.
+   */
+  async listen(address: ListenAddress): Promise<{ port: number }> {
+    const { identity, encryption, log } = this.#options;
+    const { handshakeMs } = this.#limits;
+    const server = socketServer({ identity, encryption, handshakeMs }, (socket) => {
+      acceptLink(socket, this.#greeting).catch((error: unknown) => this.#onStranger(error));
+    });
+    server.on('connection', (socket) => this.#onConnection(socket));
+    const port = await this.#bind(server, address);
+    this.#servers.push(server);
+    server.on('error', (error) => {
+      log.warn({ code: systemCode(error) }, 'a connection could not be accepted');
+    });
+    return { port };
+  }
+
+  /**
+   * A link to the peer: one that is open, whoever dialled it, or a new one, dialled once however many ask. Rejects
+   * with ERR_LINK, ERR_NOT_MEMBER (either side refuses the other), ERR_BUSY, ERR_PROTOCOL, or the abort.
+   */
+  async connect(
+    peer: PeerAddresses,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<Link> {
+    const { signal } = options;
+    if (signal?.aborted === true) throw CodedError.from(signal.reason);
+    if (this.#isClosed) throw new CodedError('ERR_LINK', 'the endpoint is closed');
+    if (peer.peerId === this.#options.identity.peerId) {
+      throw new CodedError('ERR_LINK', 'the peer is this host');
+    }
+    return this.#links.find(peer.peerId) ?? (await this.#dialler.dial(peer, { signal }));
+  }
+
+  /** The links that are open. */
+  links(): Link[] {
+    return [...this.#links.all()];
+  }
+
+  /** Tells those who opened the task here, or only the peer `to`, that they may ask for these pieces. */
+  announce(
+    about: TaskVersion & { readonly pieces: readonly number[]; readonly to?: string | undefined },
+  ): void {
+    this.#served.announce(about, 'have');
+  }
+
+  /** Tells those who opened the task here that these pieces are no longer served. */
+  retract(about: TaskVersion & { readonly pieces: readonly number[] }): void {
+    this.#served.announce(about, 'unhave');
+  }
+
+  /** Passes manifest batches to those who opened the task here. */
+  offerManifest(about: TaskVersion & { readonly batches: readonly string[] }): void {
+    this.#served.offer(about, about.batches);
+  }
+
+  /** Closes the channels that others have on the task here, with ERR_NOT_FOUND. */
+  withdraw(about: TaskVersion): void {
+    this.#served.withdraw(about);
+  }
+
+  /** Looks again at the records and tickets of all links; for when what is trusted has changed. */
+  recheck(): void {
+    this.#sinceRecheckMs = 0;
+    for (const link of this.#links.all()) link.recheck();
+  }
+
+  stats(): LinkStats {
+    let channels = 0;
+    let queuedBytes = 0;
+    for (const link of this.#links.all()) {
+      channels += link.channelCount;
+      queuedBytes += link.queuedBytes;
+    }
+    return {
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#uploads.bytesOut,
+      duplicateBytes: this.#duplicateBytes,
+      links: this.#links.size,
+      unauthenticated: this.#countStrangers(),
+      channels,
+      queuedBytes,
+      queuedRequests: this.#uploads.queued,
+      activeUploads: this.#uploads.active,
+      refused: this.#refused,
+    };
+  }
+
+  /** Says goodbye on every link and returns when the sockets are closed; twice is fine. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#dialler.close();
+    const error = new CodedError('ERR_LINK', 'the host is stopping');
+    for (const link of this.#links.all()) link.close(error);
+    const closed = this.#servers.splice(0).map(async (server) => {
+      const isClosed = Promise.withResolvers<void>();
+      server.close(() => isClosed.resolve());
+      await isClosed.promise;
+    });
+    await Promise.all([...this.#lingering].map(async (link) => link.gone));
+    for (const socket of this.#inbound) socket.destroy();
+    await Promise.all(closed);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #linkContext(): LinkContext {
+    const { clock, log, trust, findTask, events = {} } = this.#options;
+    return {
+      limits: this.#limits,
+      clock,
+      log,
+      trust,
+      findTask,
+      uploads: this.#uploads,
+      onClosed: (link, error) => this.#onLinkClosed(link, error),
+      onServed: (channel) => this.#served.add(channel),
+      onUnserved: (channel) => this.#served.remove(channel),
+      onRefused: () => (this.#refused += 1),
+      onBytesIn: (bytes) => (this.#bytesIn += bytes),
+      onLateBytes: (late) => {
+        this.#duplicateBytes += late.bytes;
+        events.onLateBytes?.(late);
+      },
+      onSent: (sent) => events.onSent?.(sent),
+      onOffered: (offered) => events.onOffered?.(offered),
+    };
+  }
+
+  #onConnection(socket: Socket): void {
+    this.#inbound.add(socket);
+    socket.once('close', () => this.#inbound.delete(socket));
+    const { maxUnauthenticated } = this.#limits;
+    if (!this.#isClosed && this.#countStrangers() <= maxUnauthenticated) return;
+    this.#refused += 1;
+    socket.destroy();
+  }
+
+  #onStranger(error: unknown): void {
+    this.#refused += 1;
+    const { code, message: reason, detail } = CodedError.from(error);
+    this.#options.log.debug({ ...detail, code, reason }, 'link refused');
+  }
+
+  #onLink(link: Link): void {
+    this.#links.add(link);
+    this.#lingering.add(link);
+    void link.gone.then(() => this.#lingering.delete(link));
+    this.#ticker.start();
+    this.#options.events?.onLinkOpened?.(link);
+    // A dial may end after close() has said goodbye to the others.
+    if (this.#isClosed) link.close();
+  }
+
+  #onLinkClosed(link: Link, error: CodedError): void {
+    this.#links.remove(link);
+    if (this.#links.size === 0) this.#ticker.stop();
+    this.#options.events?.onLinkClosed?.(link, error);
+  }
+
+  #countStrangers(): number {
+    const members = this.#lingering.values().filter(({ side }) => side === 'listener');
+    return this.#inbound.size - [...members].length;
+  }
+
+  #tick(time: TickTime): void {
+    for (const link of this.#links.all()) link.tick(time);
+    this.#uploads.tick(time.countedMs);
+    this.#sinceRecheckMs += time.elapsedMs;
+    if (this.#sinceRecheckMs >= this.#limits.recheckMs) this.recheck();
+  }
+
+  async #bind(server: Server, address: ListenAddress): Promise<number> {
+    const { host, port, reusePort = false } = address;
+    try {
+      server.listen({ host, port, reusePort });
+      await once(server, 'listening');
+    } catch (error) {
+      throw listenError(error, address);
+    }
+    const bound = server.address();
+    return bound === null || typeof bound === 'string' ? port : bound.port;
+  }
+}
+
+function listenError(cause: unknown, { host, port }: ListenAddress): CodedError {
+  const reason = systemCode(cause) ?? 'unknown';
+  const options = { cause, detail: { host, port, reason } };
+  return reason === 'EADDRINUSE'
+    ? new CodedError('ERR_ADDRESS_IN_USE', `port ${port} of ${host} is taken`, options)
+    : new CodedError('ERR_LINK', `cannot listen on port ${port} of ${host}`, options);
+}

@@ -1,0 +1,103 @@
+import type { Clock, Timer } from '../../base/clock.ts';
+import { CodedError } from '../../base/error.ts';
+import { encodeFrame } from './frame.ts';
+import type { FrameFields } from './frame.ts';
+import type { LinkSocket } from './link-socket.ts';
+import type { Outbox } from './outbox.ts';
+import type { UploadLane } from './uploads.ts';
+
+/** The outgoing side of an authenticated link, as its channels and the uploads use it. Says nothing once closed. */
+export class LinkWire implements UploadLane {
+  /** The peer at the other end. */
+  readonly peerId: string;
+  readonly clock: Clock;
+  readonly #socket: LinkSocket;
+  readonly #onUnread: (error: CodedError) => void;
+  readonly #unsent = new Set<Outbox>();
+  #isClosed = false;
+  #pause: Timer | undefined;
+  #pausedUntilMs = 0;
+
+  /** `onUnread` is told when the other side does not read what it is sent. */
+  constructor(
+    peerId: string,
+    options: { socket: LinkSocket; clock: Clock; onUnread: (error: CodedError) => void },
+  ) {
+    this.peerId = peerId;
+    this.clock = options.clock;
+    this.#socket = options.socket;
+    this.#onUnread = options.onUnread;
+    this.#socket.onDrain(() => this.#flushAll());
+  }
+
+  /** True while we ourselves leave what comes in the kernel. */
+  get isPaused(): boolean {
+    return this.#pause !== undefined;
+  }
+
+  send(fields: FrameFields, payload?: Uint8Array | string): void {
+    if (!this.#isClosed) this.#write(encodeFrame(fields, payload));
+  }
+
+  /** Sends what is in the outbox, as fast as the other side takes it. */
+  flush(outbox: Outbox): void {
+    if (this.#isClosed) return;
+    this.#unsent.add(outbox);
+    this.#flushAll();
+  }
+
+  /** Stops reading for `ms`; the sender is slowed by TCP. */
+  pauseReads(ms: number): void {
+    const untilMs = this.clock.monotonic() + ms;
+    if (this.#isClosed || (this.isPaused && untilMs <= this.#pausedUntilMs)) return;
+    this.#pausedUntilMs = untilMs;
+    this.#socket.pause();
+    this.#pause?.cancel();
+    this.#pause = this.clock.after(ms, () => {
+      this.#pause = undefined;
+      this.#socket.resume();
+    });
+  }
+
+  writeBlock(block: Uint8Array, onFlushed: () => void): void {
+    if (!this.#isClosed) this.#socket.sendBlock(block, onFlushed);
+  }
+
+  setRecordBytes(bytes: number): void {
+    this.#socket.setRecordBytes(bytes);
+  }
+
+  onStalled(): void {
+    this.fail('a block of a piece is not read');
+  }
+
+  /** Closes the link because the other side does not read. */
+  fail(reason: string): void {
+    if (this.#isClosed) return;
+    const detail = { peer: this.peerId, reason };
+    this.#onUnread(new CodedError('ERR_LINK', 'the peer does not read', { detail }));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#unsent.clear();
+    this.#pause?.cancel();
+    this.#pause = undefined;
+  }
+
+  #flushAll(): void {
+    for (const outbox of this.#unsent) {
+      for (;;) {
+        if (this.#socket.isDraining || this.#isClosed) return;
+        const frame = outbox.next();
+        if (frame === undefined) break;
+        this.#write(frame);
+      }
+      this.#unsent.delete(outbox);
+    }
+  }
+
+  #write(frame: Buffer): void {
+    if (!this.#socket.send(frame)) this.fail('too many bytes wait');
+  }
+}
