@@ -31,7 +31,7 @@ const STALE_MS = 24 * 3_600_000;
 /** The engine of core, loaded only now: libp2p, level and undici take half a second. */
 export async function loadEngine(options: EngineOptions): Promise<Downloader> {
   const { openEngine } = await import('../core/swarm/engine.ts');
-  const engine = await openEngine({ ...options, ttlMs: KEEP_MS });
+  const engine = await openEngine({ ...options, ttlMs: KEEP_MS, settleMs: 0 });
   // No run lasts long enough for the engine's own sweeps.
   await engine.store.sweep();
   return engine;

@@ -130,7 +130,7 @@ function startSeeds(
     readonly swarm: Swarm;
   },
 ): Seeds {
-  const { clock, random, log, originRate } = options;
+  const { clock, random, log } = options;
   const { authority, store, pool, swarm } = parts;
   const seeds = new Seeds({
     key: authority.key,
@@ -139,7 +139,6 @@ function startSeeds(
     clock,
     log,
     listener: swarm,
-    originBytesPerSecond: originRate,
     isElsewhere: (task, piece) => swarm.isElsewhere(task, piece),
     isInDemand: (seed) => swarm.isInDemand(seed.stored),
     adopt: async (seed) => adoptions.adopt(seed),

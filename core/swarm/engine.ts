@@ -43,6 +43,8 @@ export interface EngineOptions {
   readonly quota?: number;
   readonly reserve?: number;
   readonly ttlMs?: number;
+  /** How long closing may spend on bringing stored bytes to the platter. */
+  readonly settleMs?: number;
   readonly uploadRate?: number;
   readonly downloadRate?: number;
   readonly originRate?: number;
@@ -100,11 +102,8 @@ export class Engine implements Downloader {
         ? undefined
         : stack.use(await CellMember.open(options, { key, pool, clock, random, log }));
     const context = { key, store, pool, member, clock, random, log };
-    const limits = {
-      downloadLimiter: new RateLimiter(options.downloadRate ?? 0, clock),
-      originBytesPerSecond: options.originRate ?? 0,
-    };
-    const tasks = stack.use(await SwarmTasks.open({ ...context, ...limits }));
+    const downloadLimiter = new RateLimiter(options.downloadRate ?? 0, clock);
+    const tasks = stack.use(await SwarmTasks.open({ ...context, downloadLimiter }));
     hooks.onAltered = (name) => tasks.recheck(name);
     member?.start(tasks);
     const sweep = clock.every(SWEEP_MS, () => {
@@ -191,13 +190,14 @@ async function openStore(
   options: EngineOptions,
   parts: { readonly clock: Clock; readonly log: Log },
 ): Promise<PieceStore> {
-  const { dataDir, quota, reserve, ttlMs } = options;
+  const { dataDir, quota, reserve, ttlMs, settleMs } = options;
   return PieceStore.open({
     directory: options.storeDir ?? join(dataDir, 'store'),
     ...parts,
     ...(quota === undefined || quota === 0 ? {} : { quotaBytes: quota }),
     ...(reserve === undefined ? {} : { reserveBytes: reserve }),
     ...(ttlMs === undefined ? {} : { ttlMs }),
+    ...(settleMs === undefined ? {} : { settleMs }),
   });
 }
 

@@ -16,6 +16,8 @@ export interface OriginReaderOptions {
   readonly shape: TaskShape;
   readonly ledger: Ledger;
   readonly signal: AbortSignal;
+  /** The task's own limit, 0 for none. */
+  readonly bytesPerSecond: () => number;
   /** The piece is written, journalled, and its digest stated by this host. */
   onPiece(piece: number, bytes: number): void;
   /** The origin cannot give the content, or it changed. */
@@ -69,7 +71,7 @@ export class OriginReader {
       if (!this.isBusy) this.#start({ start: 0, end: Number.POSITIVE_INFINITY });
       return;
     }
-    const free = MAX_RUNS - this.#running.size;
+    const free = this.#maxRuns() - this.#running.size;
     if (free <= 0 || missing.length === 0) return;
     const least = Math.ceil(MIN_RUN_BYTES / stored.pieceLength);
     const maxRunPieces = Math.max(least, Math.ceil(missing.length / free));
@@ -91,11 +93,16 @@ export class OriginReader {
       if (!this.isBusy && ownOriginPieces([0], hosts).length > 0) this.readAll();
       return;
     }
-    const free = MAX_RUNS - this.#running.size;
+    const free = this.#maxRuns() - this.#running.size;
     if (free <= 0) return;
     const mine = ownOriginPieces(this.#missing(swarm.isElsewhere), hosts);
     const limits = { maxRuns: free, maxRunPieces: SHARED_RUN_PIECES };
     for (const run of originRuns(mine, limits)) this.#start(run);
+  }
+
+  /** A limited task uses one connection: its limit is kept by the one that reads. */
+  #maxRuns(): number {
+    return this.#options.bytesPerSecond() > 0 ? 1 : MAX_RUNS;
   }
 
   #missing(isElsewhere: (piece: number) => boolean): number[] {
@@ -125,7 +132,6 @@ export class OriginReader {
 
   async #read(run: OriginRun): Promise<void> {
     const { stored, spec, shape, ledger, signal } = this.#options;
-    const { originBytesPerSecond } = this.#context;
     ledger.source('origin', 'origin', new URL(spec.url).host);
     const isWhole = run.end === Number.POSITIVE_INFINITY;
     const isPinned = hasStrongEtag(shape.validators) || shape.validators.lastModified !== undefined;
@@ -136,7 +142,7 @@ export class OriginReader {
       start: run.start,
       ...(isWhole ? {} : { end: run.end }),
       whole: false,
-      bytesPerSecond: originBytesPerSecond,
+      bytesPerSecond: this.#options.bytesPerSecond(),
       signal: AbortSignal.any([signal, giveUp.signal]),
       onPiece: (piece, digest, size) => {
         const kept = this.#keep(piece, digest, size);

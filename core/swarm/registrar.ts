@@ -1,3 +1,4 @@
+import { Coalescer } from '../base/coalescer.ts';
 import { CodedError } from '../base/error.ts';
 import { pieceLengthFor } from '../piece/piece-length.ts';
 import { taskIdOf } from '../piece/task-id.ts';
@@ -34,6 +35,12 @@ export type Registration =
       readonly initial?: RemoteOrigin;
     };
 
+/** What an origin says a task is, and its body, unread, until somebody takes it. */
+interface OriginAnswer {
+  readonly shape: TaskShape;
+  initial: RemoteOrigin | undefined;
+}
+
 /** How long a download waits for a first connection to the supernode before it does without. */
 const CONNECT_PATIENCE_MS = 4_000;
 
@@ -52,6 +59,9 @@ export class Registrar {
   readonly #store: PieceStore;
   readonly #pool: TransferPool;
   readonly #member: CellMember | undefined;
+  readonly #answers = new Coalescer<OriginAnswer>(({ initial }) => {
+    initial?.[Symbol.asyncDispose]().catch(() => undefined);
+  });
 
   constructor(parts: {
     readonly store: PieceStore;
@@ -116,19 +126,34 @@ export class Registrar {
     return { kind: 'swarm', task, spec, shape, manifest, parents, ticket, policy, limitRate };
   }
 
-  /** Asks the origin itself what the task is; what is stored of the same version is kept. */
+  /** Asks the origin itself what the task is, once for all who want to know it at the same time. */
   async #atOrigin(
     task: string,
     spec: TaskSpec,
     options: { limitRate: number; signal: AbortSignal },
   ): Promise<Registration> {
     const { limitRate, signal } = options;
+    // The whole of the request, headers too: an answer to one user's credentials is not another's.
+    const key = JSON.stringify([task, spec]);
+    const answer = await this.#answers.run(key, async (own) => this.#askOrigin(spec, task, own), {
+      signal,
+    });
+    // There is one body, and the first to come gets it.
+    const { shape, initial } = answer;
+    answer.initial = undefined;
+    return {
+      ...{ kind: 'swarm', task, spec, shape, manifest: [], parents: [], ticket: '' },
+      ...{ policy: 'alone', limitRate },
+      ...(initial === undefined ? {} : { initial }),
+    };
+  }
+
+  /** What is stored of the same version is kept. */
+  async #askOrigin(spec: TaskSpec, task: string, signal: AbortSignal): Promise<OriginAnswer> {
     const known = this.#store.find(task);
     const probe = await this.#probe(spec, known, signal);
-    const common = { kind: 'swarm', task, spec, manifest: [], parents: [], ticket: '' } as const;
     if (probe === 'unchanged' && known !== undefined) {
-      const shape = shapeOf(known);
-      return { ...common, shape, policy: 'alone', limitRate };
+      return { shape: shapeOf(known), initial: undefined };
     }
     if (probe === 'unchanged')
       throw new CodedError('ERR_ORIGIN_FAILING', 'a 304 to a plain request');
@@ -145,7 +170,7 @@ export class Registrar {
       ...(length === undefined ? {} : { length }),
       ...(isPrivate(spec) ? { isPrivate: true } : {}),
     };
-    return { ...common, shape, policy: 'alone', limitRate, initial: probe };
+    return { shape, initial: probe };
   }
 
   /** The origin's answer from the first byte on, unread: a 206 tells that it has ranges. */

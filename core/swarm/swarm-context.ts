@@ -17,7 +17,6 @@ export interface SwarmContext {
   readonly key: HostKey;
   readonly reporter: Reporter;
   readonly downloadLimiter: RateLimiter;
-  readonly originBytesPerSecond: number;
   /** Throws when the peer id is not a certified supernode of the cell. */
   readonly verifySupernode: (signer: string) => void;
   /** True while a supernode answers. */

@@ -39,7 +39,6 @@ export interface SwarmTasksOptions {
   readonly random: Random;
   readonly log: Log;
   readonly downloadLimiter: RateLimiter;
-  readonly originBytesPerSecond: number;
 }
 
 /** Tasks that download at a time; others wait in line. */
@@ -115,6 +114,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       const active = running ?? (await this.#begin(registration, stored, options.signal));
       active.holders += 1;
       if (running !== undefined) await registration.initial?.[Symbol.asyncDispose]();
+      active.peer.allowRate(registration.limitRate);
       active.peer.addParents(registration.parents);
       active.peer.addManifest(registration.manifest, 'supernode');
       if (registration.ticket !== '') active.peer.setTicket(registration.ticket);

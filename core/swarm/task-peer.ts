@@ -1,4 +1,5 @@
 import { CodedError } from '../base/error.ts';
+import { RateLimiter } from '../net/pacing.ts';
 import { pieceRange } from '../piece/piece-length.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
@@ -53,6 +54,8 @@ export class TaskPeer {
   readonly #controller = new AbortController();
   readonly #origin: OriginReader;
   readonly #listeners = new Set<() => void>();
+  readonly #limiter: RateLimiter;
+  #isRated = false;
   #ticket: string;
   #policy: OriginPolicy;
   #failure: CodedError | undefined;
@@ -70,6 +73,7 @@ export class TaskPeer {
     this.#ticket = options.ticket;
     this.#policy = options.originPolicy;
     this.ledger = new Ledger(context.clock);
+    this.#limiter = new RateLimiter(0, context.clock);
     this.#lastProgressMs = context.clock.monotonic();
     this.#lastAskMs = this.#lastProgressMs;
     for (const piece of this.stored.missingWithDigest()) this.#wanted.add(piece);
@@ -79,6 +83,7 @@ export class TaskPeer {
       shape: options.shape,
       ledger: this.ledger,
       signal: this.#controller.signal,
+      bytesPerSecond: () => this.#limiter.bytesPerSecond,
       onPiece: (piece, bytes) => this.#had(piece, 'origin', bytes),
       onFailure: (error) => this.fail(error),
       onIdle: () => this.#poke(),
@@ -105,6 +110,14 @@ export class TaskPeer {
   setTicket(ticket: string): void {
     this.#ticket = ticket;
     for (const parent of this.#parents.values()) parent.renew(ticket);
+  }
+
+  /** Payload per second for this task, 0 for no limit; of several wishes the most generous counts. */
+  allowRate(bytesPerSecond: number): void {
+    const current = this.#limiter.bytesPerSecond;
+    const isFree = bytesPerSecond === 0 || (current === 0 && this.#isRated);
+    this.#isRated = true;
+    this.#limiter.setRate(isFree ? 0 : Math.max(current, bytesPerSecond));
   }
 
   /** From now on everything missing is fetched from the origin by this host. */
@@ -282,6 +295,7 @@ export class TaskPeer {
     this.#inFlight.set(index, parent.peer);
     parent.inFlight += 1;
     try {
+      await this.#limiter.take(bytes, { signal });
       await this.#context.downloadLimiter.take(bytes, { signal });
       const fetched = await parent.fetch({ index, length: bytes, digest }, { signal });
       if (this.stored.digestOf(index) !== digest) return;

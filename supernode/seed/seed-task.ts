@@ -26,7 +26,6 @@ export interface SeedContext {
   readonly clock: Clock;
   readonly log: Log;
   readonly listener: SeedListener;
-  readonly originBytesPerSecond: number;
   /** True when a connected host has the piece, so that the origin need not be asked for it. */
   isElsewhere(task: StoredTask, piece: number): boolean;
 }
@@ -111,7 +110,6 @@ export class SeedTask {
       const pumped = open.pump(this.stored, {
         start: 0,
         whole: true,
-        bytesPerSecond: this.#context.originBytesPerSecond,
         signal: this.#controller.signal,
         onPiece: (piece, pieceDigest, size) => this.#take(piece, pieceDigest, size),
       });
@@ -199,7 +197,7 @@ export class SeedTask {
   }
 
   async #fetchRun(run: { start: number; end: number }): Promise<void> {
-    const { pool, originBytesPerSecond } = this.#context;
+    const { pool } = this.#context;
     const { signal } = this.#controller;
     const { pieceLength, length = 0 } = this.stored;
     const end = Math.min(run.end * pieceLength, length);
@@ -211,7 +209,6 @@ export class SeedTask {
     await origin.pump(this.stored, {
       ...run,
       whole: false,
-      bytesPerSecond: originBytesPerSecond,
       signal,
       onPiece: (piece, digest, bytes) => this.#take(piece, digest, bytes),
     });
