@@ -3,6 +3,7 @@
 // lie beside it as files.
 import { join } from 'node:path';
 import type { Clock } from '../../core/base/clock.ts';
+import type { ErrorCode } from '../../core/base/error-codes.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { issueCellMap, openCellMap } from '../../core/identity/cell.ts';
@@ -27,6 +28,8 @@ export interface AuthorityOptions {
   readonly log: Log;
   /** Mesh addresses of this supernode for the cell map; when not known yet, see `setAddresses()`. */
   readonly addresses: readonly string[];
+  /** How long to wait for another process to let go of the state; default 3 s. */
+  readonly lockWaitMs?: number;
 }
 
 interface AuthorityParts {
@@ -35,6 +38,7 @@ interface AuthorityParts {
   readonly state: MembershipState;
   readonly tokens: Tokens;
   readonly clock: Clock;
+  readonly isNewCell: boolean;
 }
 
 type MapContent = Pick<CellMap, 'supernodes' | 'revoked'>;
@@ -54,14 +58,18 @@ export function stateDirectory(dataDir: string): string {
 export class Authority implements AsyncDisposable {
   readonly key: HostKey;
   readonly trust: CellTrust;
+  /** True when this call of `open()` made the cell. */
+  readonly isNewCell: boolean;
   readonly #parts: AuthorityParts;
   readonly #listeners = new Set<() => void>();
+  readonly #joins = new Map<string, number>();
   #certificate: OwnCertificate | undefined;
 
   private constructor(parts: AuthorityParts) {
     this.#parts = parts;
     this.key = parts.key;
     this.trust = parts.trust;
+    this.isNewCell = parts.isNewCell;
   }
 
   /**
@@ -69,16 +77,16 @@ export class Authority implements AsyncDisposable {
    * supernode runs on the folder, ERR_KEY_FILE when a key is unusable or the cell key is needed and not there.
    */
   static async open(options: AuthorityOptions): Promise<Authority> {
-    const { dataDir, clock, log, addresses } = options;
+    const { dataDir, clock, log, addresses, lockWaitMs: waitMs = LOCK_WAIT_MS } = options;
     const directory = stateDirectory(dataDir);
-    const state = await MembershipState.openWhenFree(directory, { clock, waitMs: LOCK_WAIT_MS });
+    const state = await MembershipState.openWhenFree(directory, { clock, waitMs });
     await using opened = new AsyncDisposableStack();
     opened.use(state);
     const { cell, isNew } = await openCell(dataDir, state);
     const key = await HostKey.load(join(dataDir, 'identity', 'host.key'));
     const trust = new CellTrust(cell);
     const tokens = new Tokens({ state, cell, clock });
-    const authority = new Authority({ key, trust, state, tokens, clock });
+    const authority = new Authority({ key, trust, state, tokens, clock, isNewCell: isNew });
     const context = { dataDir, state, cell, supernode: key.peerId, clock, log };
     const onRenewed = (envelope: string): void => {
       trust.addCertificate(envelope);
@@ -103,6 +111,11 @@ export class Authority implements AsyncDisposable {
   /** Certificate envelopes of this supernode that have not expired, the newest last. */
   certificates(): string[] {
     return this.#certificate?.envelopes() ?? [];
+  }
+
+  /** When the certificate of the key in use runs out, ms of cell time. */
+  get certificateExpires(): number {
+    return this.#certificate?.expires ?? 0;
   }
 
   /** Envelope of the cell map in force. */
@@ -191,6 +204,16 @@ export class Authority implements AsyncDisposable {
   async redeem(claim: RedeemClaim): Promise<{ role: GrantedRole; idc: string }> {
     this.#refuseRevoked(claim.peerId);
     return this.#parts.tokens.redeem(claim);
+  }
+
+  /** Attempts to join that ended since the start, by `ok` or the code of the refusal. */
+  get joins(): ReadonlyMap<string, number> {
+    return this.#joins;
+  }
+
+  /** Counts an attempt to join. */
+  noteJoin(result: ErrorCode | 'ok'): void {
+    this.#joins.set(result, (this.#joins.get(result) ?? 0) + 1);
   }
 
   /** Puts a peer out of the cell for good; resolves when that is on disk. ERR_REQUEST when it is no host's peer id. */

@@ -87,6 +87,13 @@ test('joinService() makes a member of a host with a token, over a real mesh', as
   const late = await startNode(t, HostKey.generate());
   const again = { token, wants: {}, ...options };
   await t.throwsAsync(joinCell(late, address, again), { code: 'ERR_TOKEN', message: /used up/ });
+  t.deepEqual(
+    [...authority.joins],
+    [
+      ['ok', 1],
+      ['ERR_TOKEN', 1],
+    ],
+  );
   t.false(lines.join('').includes(token.secret));
 });
 

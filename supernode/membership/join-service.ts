@@ -35,9 +35,11 @@ export function joinService(
       const join = parseJoin(await abortable(first(session.receive()), deadline.signal));
       const { membership, role, idc } = await admit(authority, session, join);
       session.send(membership);
+      authority.noteJoin('ok');
       log.info({ peer, address, role, idc, token: join.token }, 'host joined');
     } catch (error) {
       const refusal = CodedError.from(error);
+      authority.noteJoin(refusal.code);
       note(log, refusal, { peer, address });
       tell(session, refusal);
     } finally {

@@ -72,6 +72,11 @@ export class OwnCertificate implements Disposable {
     return this.#valid().map(({ envelope }) => envelope);
   }
 
+  /** When the last valid one of the key in use runs out, ms; undefined when none is valid. */
+  get expires(): number | undefined {
+    return this.#current()?.expires;
+  }
+
   [Symbol.dispose](): void {
     this.#timer.cancel();
   }
