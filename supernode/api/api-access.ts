@@ -1,0 +1,42 @@
+import { isIP } from 'node:net';
+import { CodedError } from '../../core/base/error.ts';
+import { isInCidr } from '../../core/identity/cidr.ts';
+import type { ApiKeys } from './api-keys.ts';
+
+/** What of a request decides whether it is answered. */
+export interface Caller {
+  /** The address that the connection comes from. */
+  readonly ip: string;
+  /** The host name of the request, without port. */
+  readonly hostname: string;
+  readonly authorization: string | undefined;
+}
+
+/**
+ * Throws unless the caller may use the API: ERR_UNAUTHORIZED without a right key, and where there are no keys at all
+ * ERR_FORBIDDEN for everybody who is not on this machine.
+ */
+export function checkAccess(keys: ApiKeys | undefined, caller: Caller): void {
+  if (keys !== undefined) {
+    if (keys.accepts(caller.authorization)) return;
+    throw new CodedError('ERR_UNAUTHORIZED', 'the API key is missing or wrong');
+  }
+  if (!isLoopback(caller.ip)) {
+    throw new CodedError(
+      'ERR_FORBIDDEN',
+      'without --api-key-file the API answers only to callers on the same machine',
+      { detail: { address: caller.ip } },
+    );
+  }
+  // A web page in a browser on this machine could reach us by a name of its own that leads to 127.0.0.1.
+  if (isIP(caller.hostname.replace(/^\[|\]$/g, '')) === 0 && caller.hostname !== 'localhost') {
+    throw new CodedError(
+      'ERR_FORBIDDEN',
+      'without --api-key-file the API answers only to requests for localhost or an IP address',
+    );
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return isInCidr(address, '127.0.0.0/8') || isInCidr(address, '::1');
+}

@@ -1,0 +1,70 @@
+import test from 'ava';
+import { SupernodeMetrics, metricPrefix, supernodeMetrics } from './metrics.ts';
+import type { MetricsSnapshot } from './metrics.ts';
+
+const nothing: MetricsSnapshot = {
+  hosts: new Map(),
+  tasks: 0,
+  taskVersions: 0,
+  heldPieces: 0,
+  connections: 0,
+  originRequests: 0,
+  originBytes: 0,
+  uploadBytes: 0,
+  links: 0,
+  registrations: new Map(),
+  joins: new Map(),
+  messages: new Map(),
+  piecesAnnounced: 0,
+  revokedHosts: 0,
+  certificateExpires: 0,
+};
+
+function valueOf(text: string, series: string): number | undefined {
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
+  return line === undefined ? undefined : Number(line.slice(series.length + 1));
+}
+
+test('SupernodeMetrics.render() shows the snapshot it was given, and not the one before', async (t) => {
+  using metrics = new SupernodeMetrics();
+  const registrations = new Map([
+    ['ok', 4],
+    ['ERR_ORIGIN_REFUSED', 2],
+  ]);
+  const first = { ...nothing, hosts: new Map([['host', 3]]), originBytes: 1000, registrations };
+  const more = { messages: new Map([['report', 9]]), joins: new Map([['ok', 1]]), heldPieces: 7 };
+  const { text, contentType } = await metrics.render({ ...first, ...more });
+  t.regex(contentType, /^text\/plain/);
+  const expected = {
+    'hosts{role="host"}': 3,
+    'hosts{role="seed"}': 0,
+    origin_received_bytes_total: 1000,
+    registrations_total: 4,
+    'rejections_total{code="ERR_ORIGIN_REFUSED"}': 2,
+    'control_messages_total{type="report"}': 9,
+    'joins_total{result="ok"}': 1,
+    held_pieces: 7,
+  };
+  for (const [series, value] of Object.entries(expected)) {
+    t.is(valueOf(text, metricPrefix + series), value, series);
+  }
+  t.true((valueOf(text, 'process_resident_memory_bytes') ?? 0) > 1_000_000);
+  const second = await metrics.render({ ...nothing, originBytes: 1500 });
+  t.is(valueOf(second.text, `${metricPrefix}origin_received_bytes_total`), 1500);
+  t.is(valueOf(second.text, `${metricPrefix}hosts{role="host"}`), 0);
+});
+
+test('SupernodeMetrics.render() names every metric of the table', async (t) => {
+  using metrics = new SupernodeMetrics();
+  const { text } = await metrics.render(nothing);
+  for (const name of Object.keys(supernodeMetrics)) {
+    t.true(text.includes(`# HELP ${metricPrefix}${name} `), name);
+  }
+});
+
+test('SupernodeMetrics.render() gives two scrapers at once the same figures', async (t) => {
+  using metrics = new SupernodeMetrics();
+  const snapshot = { ...nothing, uploadBytes: 5 };
+  const answers = await Promise.all([metrics.render(snapshot), metrics.render(snapshot)]);
+  for (const { text } of answers) t.is(valueOf(text, `${metricPrefix}link_sent_bytes_total`), 5);
+});

@@ -1,0 +1,195 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Counter, Gauge, Registry } from 'prom-client';
+import { programVersion } from '../core/base/version.ts';
+
+/** What is true of the supernode at the moment of a scrape; counts are since its start. */
+export interface MetricsSnapshot {
+  /** Connected hosts by role. */
+  readonly hosts: ReadonlyMap<string, number>;
+  readonly tasks: number;
+  readonly taskVersions: number;
+  /** Pieces of all versions on all connected hosts. */
+  readonly heldPieces: number;
+  readonly connections: number;
+  readonly originRequests: number;
+  readonly originBytes: number;
+  readonly uploadBytes: number;
+  readonly links: number;
+  /** By `ok` or error code. */
+  readonly registrations: ReadonlyMap<string, number>;
+  /** By `ok` or error code. */
+  readonly joins: ReadonlyMap<string, number>;
+  /** By type. */
+  readonly messages: ReadonlyMap<string, number>;
+  readonly piecesAnnounced: number;
+  readonly revokedHosts: number;
+  /** Milliseconds since the epoch. */
+  readonly certificateExpires: number;
+}
+
+/** One metric, as declared. */
+export interface MetricSpec {
+  readonly kind: 'counter' | 'gauge';
+  readonly help: string;
+  readonly labels?: readonly string[];
+}
+
+/** Everything the supernode measures of itself, without the prefix; docs/metrics.md is made of this. */
+export const supernodeMetrics = {
+  build_info: {
+    kind: 'gauge',
+    help: 'Always 1; the labels say what runs',
+    labels: ['version', 'node'],
+  },
+  hosts: { kind: 'gauge', help: 'Hosts that are connected, by role', labels: ['role'] },
+  tasks: { kind: 'gauge', help: 'Tasks that connected hosts take part in' },
+  task_versions: { kind: 'gauge', help: 'Versions of tasks that connected hosts take part in' },
+  held_pieces: { kind: 'gauge', help: 'Pieces of all versions on all connected hosts, together' },
+  mesh_connections: { kind: 'gauge', help: 'Mesh connections, those of strangers included' },
+  pieces_announced_total: { kind: 'counter', help: 'Pieces that hosts reported as they got them' },
+  origin_requests_total: { kind: 'counter', help: 'Requests made to origins' },
+  origin_received_bytes_total: { kind: 'counter', help: 'Payload received from origins' },
+  link_sent_bytes_total: { kind: 'counter', help: 'Payload sent over piece links' },
+  links: { kind: 'gauge', help: 'Piece links that are open' },
+  registrations_total: { kind: 'counter', help: 'Registrations of tasks that were answered' },
+  rejections_total: {
+    kind: 'counter',
+    help: 'Registrations of tasks that were refused or failed, by code',
+    labels: ['code'],
+  },
+  joins_total: {
+    kind: 'counter',
+    help: 'Attempts to join the cell that ended, by "ok" or the code of the refusal',
+    labels: ['result'],
+  },
+  control_messages_total: { kind: 'counter', help: 'Messages of hosts, by type', labels: ['type'] },
+  revoked_hosts: { kind: 'gauge', help: 'Hosts that the cell map puts out of the cell' },
+  certificate_expiry_timestamp_seconds: {
+    kind: 'gauge',
+    help: 'When the certificate of this supernode runs out, seconds since the epoch',
+  },
+  event_loop_lag_seconds: {
+    kind: 'gauge',
+    help: 'Longest that the main thread was busy at a stretch since the last scrape',
+  },
+} as const satisfies Record<string, MetricSpec>;
+
+/** The answer to a scrape. */
+export interface Exposition {
+  readonly contentType: string;
+  readonly text: string;
+}
+
+/** What all names begin with. */
+export const metricPrefix = 'odonata_supernode_';
+
+const LAG_PROBE_MS = 20;
+
+type MetricName = keyof typeof supernodeMetrics;
+type Labels = Readonly<Record<string, string>>;
+
+/** The registry of this program: filled at each scrape from what the parts counted themselves. */
+export class SupernodeMetrics implements Disposable {
+  readonly #registry = new Registry();
+  readonly #gauges = new Map<string, Gauge>();
+  readonly #counters = new Map<string, Counter>();
+  #last: Promise<unknown> = Promise.resolve();
+  readonly #lag = monitorEventLoopDelay({ resolution: LAG_PROBE_MS });
+
+  constructor() {
+    const registers = [this.#registry];
+    for (const [name, spec] of Object.entries<MetricSpec>(supernodeMetrics)) {
+      const { help, labels = [] } = spec;
+      const config = { name: metricPrefix + name, help, labelNames: [...labels], registers };
+      if (spec.kind === 'gauge') this.#gauges.set(name, new Gauge(config));
+      else this.#counters.set(name, new Counter(config));
+    }
+    addProcessMetrics(registers);
+    this.#lag.enable();
+  }
+
+  /** The exposition text. */
+  async render(snapshot: MetricsSnapshot): Promise<Exposition> {
+    // One after the other: a second scraper must not reset what the first is reading.
+    const turn = this.#last.then(async () => this.#render(snapshot));
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  [Symbol.dispose](): void {
+    this.#lag.disable();
+  }
+
+  async #render(snapshot: MetricsSnapshot): Promise<Exposition> {
+    this.#registry.resetMetrics();
+    this.#set('build_info', 1, { version: programVersion(), node: process.version });
+    this.#setSwarm(snapshot);
+    this.#setCell(snapshot);
+    this.#setCounts(snapshot);
+    this.#set('event_loop_lag_seconds', Math.max(0, this.#lag.max / 1e9 - LAG_PROBE_MS / 1000));
+    this.#lag.reset();
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  #setSwarm(snapshot: MetricsSnapshot): void {
+    for (const role of ['host', 'seed']) {
+      this.#set('hosts', snapshot.hosts.get(role) ?? 0, { role });
+    }
+    this.#set('tasks', snapshot.tasks);
+    this.#set('task_versions', snapshot.taskVersions);
+    this.#set('held_pieces', snapshot.heldPieces);
+    this.#set('mesh_connections', snapshot.connections);
+    this.#set('links', snapshot.links);
+  }
+
+  #setCell({ revokedHosts, certificateExpires, joins }: MetricsSnapshot): void {
+    this.#set('revoked_hosts', revokedHosts);
+    this.#set('certificate_expiry_timestamp_seconds', certificateExpires / 1000);
+    for (const [result, count] of joins) this.#set('joins_total', count, { result });
+  }
+
+  #setCounts(snapshot: MetricsSnapshot): void {
+    this.#set('origin_requests_total', snapshot.originRequests);
+    this.#set('origin_received_bytes_total', snapshot.originBytes);
+    this.#set('link_sent_bytes_total', snapshot.uploadBytes);
+    this.#set('pieces_announced_total', snapshot.piecesAnnounced);
+    this.#set('registrations_total', snapshot.registrations.get('ok') ?? 0);
+    for (const [code, count] of snapshot.registrations) {
+      if (code !== 'ok') this.#set('rejections_total', count, { code });
+    }
+    for (const [type, count] of snapshot.messages) {
+      this.#set('control_messages_total', count, { type });
+    }
+  }
+
+  #set(name: MetricName, value: number, labels: Labels = {}): void {
+    this.#gauges.get(name)?.set({ ...labels }, value);
+    // Counted elsewhere since the start: the registry was reset just before.
+    this.#counters.get(name)?.inc({ ...labels }, value);
+  }
+}
+
+/** The names every exporter uses. */
+function addProcessMetrics(registers: Registry[]): void {
+  const cpu: Counter = new Counter({
+    name: 'process_cpu_seconds_total',
+    help: 'CPU time used, user and system',
+    registers,
+    collect: () => {
+      const { user, system } = process.cpuUsage();
+      cpu.inc((user + system) / 1e6);
+    },
+  });
+  const memory: Gauge = new Gauge({
+    name: 'process_resident_memory_bytes',
+    help: 'Memory in use, shared file pages included',
+    registers,
+    collect: () => memory.set(process.memoryUsage.rss()),
+  });
+  const start: Gauge = new Gauge({
+    name: 'process_start_time_seconds',
+    help: 'When the process began, seconds since the epoch',
+    registers,
+    collect: () => start.set(performance.timeOrigin / 1000),
+  });
+}
