@@ -1,0 +1,156 @@
+import { isIP } from 'node:net';
+import { resolve } from 'node:path';
+import { CodedError } from '../core/base/error.ts';
+import { commonOptions, defineOptions } from '../core/base/options.ts';
+import type { OptionValues } from '../core/base/options.ts';
+import type { SupernodeOptions } from './index.ts';
+
+/** Everything the supernode can be told; flags, environment, configuration file and docs are made of this. */
+export const supernodeFlags = defineOptions({
+  ...commonOptions,
+  'data-dir': {
+    kind: 'path',
+    required: true,
+    help: 'Where keys, tokens and the content of the seed are kept',
+  },
+  listen: { kind: 'ip', default: '0.0.0.0', help: 'Address to listen on, for all three ports' },
+  advertise: {
+    kind: 'ip',
+    list: true,
+    defaultHelp: 'the address of --listen',
+    help: 'Address at which hosts reach this supernode; needed when it listens on all addresses',
+  },
+  'mesh-port': { kind: 'integer', default: 8002, max: 65_535, help: 'Port of the mesh: control' },
+  'link-port': {
+    kind: 'integer',
+    default: 8003,
+    max: 65_535,
+    help: 'Port of the piece link: bulk bytes of the seed',
+  },
+  'http-port': {
+    kind: 'integer',
+    default: 8001,
+    max: 65_535,
+    help: 'Port of the HTTP API, /healthz and /metrics; 0 takes any free one',
+  },
+  'api-key-file': {
+    kind: 'path',
+    defaultHelp: 'the API answers on this machine only',
+    help: 'File with one API key a line, not readable by every user',
+  },
+  'metrics-public': {
+    kind: 'boolean',
+    default: true,
+    help: 'Give /metrics to holders of an API key only',
+  },
+  'origin-allow': {
+    kind: 'cidr',
+    list: true,
+    help: 'Network that origins may be in although it is refused by default (loopback, link-local)',
+  },
+  quota: {
+    kind: 'size',
+    defaultHelp: 'as the disk allows',
+    help: 'Most bytes of content kept, least recently used goes first; 0 is no limit',
+  },
+  reserve: {
+    kind: 'size',
+    defaultHelp: '256MiB, at most 5 % of the filesystem',
+    help: 'Bytes left free on the filesystem',
+  },
+  'origin-limit': { kind: 'rate', default: 0, help: 'Most payload taken from origins' },
+  'upload-limit': { kind: 'rate', default: 0, help: 'Most payload sent to hosts' },
+  encryption: {
+    kind: 'choice',
+    choices: ['tls', 'none'],
+    default: 'tls',
+    help: 'Of piece links; none is for networks that are trusted',
+  },
+  'link-workers': {
+    kind: 'integer',
+    min: 1,
+    max: 64,
+    defaultHelp: 'a quarter of the processors, from 1 to 4',
+    help: 'Threads that move and verify bytes',
+  },
+  'log-level': {
+    kind: 'choice',
+    choices: ['error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    default: 'info',
+    help: 'Least severe log lines written to standard error',
+  },
+});
+
+/** The parsed options of the supernode. */
+export type SupernodeFlags = OptionValues<typeof supernodeFlags>;
+
+/** What one run of the supernode does, decided before anything is touched. */
+export interface SupernodePlan {
+  readonly supernode: Omit<SupernodeOptions, 'clock' | 'random' | 'log'>;
+  readonly http: {
+    readonly host: string;
+    readonly port: number;
+    readonly keyFile: string | undefined;
+    readonly isMetricsPublic: boolean;
+  };
+  readonly logLevel: SupernodeFlags['logLevel'];
+}
+
+/** Turns flags into a plan; throws ERR_USAGE naming the flag that is wrong. */
+export function planSupernode(flags: SupernodeFlags): SupernodePlan {
+  refuseContradictions(flags);
+  const { listen, advertise, meshPort, linkPort, httpPort, quota, reserve, linkWorkers } = flags;
+  return {
+    supernode: {
+      dataDir: resolve(flags.dataDir),
+      listen,
+      advertise,
+      meshPort,
+      linkPort,
+      httpPort,
+      originAllow: flags.originAllow,
+      originRate: flags.originLimit,
+      uploadRate: flags.uploadLimit,
+      encryption: flags.encryption,
+      ...(quota === undefined ? {} : { quota }),
+      ...(reserve === undefined ? {} : { reserve }),
+      ...(linkWorkers === undefined ? {} : { workers: linkWorkers }),
+    },
+    http: {
+      host: listen,
+      port: httpPort,
+      keyFile: flags.apiKeyFile === undefined ? undefined : resolve(flags.apiKeyFile),
+      isMetricsPublic: flags.metricsPublic,
+    },
+    logLevel: flags.logLevel,
+  };
+}
+
+function refuseContradictions(flags: SupernodeFlags): void {
+  const { listen, advertise, meshPort, linkPort, httpPort } = flags;
+  if (isAnyAddress(listen) && advertise.length === 0) {
+    throw usage(`--listen ${listen} is every address: name one that hosts reach with --advertise`);
+  }
+  const nowhere = advertise.find(isAnyAddress);
+  if (nowhere !== undefined) throw usage(`--advertise: hosts cannot reach ${nowhere}`);
+  const byPort = Map.groupBy(
+    [
+      { name: '--mesh-port', port: meshPort },
+      { name: '--link-port', port: linkPort },
+      { name: '--http-port', port: httpPort },
+    ].filter(({ port }) => port !== 0),
+    ({ port }) => port,
+  );
+  for (const [port, names] of byPort) {
+    if (names.length < 2) continue;
+    throw usage(`${names.map(({ name }) => name).join(' and ')} are both ${port}`);
+  }
+}
+
+function isAnyAddress(ip: string): boolean {
+  return isIP(ip) === 4 ? ip === '0.0.0.0' : /^[0:]+$/.test(ip);
+}
+
+function usage(message: string): CodedError {
+  return new CodedError('ERR_USAGE', message);
+}

@@ -1,0 +1,85 @@
+import type { Clock } from '../core/base/clock.ts';
+import { CodedError } from '../core/base/error.ts';
+import type { ServedParts } from './api/http-api.ts';
+import type { ServingStatus, SupernodeActions } from './api/supernode-view.ts';
+import { TableView } from './api/table-view.ts';
+import type { ControlCounts } from './control-counts.ts';
+import type { Supernode } from './index.ts';
+import type { MetricsSnapshot, SupernodeMetrics } from './metrics.ts';
+
+/** A supernode as far as its operators are concerned. */
+export type OperatedSupernode = Pick<
+  Supernode,
+  'authority' | 'table' | 'seeds' | 'pool' | 'mesh' | 'registrations'
+> & { readonly counts?: ControlCounts };
+
+/** What the HTTP API and the admin socket show of a running supernode, and what they can have done. */
+export function operatorParts(
+  supernode: OperatedSupernode,
+  parts: { readonly clock: Clock; readonly metrics: SupernodeMetrics },
+): ServedParts {
+  const { table, seeds } = supernode;
+  const { clock, metrics } = parts;
+  return {
+    view: new TableView({
+      table,
+      clock,
+      status: () => statusOf(supernode, clock),
+      seed: (task, version) => seeds.find(task, version),
+    }),
+    actions: actionsOf(supernode),
+    metrics: async () => metrics.render(await snapshotOf(supernode)),
+  };
+}
+
+function statusOf({ authority }: OperatedSupernode, clock: Clock): ServingStatus {
+  const problems: string[] = [];
+  if (authority.certificateExpires <= clock.now()) {
+    problems.push('the certificate of this supernode has expired: its cell key is needed');
+  }
+  return { isReady: problems.length === 0, problems };
+}
+
+function actionsOf({ authority, mesh }: OperatedSupernode): SupernodeActions {
+  return {
+    createToken: async (options) => authority.createToken(options),
+    tokens: async () => authority.tokens(),
+    deleteToken: async (id) => authority.deleteToken(id),
+    revoke: async (peer) => {
+      await authority.revoke(peer);
+      // Its key gets no new connection; the one it has ends here.
+      await mesh.disconnect(peer, new CodedError('ERR_NOT_MEMBER', 'this host is revoked'));
+    },
+  };
+}
+
+async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot> {
+  const { authority, table, seeds, pool, mesh, counts } = supernode;
+  const transfer = await pool.stats();
+  const versions = [...table.versions()];
+  const hosts = new Map<string, number>();
+  for (const { role, isConnected } of table.hosts.values()) {
+    if (isConnected) hosts.set(role, (hosts.get(role) ?? 0) + 1);
+  }
+  let heldPieces = 0;
+  for (const { peers } of versions) {
+    for (const { pieces } of peers.values()) heldPieces += pieces.count;
+  }
+  return {
+    hosts,
+    tasks: new Set(versions.map(({ task }) => task)).size,
+    taskVersions: versions.length,
+    heldPieces,
+    connections: mesh.counts.members + mesh.counts.strangers,
+    originRequests: seeds.requests,
+    originBytes: transfer.originBytes,
+    uploadBytes: transfer.bytesOut,
+    links: transfer.links,
+    registrations: counts?.registrations ?? supernode.registrations,
+    joins: authority.joins,
+    messages: counts?.messages ?? new Map(),
+    piecesAnnounced: counts?.piecesAnnounced ?? 0,
+    revokedHosts: authority.trust.cellMap()?.revoked.length ?? 0,
+    certificateExpires: authority.certificateExpires,
+  };
+}
