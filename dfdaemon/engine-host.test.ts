@@ -127,3 +127,19 @@ test('EngineHost lets one download go on for those who still want it', async (t)
   t.is(last(await stayer).length, 2 * MIB);
   t.is(it.host.slots.active, 0);
 });
+
+test('EngineHost asks the origin once for all who ask at the same time', async (t) => {
+  const route = { content: { seed: 5, length: 300_000 }, slowHeadMs: 50 };
+  for (const ranges of [true, false]) {
+    await using it = await daemon({ routes: { '/x': { ...route, ranges } } });
+    const url = it.origin.url('/x');
+    const all = await Promise.all(
+      Array.from({ length: 300 }, async () => askDownload(it.api.path, { url })),
+    );
+    t.true(all.every((events) => last(events).length === 300_000));
+    const { requests, bodyBytes } = it.origin.stats('/x');
+    t.true(requests < 30, `${requests} requests for 300 downloads`);
+    // Who asks while the first answer is being written down may get a body, which is closed unread.
+    t.true(bodyBytes <= 3 * 300_000, `${bodyBytes} bytes for 300 downloads`);
+  }
+});

@@ -59,9 +59,7 @@ export class Registrar {
   readonly #store: PieceStore;
   readonly #pool: TransferPool;
   readonly #member: CellMember | undefined;
-  readonly #answers = new Coalescer<OriginAnswer>(({ initial }) => {
-    initial?.[Symbol.asyncDispose]().catch(() => undefined);
-  });
+  readonly #answers = new Coalescer<OriginAnswer>(({ initial }) => void closeUnread(initial));
 
   constructor(parts: {
     readonly store: PieceStore;
@@ -141,11 +139,9 @@ export class Registrar {
     // There is one body, and the first to come gets it.
     const { shape, initial } = answer;
     answer.initial = undefined;
-    return {
-      ...{ kind: 'swarm', task, spec, shape, manifest: [], parents: [], ticket: '' },
-      ...{ policy: 'alone', limitRate },
-      ...(initial === undefined ? {} : { initial }),
-    };
+    const common = { kind: 'swarm', task, spec, manifest: [], parents: [], ticket: '' } as const;
+    const body = initial === undefined ? {} : { initial };
+    return { ...common, shape, policy: 'alone', limitRate, ...body };
   }
 
   /** What is stored of the same version is kept. */
@@ -247,6 +243,14 @@ function plainValidators(validators: {
     ...(etag === undefined ? {} : { etag }),
     ...(lastModified === undefined ? {} : { lastModified }),
   };
+}
+
+async function closeUnread(origin: RemoteOrigin | undefined): Promise<void> {
+  try {
+    await origin?.[Symbol.asyncDispose]();
+  } catch {
+    // The worker that held it is gone, and the body with it.
+  }
 }
 
 /** Errors of joining that no fallback should hide: the user gave a wrong token or asked for too much. */
