@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CodedError } from '../../core/base/error.ts';
 import { ClusterHost } from './cluster-host.ts';
+import type { HostStatus } from './cluster-host.ts';
 import { outputOf } from './command.ts';
 import { eventually } from './eventually.ts';
 import { freePorts, isOwnAddress } from './free-ports.ts';
@@ -33,7 +34,7 @@ export interface KnownVersion {
 const SUPERNODE_ADDRESS = '127.0.0.1';
 const LOOPBACK = '127.0.0.0/8';
 const PORT_TRIES = 3;
-const CONNECT_MS = 60_000;
+const CONNECT_MS = 30_000;
 
 /** A supernode and hosts as real processes, each host on a loopback address of its own. */
 export class Cluster implements AsyncDisposable {
@@ -108,9 +109,19 @@ export class Cluster implements AsyncDisposable {
 
   /** Resolves when the host says that it is connected to the supernode. */
   async connected(host: ClusterHost, withinMs = CONNECT_MS): Promise<void> {
-    const look = async (): Promise<true | undefined> =>
-      (await host.status()).supernode.state === 'connected' ? true : undefined;
-    await eventually(`${host.name} connected`, look, { withinMs, signal: this.#options.signal });
+    let last: HostStatus['supernode'] | undefined;
+    const look = async (): Promise<true | undefined> => {
+      last = (await host.status()).supernode;
+      return last.state === 'connected' ? true : undefined;
+    };
+    try {
+      await eventually(`${host.name} connected`, look, { withinMs, signal: this.#options.signal });
+    } catch (error) {
+      const { code, message } = CodedError.from(error);
+      const logs = [this.supernode.lastLog(), host.daemon.lastLog()].join('\n');
+      const text = `${message} (${last?.reason ?? 'no reason given'})\n${logs}`;
+      throw new CodedError(code, text, { cause: error });
+    }
   }
 
   /** JSON of the supernode's HTTP API. */
