@@ -10,6 +10,7 @@ import { PieceStore } from '../core/store/piece-store.ts';
 import { TransferPool } from '../core/swarm/transfer-pool.ts';
 import { Hello, protocols } from '../core/wire/messages.ts';
 import { parser } from '../core/wire/parse-message.ts';
+import { ControlCounts } from './control-counts.ts';
 import { Adoptions } from './control/adoptions.ts';
 import { HostSession } from './control/host-session.ts';
 import { SourceBudget } from './control/source-budget.ts';
@@ -50,14 +51,13 @@ export interface Supernode extends AsyncDisposable {
   readonly mesh: MeshNode;
   readonly meshPort: number;
   readonly linkPort: number;
-  /** Registrations answered, by `ok` or error code. */
-  readonly registrations: ReadonlyMap<string, number>;
+  readonly counts: ControlCounts;
 }
 
 const parseHello = parser(Hello);
 const ORIGIN_CONNECTIONS_PER_HOST = 8;
 const SWEEP_MS = 60_000;
-/** Records live 24 h; revocations reach the workers at once by another way. */
+/** Records live 24 h. */
 const TRUST_MS = 3_600_000;
 
 /** Starts a supernode: identity, store, workers, seed, swarm, and the two mesh protocols, in that order. */
@@ -81,24 +81,26 @@ export async function startSupernode(options: SupernodeOptions): Promise<Superno
   const ticket: SwarmParts['ticket'] = (about) => authority.ticket(about);
   const swarm = new Swarm({ self, table, pool, clock, random, log, ticket });
   stack.defer(async () => swarm.close());
+  stack.use(authority.onChange(() => swarm.tellMembership()));
   const seeds = startSeeds(options, { authority, store, pool, swarm });
   stack.defer(async () => seeds.close());
   const sweep = clock.every(SWEEP_MS, () => {
     store.sweep().catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
   });
   stack.defer(() => sweep.cancel());
-  const registrations = new Map<string, number>();
-  const mesh = stack.use(await startMesh(options, { authority, swarm, registrations }));
-  const parts = { authority, table, seeds, store, pool, mesh, registrations, linkPort };
+  const counts = new ControlCounts();
+  const mesh = stack.use(await startMesh(options, { authority, swarm, counts }));
+  const meshPort = mesh.port ?? options.meshPort;
+  await authority.setAddresses(meshAddresses({ ...options, meshPort }));
+  const parts = { authority, table, seeds, store, pool, mesh, counts, linkPort, meshPort };
   const resources = stack.move();
   return {
     ...parts,
-    meshPort: mesh.port ?? options.meshPort,
     [Symbol.asyncDispose]: async () => resources.disposeAsync(),
   };
 }
 
-/** Gives the workers this supernode's record and whom to trust, and again before the record expires. */
+/** Gives the workers this supernode's record and whom to trust: now, whenever that changes, and before the record expires. */
 async function shareTrust(
   options: SupernodeOptions,
   parts: {
@@ -114,10 +116,12 @@ async function shareTrust(
     await pool.setTrust({ cell: authority.trust.toData(), record, now: clock.now() });
   };
   await share();
-  const timer = clock.every(TRUST_MS, () => {
+  const again = (): void => {
     share().catch((error: unknown) => log.warn({ err: error }, 'workers not told of the cell'));
-  });
+  };
+  const timer = clock.every(TRUST_MS, again);
   stack.defer(() => timer.cancel());
+  stack.use(authority.onChange(again));
 }
 
 /** The seed, and what takes tasks up again after a restart; both speak through the swarm. */
@@ -192,11 +196,11 @@ async function startMesh(
   parts: {
     readonly authority: Authority;
     readonly swarm: Swarm;
-    readonly registrations: Map<string, number>;
+    readonly counts: ControlCounts;
   },
 ): Promise<MeshNode> {
   const { clock, random, log, listen, meshPort } = options;
-  const { authority, swarm, registrations } = parts;
+  const { authority, swarm, counts } = parts;
   const mesh = await MeshNode.start({
     privateKeyProtobuf: authority.key.libp2pPrivateKey(),
     listen: { host: listen, port: meshPort },
@@ -206,11 +210,6 @@ async function startMesh(
     isRevoked: (peer) => authority.isRevoked(peer),
   });
   const budget = new SourceBudget(clock);
-  const counters = {
-    registered: (code: string): void => {
-      registrations.set(code, (registrations.get(code) ?? 0) + 1);
-    },
-  };
   mesh.setAdmission(async ({ peerId: peer, hello }) => {
     const { record } = parseHello(hello);
     const { role, idc } = authority.verifyMember(record, peer);
@@ -230,7 +229,7 @@ async function startMesh(
       const record = authority.verifyMember(hello.record, session.remotePeerId);
       log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
       const membershipFor = authority.membershipFor.bind(authority);
-      const shared = { swarm, budget, clock, log, counters, membershipFor };
+      const shared = { swarm, budget, clock, log, counts, membershipFor };
       await new HostSession(session, { record, hello }, shared).run();
     },
   );

@@ -3,15 +3,14 @@ import { CodedError } from '../core/base/error.ts';
 import type { ServedParts } from './api/http-api.ts';
 import type { ServingStatus, SupernodeActions } from './api/supernode-view.ts';
 import { TableView } from './api/table-view.ts';
-import type { ControlCounts } from './control-counts.ts';
 import type { Supernode } from './index.ts';
 import type { MetricsSnapshot, SupernodeMetrics } from './metrics.ts';
 
 /** A supernode as far as its operators are concerned. */
 export type OperatedSupernode = Pick<
   Supernode,
-  'authority' | 'table' | 'seeds' | 'pool' | 'mesh' | 'registrations'
-> & { readonly counts?: ControlCounts };
+  'authority' | 'table' | 'seeds' | 'pool' | 'mesh' | 'counts'
+>;
 
 /** What the HTTP API and the admin socket show of a running supernode, and what they can have done. */
 export function operatorParts(
@@ -75,10 +74,10 @@ async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot
     originBytes: transfer.originBytes,
     uploadBytes: transfer.bytesOut,
     links: transfer.links,
-    registrations: counts?.registrations ?? supernode.registrations,
+    registrations: counts.registrations,
     joins: authority.joins,
-    messages: counts?.messages ?? new Map(),
-    piecesAnnounced: counts?.piecesAnnounced ?? 0,
+    messages: counts.messages,
+    piecesAnnounced: counts.piecesAnnounced,
     revokedHosts: authority.trust.cellMap()?.revoked.length ?? 0,
     certificateExpires: authority.certificateExpires,
   };

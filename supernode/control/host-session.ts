@@ -9,6 +9,7 @@ import type { MeshSession } from '../../core/net/mesh/mesh-node.ts';
 import { FromHost } from '../../core/wire/messages.ts';
 import type { FromSupernode, Hello, Membership } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
+import type { ControlCounts } from '../control-counts.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
 import type { SourceBudget } from './source-budget.ts';
 import type { Swarm } from './swarm.ts';
@@ -25,7 +26,7 @@ export interface HostSessionParts {
   readonly budget: SourceBudget;
   readonly clock: Clock;
   readonly log: Log;
-  readonly counters: { registered(code: string): void };
+  readonly counts: ControlCounts;
   membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
 }
 
@@ -77,6 +78,13 @@ export class HostSession {
     }
   }
 
+  /** Sends a fresh record with the certificates and revocations of now. */
+  tellMembership(): void {
+    const role = this.#record.role === 'seed' ? 'seed' : 'host';
+    const member = { peerId: this.peer, role, idc: this.#record.idc } as const;
+    this.send(this.#parts.membershipFor(member));
+  }
+
   send(message: FromSupernode): void {
     try {
       this.#session.send(message);
@@ -111,6 +119,7 @@ export class HostSession {
   }
 
   #take(message: FromHost): void {
+    this.#parts.counts.received(message);
     const { swarm } = this.#parts;
     switch (message.type) {
       case 'register':
@@ -147,12 +156,9 @@ export class HostSession {
       case 'sync':
         this.send({ type: 'synced', id: message.id });
         break;
-      case 'renew-record': {
-        const role = this.#record.role === 'seed' ? 'seed' : 'host';
-        const member = { peerId: this.peer, role, idc: this.#record.idc } as const;
-        this.send(this.#parts.membershipFor(member));
+      case 'renew-record':
+        this.tellMembership();
         break;
-      }
     }
   }
 
@@ -161,10 +167,10 @@ export class HostSession {
     try {
       using _slot = await this.#registering.acquire({ signal });
       this.send(await work(signal));
-      this.#parts.counters.registered('ok');
+      this.#parts.counts.registered('ok');
     } catch (error) {
       const coded = CodedError.from(error);
-      this.#parts.counters.registered(coded.code);
+      this.#parts.counts.registered(coded.code);
       const { code, message, detail } = coded;
       this.send({ type: 'rejected', id, error: { code, message, detail } });
     }

@@ -74,6 +74,11 @@ export class Swarm implements SeedListener {
     void former?.close();
   }
 
+  /** Tells every connected host of a revocation or a new certificate. */
+  tellMembership(): void {
+    for (const session of this.#sessions.values()) session.tellMembership();
+  }
+
   /** A host that is gone is offered to nobody from now on; when it returns it announces what it has. */
   disconnected(session: HostSession): void {
     if (this.#sessions.get(session.peer) !== session) return;
