@@ -78,11 +78,15 @@ export class HostSession {
     }
   }
 
-  /** Sends a fresh record with the certificates and revocations of now. */
+  /** Sends a fresh record with the certificates and revocations of now; a host that may have none is put out. */
   tellMembership(): void {
     const role = this.#record.role === 'seed' ? 'seed' : 'host';
     const member = { peerId: this.peer, role, idc: this.#record.idc } as const;
-    this.send(this.#parts.membershipFor(member));
+    try {
+      this.send(this.#parts.membershipFor(member));
+    } catch (error) {
+      void this.#session.close(CodedError.from(error));
+    }
   }
 
   send(message: FromSupernode): void {
