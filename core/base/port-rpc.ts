@@ -51,7 +51,12 @@ export class PortCaller<Ops extends Operations<Ops>, Events> {
     });
   }
 
-  /** Runs an operation on the other thread; aborting the signal cancels it there and rejects here. */
+  /** Calls without an answer yet. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  /** Runs an operation on the other thread; aborting the signal cancels it there and then rejects here with its reason. */
   async call<N extends keyof Ops & string>(
     op: N,
     args: Ops[N]['args'],
@@ -69,7 +74,12 @@ export class PortCaller<Ops extends Operations<Ops>, Events> {
         this.#pending.set(id, { resolve, reject });
         this.#port.postMessage({ kind: 'call', id, op, args });
       });
+    } catch (error) {
+      // The other side only knows that it was cancelled.
+      signal?.throwIfAborted();
+      throw error;
     } finally {
+      this.#pending.delete(id);
       signal?.removeEventListener('abort', cancel);
     }
   }
