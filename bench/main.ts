@@ -1,0 +1,82 @@
+/** `npm run bench -- SCENARIO`: measures, prints what this machine allows beside it, and keeps the figures as JSON. */
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { CodedError } from '../core/base/error.ts';
+import { parseSize } from '../core/base/units.ts';
+import { commandError } from './cluster/command-error.ts';
+import { interruptSignal } from './cluster/interrupt-signal.ts';
+import { barsOf, renderSingle, summarize } from './report/single-report.ts';
+import { runSingle } from './scenario/single.ts';
+import type { SingleOptions } from './scenario/single.ts';
+
+const usage = `Measures this checkout on this machine.
+
+  npm run bench -- single [--sizes 1,1MiB,100MiB,1GiB] [--rounds N] [--source] [--dir DIR] [--json FILE]
+
+  single        one file to one host, beside curl and aria2c: cold, warm, and to a second host
+  --sizes LIST  sizes, parted by commas
+  --rounds N    how often each; default 11 below 10 MiB, 5 below 500 MiB, 3 above
+  --source      run the TypeScript; default: built, packed and unpacked as users get it
+  --dir DIR     folder on the filesystem to measure; default the system's for temporary files
+  --json FILE   also write every figure there`;
+
+const DEFAULT_SIZES = '1,1MiB,100MiB,1GiB';
+const MIB = 1024 * 1024;
+
+function sizesOf(text: string, rounds: string | undefined): SingleOptions['sizes'] {
+  const every = rounds === undefined ? undefined : Number(rounds);
+  if (every !== undefined && !(Number.isInteger(every) && every > 0)) {
+    throw new CodedError('ERR_USAGE', `--rounds: a number above 0, got ${rounds}`);
+  }
+  return text.split(',').map((item) => {
+    const bytes = parseSize(item.trim());
+    if (bytes === undefined || bytes === 0) {
+      throw new CodedError('ERR_USAGE', `--sizes: sizes such as ${DEFAULT_SIZES}, got ${item}`);
+    }
+    const usual = bytes < 10 * MIB ? 11 : bytes < 500 * MIB ? 5 : 3;
+    return { bytes, rounds: every ?? usual };
+  });
+}
+
+async function main(args: string[], signal: AbortSignal): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      sizes: { type: 'string', default: DEFAULT_SIZES },
+      rounds: { type: 'string' },
+      source: { type: 'boolean', default: false },
+      dir: { type: 'string' },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const [scenario] = positionals;
+  if (values.help || scenario === undefined) {
+    console.log(usage);
+    return;
+  }
+  if (scenario !== 'single') {
+    throw new CodedError('ERR_USAGE', `there is no scenario ${scenario}; there is: single`);
+  }
+  const result = await runSingle({
+    form: values.source ? 'source' : 'package',
+    sizes: sizesOf(values.sizes, values.rounds),
+    ...(values.dir === undefined ? {} : { parent: values.dir }),
+    signal,
+    onStep: (text) => console.error(`… ${text}`),
+  });
+  console.log(renderSingle(result));
+  if (values.json === undefined) return;
+  const kept = { ...result, summary: summarize(result.samples), bars: barsOf(result) };
+  await writeFile(values.json, `${JSON.stringify(kept, undefined, 2)}\n`);
+}
+
+const interrupt = interruptSignal();
+try {
+  await main(process.argv.slice(2), interrupt);
+} catch (error) {
+  const { message, facts } = commandError(error);
+  console.error(interrupt.aborted ? 'stopped' : `bench: ${message}`);
+  process.exitCode = interrupt.aborted ? 130 : facts.exit;
+}
