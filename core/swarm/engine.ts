@@ -11,7 +11,7 @@ import { HostKey } from '../identity/host-key.ts';
 import { RateLimiter } from '../net/pacing.ts';
 import { PieceStore } from '../store/piece-store.ts';
 import type { StoredTask } from '../store/piece-store.ts';
-import { CellMember } from './cell-member.ts';
+import type { CellMember } from './cell-member.ts';
 import { download, failedEvent } from './download.ts';
 import type { DownloadEvent, DownloadRequest, Downloader } from './download-events.ts';
 import { checkBytes, checkStored } from './whole-digest.ts';
@@ -97,10 +97,8 @@ export class Engine implements Downloader {
     const store = stack.use(await openStore(options, { clock, log }));
     const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
     const pool = stack.use(await startPool(options, { key, clock, log, hooks }));
-    const member =
-      options.supernodes.length === 0
-        ? undefined
-        : stack.use(await CellMember.open(options, { key, pool, clock, random, log }));
+    const member = await openMember(options, { key, pool, clock, random, log });
+    if (member !== undefined) stack.use(member);
     const context = { key, store, pool, member, clock, random, log };
     const downloadLimiter = new RateLimiter(options.downloadRate ?? 0, clock);
     const tasks = stack.use(await SwarmTasks.open({ ...context, downloadLimiter }));
@@ -184,6 +182,16 @@ export class Engine implements Downloader {
 /** Opens an engine; the name dfget imports. */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   return Engine.open(options);
+}
+
+/** The membership of this host; the mesh's libraries are loaded only where there is a supernode. */
+async function openMember(
+  options: EngineOptions,
+  parts: Parameters<typeof CellMember.open>[1],
+): Promise<CellMember | undefined> {
+  if (options.supernodes.length === 0) return undefined;
+  const { CellMember: Member } = await import('./cell-member.ts');
+  return Member.open(options, parts);
 }
 
 async function openStore(

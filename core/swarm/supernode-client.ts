@@ -151,6 +151,12 @@ export class SupernodeClient implements AsyncDisposable {
     }
   }
 
+  /** Sends when the supernode has taken what was sent before: for many messages at once. */
+  async sendInTurn(message: FromHost): Promise<void> {
+    await this.#session?.drained({ signal: this.#controller.signal });
+    this.send(message);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#controller.abort(new CodedError('ERR_INTERRUPTED', 'this program is stopping'));
     await this.#session?.close();

@@ -53,6 +53,8 @@ const SYNC_MS = 1_000;
 export class SwarmTasks implements TaskListener, AsyncDisposable {
   readonly #options: SwarmTasksOptions;
   readonly #active = new Map<string, ActiveTask>();
+  /** Tasks that the workers know, and the length they know of each. */
+  readonly #served = new WeakMap<StoredTask, number | 'unknown'>();
   readonly #slots = new Limiter({ max: MAX_ACTIVE, maxWaiting: MAX_WAITING });
   readonly #reporter: Reporter;
   readonly #renewal: Timer;
@@ -145,11 +147,9 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   }
 
   onConnected(): void {
-    const active = new Set(this.#active.keys());
-    const stored = this.#options.store.tasks().toSorted((a, b) => {
-      return Number(active.has(keyOf(b))) - Number(active.has(keyOf(a)));
+    this.#announceAll().catch((error: unknown) => {
+      this.#options.log.debug({ err: error }, 'announcing ended early');
     });
-    for (const task of stored) this.#announce(task);
   }
 
   onUpdate(update: Update): void {
@@ -189,7 +189,14 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   /** Removes a task from this host, unless it is in use. */
   async remove(stored: StoredTask): Promise<void> {
     await this.#options.pool.dropTask(stored);
-    await this.#options.store.remove(stored);
+    this.#served.delete(stored);
+    try {
+      await this.#options.store.remove(stored);
+    } catch (error) {
+      // In use after all: it stays, and is served on.
+      await this.#serve(stored);
+      throw error;
+    }
     this.#reporter.state(stored, { gone: true, active: false });
   }
 
@@ -217,10 +224,13 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     return stored;
   }
 
+  /** Makes the task known to the workers; what they know already is not read from the journal again. */
   async #serve(stored: StoredTask): Promise<void> {
     const { pool } = this.#options;
+    if (this.#served.get(stored) === lengthOf(stored)) return;
     await pool.putTask(stored);
     pool.keepManifest(stored, stored.manifest(), true);
+    this.#served.set(stored, lengthOf(stored));
   }
 
   /** False when the finished file is not what it was: what is wrong is dropped and fetched again. */
@@ -322,7 +332,16 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     await active.finished.catch(() => undefined);
   }
 
-  #announce(stored: StoredTask): void {
+  /** Tells the supernode everything that is held, what is being downloaded first. */
+  async #announceAll(): Promise<void> {
+    const active = new Set(this.#active.keys());
+    const stored = this.#options.store.tasks().toSorted((a, b) => {
+      return Number(active.has(keyOf(b))) - Number(active.has(keyOf(a)));
+    });
+    for (const task of stored) await this.#announce(task);
+  }
+
+  async #announce(stored: StoredTask): Promise<void> {
     const { member, log } = this.#options;
     const active = this.#active.get(keyOf(stored));
     const batches = stored.manifest();
@@ -347,7 +366,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       ...(digest === undefined ? {} : { digest }),
     };
     log.debug({ task: stored.taskId, pieces: stored.pieces.count }, 'announced to the supernode');
-    member?.client.send(announce);
+    await member?.client.sendInTurn(announce);
   }
 
   #renewTickets(): void {
@@ -375,4 +394,8 @@ function withoutSecrets(text: string): string {
   url.search = '';
   url.hash = '';
   return url.href;
+}
+
+function lengthOf(stored: StoredTask): number | 'unknown' {
+  return stored.length ?? 'unknown';
 }

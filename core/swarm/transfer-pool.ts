@@ -60,6 +60,8 @@ export interface RemoteOrigin extends AsyncDisposable {
   ): Promise<{ bytes: number; digest?: string }>;
   /** The first `max` bytes of the body. */
   read(max: number, options: { signal: AbortSignal }): Promise<Uint8Array>;
+  /** The digest of the whole body, `sha256:HEX`. */
+  digest(options: { signal: AbortSignal }): Promise<string>;
 }
 
 interface OpenChannel extends ChannelListener {
@@ -208,6 +210,7 @@ export class TransferPool implements AsyncDisposable {
         }
       },
       read: async (max, { signal }) => worker.call('origin-read', { origin, max }, { signal }),
+      digest: async ({ signal }) => worker.call('origin-digest', { origin }, { signal }),
       [Symbol.asyncDispose]: async () => {
         if (!this.#isClosing) await worker.call('origin-close', { origin });
       },

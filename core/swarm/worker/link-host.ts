@@ -18,7 +18,7 @@ import type {
   TransferTask,
   TransferTrust,
 } from '../transfer-messages.ts';
-import { PieceWriter, countOf, lengthOfPiece, piecesOf } from './task-files.ts';
+import { PieceWriter, countOf, hasPiece, lengthOfPiece, piecesOf } from './task-files.ts';
 import type { TaskFiles } from './task-files.ts';
 
 type Args<N extends keyof TransferOperations> = TransferOperations[N]['args'];
@@ -32,8 +32,8 @@ export class LinkHost {
   readonly #clock = new SystemClock();
   readonly #channels = new Map<number, Channel>();
   readonly #manifests = new Map<string, string[]>();
-  /** Pieces offered to one child alone, by task and child. */
-  readonly #offers = new Map<string, Map<string, Set<number>>>();
+  /** By task, the pieces that are not for everybody yet, and to whom each was offered. */
+  readonly #offers = new Map<string, Map<number, Set<string>>>();
   #trust: CellTrust | undefined;
   #record = '';
   /** Cell time minus monotonic time. */
@@ -93,13 +93,17 @@ export class LinkHost {
   }
 
   keepManifest({ key, batches, replace }: Args<'manifest'>): void {
-    if (replace) this.#manifests.set(key, [...batches]);
-    else this.#manifests.set(key, [...(this.#manifests.get(key) ?? []), ...batches]);
+    // A task that was dropped meanwhile leaves nothing behind.
+    if (this.#files.find(key) === undefined) return;
+    const known = this.#manifests.get(key);
+    if (replace || known === undefined) this.#manifests.set(key, [...batches]);
+    else known.push(...batches);
   }
 
   announce({ key, pieces, to }: Args<'announce'>): void {
     const { task, version } = this.#files.get(key);
     if (to !== undefined) this.#noteOffer(key, to, pieces);
+    else for (const piece of pieces) this.#offers.get(key)?.delete(piece);
     this.#endpoint.announce({ task, version, pieces, to });
   }
 
@@ -191,11 +195,12 @@ export class LinkHost {
   }
 
   #noteOffer(key: string, child: string, pieces: readonly number[]): void {
-    const byChild = this.#offers.get(key) ?? new Map<string, Set<number>>();
-    this.#offers.set(key, byChild);
-    const offered = byChild.get(child) ?? new Set<number>();
-    byChild.set(child, offered);
-    for (const piece of pieces) offered.add(piece);
+    const byPiece = this.#offers.get(key) ?? new Map<number, Set<string>>();
+    this.#offers.set(key, byPiece);
+    for (const piece of pieces) {
+      const children = byPiece.get(piece) ?? new Set<string>();
+      byPiece.set(piece, children.add(child));
+    }
   }
 
   #served(key: string, child: string): ServedTask | undefined {
@@ -205,7 +210,7 @@ export class LinkHost {
     return {
       pieceLength: task.pieceLength,
       lengthOf: (piece) => lengthOfPiece(current(), piece),
-      has: (piece) => piecesOf(current()).has(piece),
+      has: (piece) => hasPiece(current(), piece),
       haveMap: () => this.#haveMap(current(), child),
       pieceCount: () => countOf(current()),
       read: (piece, offset, target) => this.#read(current(), { piece, offset, target }),
@@ -233,8 +238,9 @@ export class LinkHost {
     for (let index = 0; index < map.length; index += 1) {
       map[index] = (task.offered[index] ?? 0) & (pieces.bytes[index] ?? 0);
     }
-    for (const piece of this.#offers.get(task.key)?.get(child) ?? []) {
-      if (pieces.has(piece)) map[piece >> 3] = (map[piece >> 3] ?? 0) | (0x80 >> (piece & 7));
+    for (const [piece, children] of this.#offers.get(task.key) ?? []) {
+      if (!children.has(child) || !pieces.has(piece)) continue;
+      map[piece >> 3] = (map[piece >> 3] ?? 0) | (0x80 >> (piece & 7));
     }
     return map;
   }

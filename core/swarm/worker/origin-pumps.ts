@@ -75,33 +75,34 @@ export class OriginPumps {
 
   /** Streams the body to disk; a piece is told of when it is whole, hashed and written. */
   async pump(args: PumpArgs, signal: AbortSignal): Promise<{ bytes: number; digest?: string }> {
-    const body = this.#get(args.origin);
-    const abort = (): void => body.close();
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      signal.throwIfAborted();
-      return await this.#pump(args, body);
-    } catch (error) {
-      signal.throwIfAborted();
-      throw error;
-    } finally {
-      signal.removeEventListener('abort', abort);
-      this.close(args.origin);
-    }
+    return this.#consume(args.origin, signal, async (body) => this.#pump(args, body, signal));
   }
 
   /** The first `max` bytes of the body, or all of it if it is shorter. */
-  async read(origin: number, max: number): Promise<Uint8Array> {
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    for await (const chunk of this.#get(origin).body) {
-      chunks.push(chunk.subarray(0, max - bytes));
-      bytes += chunk.length;
-      this.bytes += chunk.length;
-      if (bytes >= max) break;
-    }
-    this.close(origin);
-    return new Uint8Array(Buffer.concat(chunks));
+  async read(origin: number, max: number, signal: AbortSignal): Promise<Uint8Array> {
+    return this.#consume(origin, signal, async ({ body }) => {
+      const chunks: Uint8Array[] = [];
+      let bytes = 0;
+      for await (const chunk of body) {
+        chunks.push(chunk.subarray(0, max - bytes));
+        bytes += chunk.length;
+        this.bytes += chunk.length;
+        if (bytes >= max) break;
+      }
+      return new Uint8Array(Buffer.concat(chunks));
+    });
+  }
+
+  /** Reads the body to its end and keeps nothing but its digest, `sha256:HEX`. */
+  async digest(origin: number, signal: AbortSignal): Promise<string> {
+    return this.#consume(origin, signal, async ({ body }) => {
+      const hash = createHash('sha256');
+      for await (const chunk of body) {
+        hash.update(chunk);
+        this.bytes += chunk.length;
+      }
+      return `sha256:${hash.digest('hex')}`;
+    });
   }
 
   close(origin: number): void {
@@ -115,7 +116,32 @@ export class OriginPumps {
     await this.#connections.close();
   }
 
-  async #pump(args: PumpArgs, body: OriginBody): Promise<{ bytes: number; digest?: string }> {
+  /** Hands a body over to be read, once; it is closed afterwards, and at once when the signal aborts. */
+  async #consume<T>(
+    origin: number,
+    signal: AbortSignal,
+    work: (body: OriginBody) => Promise<T>,
+  ): Promise<T> {
+    const body = this.#get(origin);
+    const abort = (): void => body.close();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      signal.throwIfAborted();
+      return await work(body);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', abort);
+      this.close(origin);
+    }
+  }
+
+  async #pump(
+    args: PumpArgs,
+    body: OriginBody,
+    signal: AbortSignal,
+  ): Promise<{ bytes: number; digest?: string }> {
     const task = this.#files.get(args.key);
     const limiter = new RateLimiter(args.bytesPerSecond, this.#clock);
     const whole = args.whole ? createHash('sha256') : undefined;
@@ -130,7 +156,7 @@ export class OriginPumps {
       writer = new PieceWriter(this.#files, task, piece);
     };
     for await (const chunk of body.body) {
-      if (args.bytesPerSecond > 0) await limiter.take(chunk.length);
+      if (args.bytesPerSecond > 0) await limiter.take(chunk.length, { signal });
       let rest = chunk;
       whole?.update(chunk);
       bytes += chunk.length;

@@ -98,7 +98,13 @@ export class TaskFiles {
   }
 }
 
-/** The pieces a worker may send, read live from the shared bitfield. */
+/** Whether a piece is verified, read live from the shared bitfield. */
+export function hasPiece(task: TransferTask, piece: number): boolean {
+  if (piece < 0 || piece >= (countOf(task) ?? task.capacity)) return false;
+  return ((task.pieces[piece >> 3] ?? 0) & (0x80 >> (piece & 7))) !== 0;
+}
+
+/** A copy of the pieces a worker may send. */
 export function piecesOf(task: TransferTask, bytes: Uint8Array = task.pieces): Bitfield {
   return new Bitfield(countOf(task) ?? task.capacity, bytes);
 }
@@ -116,7 +122,10 @@ export function lengthOfPiece(task: TransferTask, piece: number): number {
     : Math.min(task.pieceLength, task.length - start);
 }
 
-/** Takes the bytes of one piece in order, hashes and writes them as they come, and judges at the end. */
+/**
+ * Takes the bytes of one piece in order, hashes and writes them as they come, and judges at the end. What is verified
+ * already is not written over: the same bytes again would be waste, and other bytes would be damage.
+ */
 export class PieceWriter {
   readonly #files: TaskFiles;
   readonly #task: TransferTask;
@@ -137,7 +146,11 @@ export class PieceWriter {
   /** `chunk` is only read during the call. */
   write(chunk: Uint8Array): void {
     this.#hash.update(chunk);
-    this.#files.write(this.#task.key, this.#piece * this.#task.pieceLength + this.#bytes, chunk);
+    const { key, pieceLength } = this.#task;
+    // Asked at each write: another source may have brought the piece meanwhile.
+    if (!hasPiece(this.#files.get(key), this.#piece)) {
+      this.#files.write(key, this.#piece * pieceLength + this.#bytes, chunk);
+    }
     this.#bytes += chunk.length;
   }
 
