@@ -325,6 +325,28 @@ test('Channel.fetch() says why a piece is not sent, and the link goes on', async
   t.deepEqual(sink.bytes, served.pieceOf(1));
 });
 
+function gone(): never {
+  throw new CodedError('ERR_NOT_FOUND', 'the task is dropped');
+}
+
+test('a task that goes away while it is served is refused with its code, and the link goes on', async (t) => {
+  await using parent = await startHost();
+  await using child = await startHost();
+  const served = new MemoryTask(contentOf(100), 10);
+  parent.tasks.set(task, served);
+  const channel = await openedPair(parent, child);
+  served.has = gone;
+  served.manifest = gone;
+  const fetching = channel.fetch({ piece: 0, length: 10, sink: new MemorySink(10) });
+  await t.throwsAsync(fetching, { code: 'ERR_NOT_FOUND' });
+  channel.askManifest();
+  t.is((await channel.closed)?.code, 'ERR_NOT_FOUND');
+  served.haveMap = gone;
+  await t.throwsAsync(openedPair(parent, child), { code: 'ERR_NOT_FOUND' });
+  t.is(parent.endpoint.stats().links, 1);
+  t.is(parent.endpoint.stats().channels, 0);
+});
+
 test('Channel.fetch() is told when to come back once the queue of its link is full', async (t) => {
   await using parent = await startHost({ limits: { maxQueuedRequests: 3 } });
   await using child = await startHost();

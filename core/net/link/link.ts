@@ -18,7 +18,7 @@ import type { Open } from './messages.ts';
 import type { Receiver } from './receiver.ts';
 import { ServedChannel } from './served-channel.ts';
 import type { OfferedManifest, SentPiece } from './served-channel.ts';
-import type { FindTask, ServedTask } from './served-task.ts';
+import type { FindTask } from './served-task.ts';
 import type { Uploads } from './uploads.ts';
 
 /** What all links of an endpoint share. */
@@ -251,18 +251,36 @@ export class Link implements FrameHandler {
 
   /** Answers an OPEN: OPENED, or REFUSED with the code. */
   #onOpen(number: number, open: Open): void {
-    const { uploads, onServed, onUnserved, onSent, onOffered } = this.#context;
-    const task = this.#admit(open);
-    if (typeof task === 'string') {
-      this.#context.onRefused();
-      this.#refusedOpens += 1;
-      if (this.#refusedOpens > MAX_REFUSED_OPENS) throw protocolError('too many OPENs are refused');
-      this.#wire.send({ type: frameTypes.refused, channel: number }, task);
-      return;
+    try {
+      const channel = this.#serve(number, open);
+      // The answer may have been one too many for a peer that does not read.
+      if (this.#isClosed) return;
+      this.#refusedOpens = 0;
+      this.#served.set(number, channel);
+      this.#context.onServed(channel);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      this.#refuse(number, open, error);
     }
-    this.#refusedOpens = 0;
+  }
+
+  /** The channel that was asked for; throws the refusal. */
+  #serve(number: number, open: Open): ServedChannel {
+    const { limits, trust, findTask, uploads, onUnserved, onSent, onOffered } = this.#context;
+    const { task, version, ticket } = open;
+    if (this.#served.size >= limits.maxChannels) {
+      throw new CodedError('ERR_BUSY', `${limits.maxChannels} channels are open on the link`);
+    }
+    try {
+      trust.verifyTicket(ticket, { child: this.peerId, task, version });
+    } catch (cause) {
+      const { message } = CodedError.from(cause);
+      throw new CodedError('ERR_TICKET', `the ticket is refused: ${message}`, { cause });
+    }
+    const served = findTask(task, version, this.peerId);
+    if (served === undefined) throw new CodedError('ERR_NOT_FOUND', 'the task is not served here');
     const channel = new ServedChannel(number, open, {
-      task,
+      task: served,
       wire: this.#wire,
       uploads,
       onSent,
@@ -272,21 +290,14 @@ export class Link implements FrameHandler {
         onUnserved(channel);
       },
     });
-    this.#served.set(number, channel);
-    onServed(channel);
+    return channel;
   }
 
-  /** The task that may be opened, or the code of why not. */
-  #admit({ task, version, ticket }: Open): ServedTask | string {
-    const { limits, trust, findTask, log } = this.#context;
-    if (this.#served.size >= limits.maxChannels) return 'ERR_BUSY';
-    try {
-      trust.verifyTicket(ticket, { child: this.peerId, task, version });
-    } catch (error) {
-      const { code, message: reason } = CodedError.from(error);
-      log.debug({ peer: this.peerId, task, version, code, reason }, 'ticket refused');
-      return 'ERR_TICKET';
-    }
-    return findTask(task, version, this.peerId) ?? 'ERR_NOT_FOUND';
+  #refuse(number: number, { task, version }: Open, { code, message: reason }: CodedError): void {
+    this.#context.log.debug({ peer: this.peerId, task, version, code, reason }, 'OPEN refused');
+    this.#context.onRefused();
+    this.#refusedOpens += 1;
+    if (this.#refusedOpens > MAX_REFUSED_OPENS) throw protocolError('too many OPENs are refused');
+    this.#wire.send({ type: frameTypes.refused, channel: number }, code);
   }
 }

@@ -122,7 +122,7 @@ export class ServedChannel {
         this.#send(frameTypes.cancelled, { a: header.a });
         return;
       case frameTypes.manifestAsk:
-        this.offer(this.#served.manifest());
+        this.#onManifestAsk();
         return;
       case frameTypes.manifest: {
         const { peerId, task, version } = this;
@@ -134,6 +134,15 @@ export class ServedChannel {
         return;
       default:
         throw protocolError(`a child sent a frame of type ${header.type}`);
+    }
+  }
+
+  #onManifestAsk(): void {
+    try {
+      this.offer(this.#served.manifest());
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      this.close(error);
     }
   }
 
@@ -164,11 +173,16 @@ export class ServedChannel {
 
   /** Why a piece is not sent, if so. */
   #refusalOf(piece: number, length: number): string | undefined {
-    const pieces = this.#served.pieceCount() ?? MAX_PIECES;
-    if (piece >= pieces || !this.#served.has(piece)) return 'ERR_NOT_FOUND';
-    // Both sides hold the signed manifest of one version, so one of them is mistaken.
-    const isRight = length > 0 && this.#served.lengthOf(piece) === length;
-    return isRight ? undefined : 'ERR_MANIFEST';
+    try {
+      const pieces = this.#served.pieceCount() ?? MAX_PIECES;
+      if (piece >= pieces || !this.#served.has(piece)) return 'ERR_NOT_FOUND';
+      // Both sides hold the signed manifest of one version, so one of them is mistaken.
+      const isRight = length > 0 && this.#served.lengthOf(piece) === length;
+      return isRight ? undefined : 'ERR_MANIFEST';
+    } catch (error) {
+      if (error instanceof CodedError) return error.code;
+      throw error;
+    }
   }
 
   #send(

@@ -1,4 +1,7 @@
-/** One version of a task as a link sends it to others. All calls are synchronous and cheap but `read`. */
+/**
+ * One version of a task as a link sends it to others. All calls are synchronous, and cheap but for `read`; a
+ * `CodedError` that one throws is the answer to the child, any other error closes the link.
+ */
 export interface ServedTask {
   readonly pieceLength: number;
   /** Bytes of one piece. */
