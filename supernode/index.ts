@@ -113,7 +113,12 @@ async function shareTrust(
   const { authority, pool, stack } = parts;
   const share = async (): Promise<void> => {
     const record = authority.ownRecord();
-    await pool.setTrust({ cell: authority.trust.toData(), record, now: clock.now() });
+    await pool.setTrust({
+      cell: authority.trust.toData(),
+      record,
+      now: clock.now(),
+      isSupervised: true,
+    });
   };
   await share();
   const again = (): void => {

@@ -83,9 +83,14 @@ export class CellMember implements AsyncDisposable {
       ensureMember: async (address, signal) => this.#ensureMember(address, signal),
       verifySupernode: (peer) => this.verifySupernode(peer),
       listener: {
-        onConnected: () => this.#listener?.onConnected(),
-        onDisconnected: (error) =>
-          log.warn({ code: error?.code, reason: error?.message }, 'supernode lost'),
+        onConnected: () => {
+          this.#shareTrust();
+          this.#listener?.onConnected();
+        },
+        onDisconnected: (error) => {
+          log.warn({ code: error?.code, reason: error?.message }, 'supernode lost');
+          this.#shareTrust();
+        },
         onMembership: (membership) => this.#adopt(membership),
         onNow: (now) => this.#time.observe(now),
         onUpdate: (update) => this.#listener?.onUpdate(update),
@@ -218,7 +223,26 @@ export class CellMember implements AsyncDisposable {
     }
     this.#membership = membership;
     this.#trust = trust;
-    await this.#parts.pool.setTrust({ cell: trust.toData(), record: membership.record, now });
+    await this.#tellWorkers();
+  }
+
+  #shareTrust(): void {
+    this.#tellWorkers().catch((error: unknown) => {
+      this.#parts.log.debug({ err: error }, 'workers not told of the cell');
+    });
+  }
+
+  async #tellWorkers(): Promise<void> {
+    const [trust, membership] = [this.#trust, this.#membership];
+    if (trust === undefined || membership === undefined) return;
+    const isSupervised = this.client.isConnected;
+    const { record } = membership;
+    await this.#parts.pool.setTrust({
+      cell: trust.toData(),
+      record,
+      now: this.now(),
+      isSupervised,
+    });
   }
 
   #renewWhenDue(): void {

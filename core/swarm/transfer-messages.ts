@@ -47,6 +47,8 @@ export interface TransferTrust {
   readonly cell: unknown;
   readonly record: string;
   readonly now: number;
+  /** False while no supernode answers: open tasks outlive their tickets until the child's record ends. */
+  readonly isSupervised: boolean;
 }
 
 /** A request to an origin, as plain data. */

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { SystemClock } from '../../base/clock.ts';
 import { CodedError } from '../../base/error.ts';
 import type { Log } from '../../base/log.ts';
@@ -24,6 +25,8 @@ import type { TaskFiles } from './task-files.ts';
 type Args<N extends keyof TransferOperations> = TransferOperations[N]['args'];
 type Emit = <N extends keyof TransferEvents>(name: N, value: TransferEvents[N]) => void;
 
+const MAX_PEERS = 4_096;
+
 /** The piece links of one worker: serves the tasks it knows and takes pieces for the main thread. */
 export class LinkHost {
   readonly #endpoint: LinkEndpoint;
@@ -34,7 +37,10 @@ export class LinkHost {
   readonly #manifests = new Map<string, string[]>();
   /** By task, the pieces that are not for everybody yet, and to whom each was offered. */
   readonly #offers = new Map<string, Map<number, Set<string>>>();
+  /** When the record of each linked peer ends. */
+  readonly #recordEnds = new LRUCache<string, number>({ max: MAX_PEERS });
   #trust: CellTrust | undefined;
+  #isSupervised = false;
   #record = '';
   /** Cell time minus monotonic time. */
   #timeOffset = 0;
@@ -57,10 +63,12 @@ export class LinkHost {
         peerIdOfCertificate,
         verifySignature,
         verifyMember: (record, peerId) => {
-          this.#trusted().verifyRecord(record, { peerId, now: this.#now() });
+          const { expires } = this.#trusted().verifyRecord(record, { peerId, now: this.#now() });
+          this.#recordEnds.set(peerId, expires);
         },
         verifyTicket: (ticket, about) => {
-          this.#trusted().verifyTicket(ticket, { ...about, now: this.#now() });
+          const graceUntil = this.#isSupervised ? undefined : this.#recordEnds.get(about.child);
+          this.#trusted().verifyTicket(ticket, { ...about, now: this.#now(), graceUntil });
         },
       },
       record: () => this.#record,
@@ -77,6 +85,7 @@ export class LinkHost {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     this.#trust = CellTrust.fromData(trust.cell as CellTrustData);
     this.#record = trust.record;
+    this.#isSupervised = trust.isSupervised;
     this.#timeOffset = trust.now - this.#clock.monotonic();
     this.#endpoint.recheck();
   }
