@@ -24,10 +24,13 @@ export interface Deadline extends Disposable {
   readonly signal: AbortSignal;
 }
 
-/** `promise`, rejected early with the signal's reason when `signal` aborts. */
+/** `promise`, rejected early with the signal's reason when `signal` aborts; what becomes of it then concerns nobody. */
 export async function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
   if (signal === undefined) return promise;
-  signal.throwIfAborted();
+  if (signal.aborted) {
+    promise.catch(() => undefined);
+    throw abortReason(signal);
+  }
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_resolve, reject) => {
     onAbort = () => reject(abortReason(signal));
