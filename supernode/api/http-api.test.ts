@@ -273,6 +273,7 @@ test('GET /api/v1/tasks/:task shows who has how much, and from where', async (t)
   table.hosts.set(other, hostEntry(other, { hostname: undefined, idc: undefined }));
   const version = table.addVersion(TASK, shape);
   const first = version.peer(one);
+  first.isActive = true;
   version.had(first, 0);
   Object.assign(first, { fromPeers: 10, fromSeed: 1014, failures: 1 });
   const second = version.peer(other);

@@ -35,6 +35,7 @@ interface Told {
 const SETTLE_MS = 1_000;
 const MAX_VERSIONS = 1_000;
 const MAX_SIGNERS = 1_000;
+const MAX_BATCHES = 4_096;
 
 /**
  * After a restart of the supernode: rebuilds what it knew of tasks from what hosts announce. Batches the cell
@@ -57,9 +58,13 @@ export class Adoptions {
     const key = `${task}/${shape.version}`;
     const told = this.#told.get(key) ?? newTold();
     this.#told.set(key, told);
-    for (const batch of message.manifest) told.signed.add(batch);
+    for (const batch of message.manifest) {
+      if (told.signed.size < MAX_BATCHES) told.signed.add(batch);
+    }
     for (const batch of message.provisional ?? []) this.#state(told, batch, { peer, message });
     if (!message.active || message.spec === undefined || told.isScheduled) return;
+    // The origin is asked first whether this host may have it, and that takes the version up.
+    if (shape.isPrivate === true) return;
     told.isScheduled = true;
     this.#parts.clock.after(SETTLE_MS, () => void this.#revive(message, told), { ref: false });
   }

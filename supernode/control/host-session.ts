@@ -7,7 +7,7 @@ import type { Log } from '../../core/base/log.ts';
 import type { MemberRecord } from '../../core/identity/membership.ts';
 import type { MeshSession } from '../../core/net/mesh/mesh-node.ts';
 import { FromHost } from '../../core/wire/messages.ts';
-import type { FromSupernode, Hello, Membership } from '../../core/wire/messages.ts';
+import type { Announce, FromSupernode, Hello, Membership } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { ControlCounts } from '../control-counts.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
@@ -133,7 +133,7 @@ export class HostSession {
         for (const report of message.tasks) swarm.report(this, report);
         break;
       case 'announce':
-        swarm.announce(this, message);
+        this.#onAnnounce(message);
         break;
       case 'more-parents':
         this.#parts.log.info(
@@ -142,11 +142,9 @@ export class HostSession {
         );
         swarm.moreParents(this, message);
         break;
-      case 'renew-ticket': {
-        const ticket = swarm.ticket({ taskId: message.task, version: message.version }, this.peer);
-        this.updates.more(message, { ticket });
+      case 'renew-ticket':
+        swarm.renewTicket(this, message);
         break;
-      }
       case 'ask-source': {
         const answer = this.#parts.budget.ask(message.task);
         const { id, task, reason } = message;
@@ -164,6 +162,33 @@ export class HostSession {
         this.tellMembership();
         break;
     }
+  }
+
+  #onAnnounce(message: Announce): void {
+    const { swarm } = this.#parts;
+    try {
+      swarm.announce(this, message);
+      if (swarm.needsProof(this, message)) void this.#prove(message);
+    } catch (error) {
+      this.#refuseAnnounced(message, CodedError.from(error));
+    }
+  }
+
+  async #prove(message: Announce): Promise<void> {
+    const { signal } = this.#controller;
+    try {
+      using _slot = await this.#registering.acquire({ signal });
+      await this.#parts.swarm.prove(this, message, { signal });
+    } catch (error) {
+      if (!signal.aborted) this.#refuseAnnounced(message, CodedError.from(error));
+    }
+  }
+
+  /** Nothing of it is used; a host that waits for the rest is told that it waits in vain. */
+  #refuseAnnounced({ task, shape, active }: Announce, error: CodedError): void {
+    const { code, message: reason } = error;
+    this.#parts.log.warn({ peer: this.peer, task, code, reason }, 'announced content refused');
+    if (active) this.updates.more({ task, version: shape.version }, { failed: error.toObject() });
   }
 
   async #answer(id: number, work: (signal: AbortSignal) => Promise<FromSupernode>): Promise<void> {

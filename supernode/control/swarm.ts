@@ -21,6 +21,7 @@ import type { SeedListener, SeedTask } from '../seed/seed-task.ts';
 import type { Seeds } from '../seed/seeds.ts';
 import type { HostEntry, PeerEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
 import { Accusations } from './accusations.ts';
+import { checkShape, checkTask } from './task-claims.ts';
 import type { Adoptions } from './adoptions.ts';
 import type { HostSession } from './host-session.ts';
 
@@ -36,6 +37,13 @@ export interface SwarmParts {
 
 const OVERDUE_TICK_MS = 500;
 const PRUNE_MS = 60_000;
+/** How long hosts take to come back after a restart, at most: they spread it. */
+const COMEBACK_MS = 15_000;
+/** What a host is told that waits for a version which nobody can complete any more. */
+const LOST = new CodedError(
+  'ERR_ORIGIN_CHANGED',
+  'no host has the rest, and the origin cannot be asked for the rest of this version',
+);
 
 /** The running swarms: registers hosts, introduces them to each other, and passes the seed's news on. */
 export class Swarm implements SeedListener {
@@ -44,11 +52,13 @@ export class Swarm implements SeedListener {
   readonly #offers = new Map<string, Offers>();
   readonly #accusations: Accusations;
   readonly #timers: Timer[];
+  readonly #startedMs: number;
   #seeds: Seeds | undefined;
   #adoptions: Adoptions | undefined;
 
   constructor(parts: SwarmParts) {
     this.#parts = parts;
+    this.#startedMs = parts.clock.monotonic();
     this.#accusations = new Accusations(parts);
     this.#timers = [
       parts.clock.every(OVERDUE_TICK_MS, () => this.#offerOverdue()),
@@ -96,6 +106,7 @@ export class Swarm implements SeedListener {
   ): Promise<Registered> {
     if (this.#seeds === undefined) throw new CodedError('ERR_BUSY', 'the seed is not ready yet');
     const { id, task, spec } = message;
+    checkTask(task, spec);
     const seed = await this.#seeds.resolve(task, spec, options);
     const content = await this.#seeds.inline(seed);
     const common = { type: 'registered', id, task } as const;
@@ -109,6 +120,7 @@ export class Swarm implements SeedListener {
     const version = this.table.addVersion(task, shape);
     const entry = version.peer(session.peer);
     entry.isActive = true;
+    entry.isEntitled = true;
     this.#hold(version, entry, message.holding);
     const parents = this.#parentsFor(version, session.peer, seed);
     this.#introduce(version, session.peer);
@@ -116,13 +128,45 @@ export class Swarm implements SeedListener {
     return { ...common, shape, manifest: [...seed.stored.manifest()], parents, ticket, ...whole };
   }
 
+  /** Takes in what a host holds; throws ERR_REQUEST, and takes nothing, when that cannot be. */
   announce(session: HostSession, message: Announce): void {
-    const version = this.table.addVersion(message.task, message.shape);
+    const { task, shape, spec, active } = message;
+    checkShape(shape, spec);
+    if (spec !== undefined) checkTask(task, spec);
+    const version = this.table.addVersion(task, shape);
     const entry = version.peer(session.peer);
-    entry.isActive = message.active;
     this.#hold(version, entry, message.holding);
     this.#adoptions?.announced(session.peer, message);
-    if (message.active) this.#resume(version, session.peer);
+    entry.isActive = active && this.#mayHave(version, session.peer);
+    if (entry.isActive) this.#resume(version, session.peer);
+  }
+
+  /**
+   * Asks the origin whether a host that announced private content, and wants the rest of it, may have it; the host
+   * hears of parents only then. Throws the refusal of the origin.
+   */
+  async prove(
+    session: HostSession,
+    message: Announce,
+    options: { signal: AbortSignal },
+  ): Promise<void> {
+    const { task, shape, spec } = message;
+    const version = this.table.version(task, shape.version);
+    if (version === undefined || spec === undefined || this.#seeds === undefined) return;
+    const seed = await this.#seeds.resolve(task, spec, options);
+    if (seed.stored.version !== shape.version) {
+      throw new CodedError('ERR_ORIGIN_CHANGED', 'the origin has another version now');
+    }
+    const entry = version.peer(session.peer);
+    entry.isEntitled = true;
+    entry.isActive = true;
+    this.#resume(version, session.peer);
+  }
+
+  /** True when a host wants content of which it is not known yet whether it may have it. */
+  needsProof(session: HostSession, message: Announce): boolean {
+    const version = this.table.version(message.task, message.shape.version);
+    return message.active && version !== undefined && !this.#mayHave(version, session.peer);
   }
 
   report(session: HostSession, report: TaskReport): void {
@@ -149,7 +193,7 @@ export class Swarm implements SeedListener {
       this.#sessions.get(failure.parent)?.send(check);
     }
     if (report.complete === true) version.hasAll(entry);
-    if (report.active !== undefined) entry.isActive = report.active;
+    if (report.active === false) entry.isActive = false;
     if (report.gone === true) this.#leave(version, session.peer);
     else if (!entry.isActive || entry.isComplete) this.#offerAll(version, session.peer);
   }
@@ -157,12 +201,24 @@ export class Swarm implements SeedListener {
   /** Other parents for a host that does not come forward. */
   moreParents(session: HostSession, about: { task: string; version: string }): void {
     const version = this.table.version(about.task, about.version);
-    if (version === undefined) return;
+    if (version === undefined || !this.#mayHave(version, session.peer)) return;
     const seed = this.#seeds?.find(about.task, about.version);
+    if (seed === undefined && this.#isLost(version)) {
+      session.updates.more(about, { failed: LOST.toObject() });
+      return;
+    }
     for (const parent of this.#parentsFor(version, session.peer, seed)) {
       session.updates.parent(about, parent);
     }
     this.#resume(version, session.peer);
+  }
+
+  /** A fresh ticket for a host that takes part; nothing for one that does not, or may not. */
+  renewTicket(session: HostSession, about: { task: string; version: string }): void {
+    const version = this.table.version(about.task, about.version);
+    if (version === undefined || !this.#mayHave(version, session.peer)) return;
+    const ticket = this.ticket({ taskId: about.task, version: about.version }, session.peer);
+    session.updates.more(about, { ticket });
   }
 
   ticket(stored: { readonly taskId: string; readonly version: string }, child: string): string {
@@ -212,6 +268,18 @@ export class Swarm implements SeedListener {
   async close(): Promise<void> {
     for (const timer of this.#timers) timer.cancel();
     await Promise.allSettled([...this.#sessions.values()].map(async (session) => session.close()));
+  }
+
+  /** True when all hosts together lack a part of it; said only once those of before a restart have come back. */
+  #isLost(version: SwarmVersion): boolean {
+    if (this.#now() - this.#startedMs < COMEBACK_MS) return false;
+    if (version.pieceCount !== undefined) return version.missing().length > 0;
+    return ![...version.peers.values()].some(({ isComplete }) => isComplete);
+  }
+
+  /** Private content is for those for whom the origin was asked. */
+  #mayHave(version: SwarmVersion, peer: string): boolean {
+    return version.shape.isPrivate !== true || version.peers.get(peer)?.isEntitled === true;
   }
 
   #shapeOf(seed: SeedTask): Registered['shape'] {

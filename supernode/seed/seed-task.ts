@@ -5,7 +5,7 @@ import type { HostKey } from '../../core/identity/host-key.ts';
 import { TINY_BYTES } from '../../core/piece/piece-length.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
 import { contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
-import { openerOf } from '../../core/swarm/origin-request.ts';
+import { contentLength, openerOf } from '../../core/swarm/origin-request.ts';
 import { originRuns } from '../../core/swarm/split-origin.ts';
 import type { RemoteOrigin, TransferPool } from '../../core/swarm/transfer-pool.ts';
 import type { TaskShape, TaskSpec } from '../../core/wire/messages.ts';
@@ -206,6 +206,10 @@ export class SeedTask {
       { ...part, ifMatch: this.shape.validators },
       { signal },
     );
+    const total = contentLength(this.spec, origin.head.length);
+    if (total !== length) {
+      throw new CodedError('ERR_ORIGIN_CHANGED', `the origin has ${total ?? 'unknown'} bytes now`);
+    }
     await origin.pump(this.stored, {
       ...run,
       whole: false,

@@ -108,6 +108,12 @@ export class Seeds {
     const { task, shape, spec } = announced;
     const entry = this.#entry(task);
     if (entry.current?.stored.version === shape.version) return entry.current;
+    if (entry.current?.state === 'fetching') {
+      throw new CodedError('ERR_ORIGIN_CHANGED', 'another version is being fetched');
+    }
+    if (!isOfKnownLength(shape, spec)) {
+      throw new CodedError('ERR_ORIGIN_CHANGED', 'its length was not known: it begins anew');
+    }
     const stored = await this.#create(task, spec, shape);
     return this.#track(entry, await this.#revive(stored, spec));
   }
@@ -215,7 +221,8 @@ export class Seeds {
     const stored = this.#context.store.find(task);
     if (stored === undefined) return undefined;
     // Half of a version can only be finished where ranges of the very same version can be asked for.
-    const canContinue = stored.isComplete || stored.validators.etag !== undefined;
+    const hasRanges = stored.validators.etag !== undefined && stored.length !== undefined;
+    const canContinue = stored.isComplete || hasRanges;
     return canContinue ? { stored, seed: undefined } : undefined;
   }
 
@@ -298,6 +305,13 @@ function wholeDigest(spec: TaskSpec): string | undefined {
 
 function conditionOf(known: { readonly stored: StoredTask }): Validators {
   return plain(known.stored.validators);
+}
+
+/** True when the origin told the length at once, so that the version says it: what hosts say of it may be believed. */
+function isOfKnownLength(shape: TaskShape, spec: TaskSpec): boolean {
+  const { version, length, validators } = shape;
+  if (length === undefined) return false;
+  return versionOf({ digest: wholeDigest(spec), validators, length }) === version;
 }
 
 /** True when an origin that ignores conditions answered with the version that is held already. */

@@ -24,7 +24,10 @@ export interface PeerEntry {
   readonly peer: string;
   readonly pieces: Bitfield;
   isComplete: boolean;
+  /** It downloads and may have what it downloads: it hears of parents and manifest. */
   isActive: boolean;
+  /** The origin was asked with this host's credentials since it connected, and said yes. */
+  isEntitled: boolean;
   readonly parents: Set<string>;
   children: number;
   failures: number;
@@ -60,7 +63,8 @@ export class SwarmVersion {
       peer,
       pieces: new Bitfield(this.#capacity()),
       isComplete: false,
-      isActive: true,
+      isActive: false,
+      isEntitled: false,
       parents: new Set(),
       children: 0,
       failures: 0,
@@ -160,7 +164,10 @@ export class SwarmTable {
     this.#tasks.set(task, versions);
     const known = versions.get(shape.version);
     if (known !== undefined) {
+      const isPrivate = known.shape.isPrivate === true || shape.isPrivate === true;
       if (known.shape.length === undefined && shape.length !== undefined) known.shape = shape;
+      // Whoever says so first or last: what is private for one is private.
+      if (isPrivate) known.shape = { ...known.shape, isPrivate };
       return known;
     }
     const created = new SwarmVersion(task, shape);
