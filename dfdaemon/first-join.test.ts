@@ -1,12 +1,15 @@
 import test from 'ava';
 import { ManualClock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
+import { silentLog } from '../core/base/log.ts';
 import { firstJoin } from './first-join.ts';
 
 interface Member {
   record: object | undefined;
   client: { lastError: CodedError | undefined };
 }
+
+const never = new AbortController().signal;
 
 function stranger(): Member {
   return { record: undefined, client: { lastError: undefined } };
@@ -18,10 +21,10 @@ async function turn(clock: ManualClock): Promise<void> {
 }
 
 test('firstJoin() throws what the supernode has against the token', async (t) => {
-  for (const code of ['ERR_TOKEN', 'ERR_TOKEN_GRANT'] as const) {
+  for (const code of ['ERR_TOKEN', 'ERR_TOKEN_GRANT', 'ERR_SIGNATURE'] as const) {
     const clock = new ManualClock();
     const member = stranger();
-    const joined = firstJoin(member, { clock, signal: new AbortController().signal });
+    const joined = firstJoin(member, { clock, log: silentLog, signal: never });
     await turn(clock);
     member.client.lastError = new CodedError(code, 'the join token has expired');
     await turn(clock);
@@ -32,7 +35,9 @@ test('firstJoin() throws what the supernode has against the token', async (t) =>
 test('firstJoin() waits for a supernode that does not answer, and ends with the membership', async (t) => {
   const clock = new ManualClock();
   const member = stranger();
-  const joined = firstJoin(member, { clock, signal: new AbortController().signal });
+  const warnings: object[] = [];
+  const log = { ...silentLog, warn: (facts: object) => void warnings.push(facts) };
+  const joined = firstJoin(member, { clock, log, signal: never });
   member.client.lastError = new CodedError('ERR_MESH_UNAVAILABLE', 'nobody answers');
   for (let count = 0; count < 10; count += 1) await turn(clock);
   member.record = {};
@@ -40,11 +45,16 @@ test('firstJoin() waits for a supernode that does not answer, and ends with the 
   member.client.lastError = new CodedError('ERR_TOKEN', 'expired');
   await turn(clock);
   await t.notThrowsAsync(joined);
+  t.deepEqual(warnings, [{ code: 'ERR_MESH_UNAVAILABLE', reason: 'nobody answers' }]);
 });
 
 test('firstJoin() ends with the program', async (t) => {
   const stop = new AbortController();
-  const joined = firstJoin(stranger(), { clock: new ManualClock(), signal: stop.signal });
+  const joined = firstJoin(stranger(), {
+    clock: new ManualClock(),
+    log: silentLog,
+    signal: stop.signal,
+  });
   stop.abort();
   await t.throwsAsync(joined, { name: 'AbortError' });
 });

@@ -1,7 +1,17 @@
 import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
+import type { ErrorCode } from '../core/base/error-codes.ts';
+import type { Log } from '../core/base/log.ts';
 
 const LOOK_MS = 100;
+
+/** Refusals that somebody has to do something about: another token, another address, the right time of day. */
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'ERR_TOKEN',
+  'ERR_TOKEN_GRANT',
+  'ERR_NOT_MEMBER',
+  'ERR_SIGNATURE',
+]);
 
 /** The part of `CellMember` that tells whether this host belongs to a cell. */
 export interface JoiningMember {
@@ -10,20 +20,25 @@ export interface JoiningMember {
 }
 
 /**
- * Resolves when this host is a member of its cell; throws ERR_TOKEN or ERR_TOKEN_GRANT when it never was one and
- * is refused for a reason that trying again does not change. Waits as long as nobody answers.
+ * Resolves when this host is a member of its cell; throws what the supernode has against it when it never was one
+ * and trying again does not help. Waits as long as nobody answers, and logs each new reason for that.
  */
 export async function firstJoin(
   member: JoiningMember,
-  options: { readonly clock: Clock; readonly signal: AbortSignal },
+  options: { readonly clock: Clock; readonly log: Log; readonly signal: AbortSignal },
 ): Promise<void> {
+  let told: ErrorCode | undefined;
   while (member.record === undefined) {
     const error = member.client.lastError;
-    if (error?.code === 'ERR_TOKEN' || error?.code === 'ERR_TOKEN_GRANT') {
-      throw new CodedError(error.code, `--join-token: the supernode says: ${error.message}`, {
+    if (error !== undefined && FINAL.has(error.code)) {
+      throw new CodedError(error.code, `--join-token: cannot join: ${error.message}`, {
         cause: error,
         detail: error.detail,
       });
+    }
+    if (error !== undefined && error.code !== told) {
+      told = error.code;
+      options.log.warn({ code: error.code, reason: error.message }, 'not joined yet');
     }
     await options.clock.sleep(LOOK_MS, { signal: options.signal });
   }

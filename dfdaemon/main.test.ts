@@ -77,14 +77,14 @@ test('dfdaemon starts, serves, stops at SIGTERM, and starts again where it was',
   t.regex((await ask(socket, download(origin.url('/x')))).text, /"type":"done".*"fromOrigin":9/);
 
   await using other = new Daemon(flags(at));
-  t.is(await other.exited, 1);
+  t.is(await other.exited, 1, other.text);
   t.regex(other.text, /^dfdaemon: ERR_ADDRESS_IN_USE: --socket: a dfdaemon answers on .*d\.sock/m);
   await using third = new Daemon([...flags(at), '--socket', join(at, 'e.sock')]);
-  t.not(await third.exited, 0);
+  t.is(await third.exited, 10, third.text);
   t.regex(third.text, /^dfdaemon: ERR_STORE_LOCKED: --data-dir: another process uses/m);
 
   daemon.child.kill('SIGTERM');
-  t.is(await daemon.exited, 0);
+  t.is(await daemon.exited, 0, daemon.text);
   t.false(existsSync(socket));
   t.regex(daemon.text, /"dfdaemon stopped"/);
 
@@ -104,7 +104,7 @@ test('dfdaemon gives downloads a moment at SIGTERM, then interrupts them, within
   daemon.child.kill('SIGTERM');
   const text = (await response.setEncoding('utf8').toArray()).join('');
   t.regex(text, /"type":"failed","code":"ERR_INTERRUPTED"/);
-  t.is(await daemon.exited, 0);
+  t.is(await daemon.exited, 0, daemon.text);
   t.true(performance.now() - startedMs < 10_000);
 });
 

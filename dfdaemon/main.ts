@@ -7,9 +7,9 @@ import type { Log } from '../core/base/log.ts';
 import type { DaemonPlan } from './config.ts';
 import type { JoiningMember } from './first-join.ts';
 
-// Before anything else is loaded, so that it holds for all of it. Measured idle with one worker, MiB of RssAnon:
-// MEASURED.
-setFlagsFromString('--max-semi-space-size=1');
+// Before anything else is loaded, so that it holds for all of it. Measured with one transfer worker, built JavaScript,
+// MiB: idle RssAnon 57 instead of 88; at most 180 instead of 215 resident in a thousand downloads at a time; the same
+// CPU time. --max-semi-space-size, set here, changed nothing that could be measured: this flag is enough.
 setFlagsFromString('--optimize-for-size');
 
 const { networkInterfaces, homedir, totalmem } = await import('node:os');
@@ -98,7 +98,7 @@ async function serve(plan: DaemonPlan): Promise<void> {
     'dfdaemon ready',
   );
 
-  await untilStopped(engine.member);
+  await untilStopped(engine.member, log);
   log.info({ downloads: host.slots.active }, 'dfdaemon stopping');
   clock.after(LAST_RESORT_MS, () => process.exit(1), { ref: false });
   await api.retire();
@@ -117,7 +117,7 @@ async function prepareFolders(plan: DaemonPlan, log: Log): Promise<void> {
 }
 
 /** Resolves at the first signal; throws when this host is refused by its cell before it ever belonged to one. */
-async function untilStopped(member: JoiningMember | undefined): Promise<void> {
+async function untilStopped(member: JoiningMember | undefined, log: Log): Promise<void> {
   const { firstJoin } = await import('./first-join.ts');
   const stopped = Promise.withResolvers<void>();
   stop.addEventListener('abort', () => stopped.resolve(), { once: true });
@@ -125,7 +125,7 @@ async function untilStopped(member: JoiningMember | undefined): Promise<void> {
   if (member === undefined) return stopped.promise;
   await Promise.race([
     stopped.promise,
-    firstJoin(member, { clock, signal: stop }).then(async () => stopped.promise),
+    firstJoin(member, { clock, log, signal: stop }).then(async () => stopped.promise),
   ]);
 }
 
