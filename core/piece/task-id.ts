@@ -15,7 +15,7 @@ export interface TaskKey {
 }
 
 /** Digests strong enough to name content by themselves, whatever URL it comes from. */
-const NAMING_DIGEST = /^(sha256|sha512):[0-9a-f]+$/;
+const NAMING_DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
 /**
  * The id of a task: 64 hex digits. A whole content with a strong digest is named by that digest alone;
@@ -50,13 +50,22 @@ export function normaliseUrl(text: string, filteredQueryParams: readonly string[
   if (filteredQueryParams.length > 0) {
     // Rebuilt by hand: URLSearchParams would re-encode the parameters that stay.
     const dropped = new Set(filteredQueryParams);
-    const kept = url.search
-      .slice(1)
-      .split('&')
-      .filter((part) => part !== '' && !dropped.has(decodeName(part)));
+    const kept = paramsOf(url).filter((part) => !dropped.has(decodeName(part)));
     url.search = kept.join('&');
   }
   return url.href;
+}
+
+/** True when the URL has one of the parameters that do not count for the task. */
+export function hasFilteredParams(text: string, filteredQueryParams: readonly string[]): boolean {
+  const filtered = new Set(filteredQueryParams);
+  return paramsOf(parseOriginUrl(text)).some((part) => filtered.has(decodeName(part)));
+}
+
+/** The URL as it may be kept, shown and logged: without user, query and fragment, where secrets travel. */
+export function withoutSecrets(text: string): string {
+  const url = URL.parse(text);
+  return url === null ? '' : `${url.protocol}//${url.host}${url.pathname}`;
 }
 
 /** Parses an absolute http or https URL; throws ERR_URL naming what is wrong. */
@@ -67,6 +76,13 @@ export function parseOriginUrl(text: string): URL {
     throw new CodedError('ERR_URL', `scheme ${url.protocol.slice(0, 20)} is not supported`);
   }
   return url;
+}
+
+function paramsOf(url: URL): string[] {
+  return url.search
+    .slice(1)
+    .split('&')
+    .filter((part) => part !== '');
 }
 
 function decodeName(part: string): string {

@@ -7,6 +7,15 @@ export interface Validators {
   readonly lastModified?: string | undefined;
 }
 
+/** Validators with no other fields and none undefined, as they travel and are stored. */
+export function plainValidators(validators: Validators): { etag?: string; lastModified?: string } {
+  const { etag, lastModified } = validators;
+  return {
+    ...(etag === undefined ? {} : { etag }),
+    ...(lastModified === undefined ? {} : { lastModified }),
+  };
+}
+
 /**
  * The version (16 hex digits) of a content. Content named by a strong digest has one version for ever;
  * otherwise validators and length decide, so that hosts which ask the origin apart agree;

@@ -42,6 +42,8 @@ export interface TaskListener {
   onConnected(): void;
   onUpdate(update: Update): void;
   onCheck(check: Check): void;
+  /** The supernode counts this host among those that download the version. */
+  onUnwanted(task: string, version: string): void;
 }
 
 const RENEWAL_CHECK_MS = 60_000;
@@ -95,6 +97,7 @@ export class CellMember implements AsyncDisposable {
         onNow: (now) => this.#time.observe(now),
         onUpdate: (update) => this.#listener?.onUpdate(update),
         onCheck: (check) => this.#listener?.onCheck(check),
+        onUnwanted: ({ task, shape }) => this.#listener?.onUnwanted(task, shape.version),
       },
     });
   }

@@ -4,6 +4,8 @@ import { CodedError } from '../base/error.ts';
 import { taskIdOf } from '../piece/task-id.ts';
 import type { DownloadEvent, DownloadRequest } from './download-events.ts';
 import type { Engine } from './engine.ts';
+import type { InlineRegistration, SwarmRegistration } from './registrar.ts';
+import type { TaskLease } from './swarm-tasks.ts';
 import type { TaskPeer } from './task-peer.ts';
 
 /** Progress events come at most this often. */
@@ -24,11 +26,10 @@ export async function* download(
   const { clock, signal } = options;
   const startedMs = clock.monotonic();
   const seconds = (): number => (clock.monotonic() - startedMs) / 1000;
-  using _news = engine.tasks.expect(taskIdOf(request));
-  const registration = await engine.register(request, { signal });
+  const { registration, lease: begun } = await begin(engine, request, { signal });
   const { task } = registration;
 
-  if (registration.kind === 'inline') {
+  if (begun === undefined) {
     const { version, content, digest } = registration;
     const bytes = Buffer.from(content, 'base64');
     yield { type: 'started', task, url: request.url, length: bytes.length };
@@ -40,7 +41,7 @@ export async function* download(
     return;
   }
 
-  await using lease = await engine.join(registration, { signal });
+  await using lease = begun;
   const { peer, stored } = lease;
   const fromCache = stored.receivedBytes;
   const before = { fromPeers: 0, fromSeed: 0, fromOrigin: 0 };
@@ -72,6 +73,21 @@ export async function* download(
   };
 }
 
+/** Registers and takes part. News of the task that comes in between is kept until then. */
+async function begin(
+  engine: Engine,
+  request: DownloadRequest,
+  options: { readonly signal: AbortSignal },
+): Promise<
+  | { readonly registration: InlineRegistration; readonly lease: undefined }
+  | { readonly registration: SwarmRegistration; readonly lease: TaskLease }
+> {
+  using _news = engine.tasks.expect(taskIdOf(request));
+  const registration = await engine.register(request, options);
+  if (registration.kind === 'inline') return { registration, lease: undefined };
+  return { registration, lease: await engine.join(registration, options) };
+}
+
 const INLINE = { sources: [], waits: [], notes: ['small enough to come inside the reply'] };
 const CACHED = { sources: [], waits: [], notes: ['complete and still valid on this host'] };
 
@@ -88,16 +104,20 @@ async function* progressOf(
   const { before, fromCache, clock, signal, lease } = options;
   const { stored, ledger } = peer;
   let isFinished = false;
+  let wake: (() => void) | undefined;
+  // Raced with a timer at each turn, the promise would gather a listener for each.
   const finished = lease.finished.finally(() => {
     isFinished = true;
+    wake?.();
   });
   finished.catch(() => undefined);
   let last = { ms: clock.monotonic(), bytes: stored.receivedBytes };
   let rate = 0;
   while (!isFinished) {
-    const tick = clock.sleep(PROGRESS_MS, { signal });
-    await abortable(Promise.race([finished, tick]), signal);
-    tick.catch(() => undefined);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    wake = resolve;
+    const tick = clock.after(PROGRESS_MS, resolve);
+    await abortable(promise, signal).finally(() => tick.cancel());
     const now = clock.monotonic();
     const received = stored.receivedBytes;
     const current = ((received - last.bytes) / Math.max(now - last.ms, 1)) * 1000;

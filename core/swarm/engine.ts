@@ -16,7 +16,7 @@ import { download, failedEvent } from './download.ts';
 import type { DownloadEvent, DownloadRequest, Downloader } from './download-events.ts';
 import { checkBytes, checkStored } from './whole-digest.ts';
 import { Registrar } from './registrar.ts';
-import type { Registration } from './registrar.ts';
+import type { Registration, SwarmRegistration } from './registrar.ts';
 import { SwarmTasks } from './swarm-tasks.ts';
 import type { TaskLease } from './swarm-tasks.ts';
 import { TransferPool } from './transfer-pool.ts';
@@ -105,7 +105,10 @@ export class Engine implements Downloader {
     hooks.onAltered = (name) => tasks.recheck(name);
     member?.start(tasks);
     const sweep = clock.every(SWEEP_MS, () => {
-      store.sweep().catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
+      store
+        .sweep()
+        .then(async () => tasks.forgetEvicted())
+        .catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
     });
     stack.defer(() => sweep.cancel());
     return new Engine({ ...context, tasks, resources: stack.move() });
@@ -150,7 +153,7 @@ export class Engine implements Downloader {
 
   /** Takes part in a version until it is complete; dispose the lease when it is no longer wanted. */
   async join(
-    registration: Extract<Registration, { kind: 'swarm' }>,
+    registration: SwarmRegistration,
     options: { signal: AbortSignal },
   ): Promise<TaskLease> {
     return this.tasks.join(registration, options);
@@ -171,7 +174,8 @@ export class Engine implements Downloader {
     expected: string | undefined,
     options: { signal: AbortSignal },
   ): Promise<string | undefined> {
-    return checkStored({ pool: this.pool, store: this.store, stored }, expected, options);
+    const discard = async (): Promise<void> => this.tasks.discard(stored);
+    return checkStored({ pool: this.pool, stored, discard }, expected, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

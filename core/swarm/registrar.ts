@@ -1,14 +1,15 @@
 import { Coalescer } from '../base/coalescer.ts';
 import { CodedError } from '../base/error.ts';
-import { pieceLengthFor } from '../piece/piece-length.ts';
 import { taskIdOf } from '../piece/task-id.ts';
-import { versionOf } from '../piece/version.ts';
+import { plainValidators } from '../piece/version.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
-import type { Holding, Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
+import type { Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
+import { holdingOf } from './announcement.ts';
 import type { CellMember } from './cell-member.ts';
 import type { DownloadRequest } from './download-events.ts';
-import { contentLength, openerOf } from './origin-request.ts';
+import { openerOf } from './origin-request.ts';
 import type { OriginPolicy } from './task-peer.ts';
+import { shapeOf, shapeOfAnswer } from './task-shape.ts';
 import type { RemoteOrigin, TransferPool } from './transfer-pool.ts';
 
 /** What a request turned out to mean. */
@@ -34,6 +35,12 @@ export type Registration =
       /** The origin's answer to the first request, body unread. */
       readonly initial?: RemoteOrigin;
     };
+
+/** Content that came with the reply. */
+export type InlineRegistration = Extract<Registration, { kind: 'inline' }>;
+
+/** A version to take part in. */
+export type SwarmRegistration = Extract<Registration, { kind: 'swarm' }>;
 
 /** What an origin says a task is, and its body, unread, until somebody takes it. */
 interface OriginAnswer {
@@ -110,9 +117,9 @@ export class Registrar {
   ): Promise<Registration> {
     const client = this.#member?.client;
     if (client === undefined) throw meshUnavailable('no supernode is configured');
-    const holding = holdingOf(this.#store.find(task));
+    const stored = this.#store.find(task);
     const reply = await client.register(
-      { task, spec, ...(holding === undefined ? {} : { holding }) },
+      { task, spec, ...(stored === undefined ? {} : { holding: holdingOf(stored) }) },
       options,
     );
     const { shape, manifest, parents, ticket, content, digest } = reply;
@@ -153,20 +160,9 @@ export class Registrar {
     }
     if (probe === 'unchanged')
       throw new CodedError('ERR_ORIGIN_FAILING', 'a 304 to a plain request');
-    const { head } = probe;
-    const { validators } = head;
-    const length = contentLength(spec, head.length);
-    const version = versionOf({ digest: spec.digest, validators, length });
-    const acceptsRanges = head.status === 206;
-    const shape: TaskShape = {
-      version,
-      pieceLength: pieceLengthFor(length),
-      validators: plainValidators(validators),
-      acceptsRanges,
-      ...(length === undefined ? {} : { length }),
-      ...(isPrivate(spec) ? { isPrivate: true } : {}),
-    };
-    return { shape, initial: probe };
+    const { validators, length, status } = probe.head;
+    const facts = { validators, length, acceptsRanges: status === 206 };
+    return { shape: shapeOfAnswer(spec, facts), initial: probe };
   }
 
   /** The origin's answer from the first byte on, unread: a 206 tells that it has ranges. */
@@ -176,7 +172,8 @@ export class Registrar {
     signal: AbortSignal,
   ): Promise<RemoteOrigin | 'unchanged'> {
     const opener = openerOf(spec);
-    const validators = plainValidators(known?.validators ?? {});
+    // Of a part, the answer has to tell whether the rest can be had by ranges; a 304 does not.
+    const validators = plainValidators(known?.isComplete === true ? known.validators : {});
     const hasValidators = Object.keys(validators).length > 0;
     const condition = hasValidators ? { condition: validators } : {};
     const first = opener.part(0, undefined);
@@ -209,43 +206,8 @@ export function specOf(request: DownloadRequest): TaskSpec {
   };
 }
 
-/** Content fetched with headers of the user's is his: it is given to nobody the origin was not asked for. */
-export function isPrivate(spec: TaskSpec): boolean {
-  return Object.keys(spec.headers ?? {}).length > 0;
-}
-
-function holdingOf(stored: StoredTask | undefined): Holding | undefined {
-  if (stored === undefined) return undefined;
-  const { version } = stored;
-  if (stored.isComplete) return { version };
-  return { version, pieces: Buffer.from(stored.pieces.snapshot()).toString('base64') };
-}
-
-/** The shape of what is stored. */
-export function shapeOf(stored: StoredTask): TaskShape {
-  const { version, pieceLength, length, validators } = stored;
-  return {
-    version,
-    pieceLength,
-    validators: plainValidators(validators),
-    acceptsRanges: true,
-    ...(length === undefined ? {} : { length }),
-    ...(stored.isPrivate ? { isPrivate: true } : {}),
-  };
-}
-
-function plainValidators(validators: {
-  readonly etag?: string | undefined;
-  readonly lastModified?: string | undefined;
-}): { etag?: string; lastModified?: string } {
-  const { etag, lastModified } = validators;
-  return {
-    ...(etag === undefined ? {} : { etag }),
-    ...(lastModified === undefined ? {} : { lastModified }),
-  };
-}
-
-async function closeUnread(origin: RemoteOrigin | undefined): Promise<void> {
+/** Closes an answer whose body nobody reads. */
+export async function closeUnread(origin: RemoteOrigin | undefined): Promise<void> {
   try {
     await origin?.[Symbol.asyncDispose]();
   } catch {

@@ -36,6 +36,8 @@ export interface SupernodeListener {
   onNow(now: number): void;
   onUpdate(update: Update): void;
   onCheck(check: Check): void;
+  /** A registration was answered that nobody waits for any more. */
+  onUnwanted(registered: Registered): void;
 }
 
 export interface SupernodeClientOptions {
@@ -208,9 +210,10 @@ export class SupernodeClient implements AsyncDisposable {
       ended = CodedError.from(error);
       throw error;
     } finally {
-      this.#attempts += 1;
       this.#lastError = ended ?? new CodedError('ERR_MESH_UNAVAILABLE', 'the supernode went away');
       const wasConnected = this.#session !== undefined;
+      // A supernode that answered will do so again in a moment: then it is waited for.
+      this.#attempts = wasConnected ? 0 : this.#attempts + 1;
       this.#session = undefined;
       this.#failWaiting(this.#lastError);
       if (wasConnected) listener.onDisconnected(ended);
@@ -249,6 +252,9 @@ export class SupernodeClient implements AsyncDisposable {
     const { listener } = this.#options;
     switch (message.type) {
       case 'registered':
+        if (this.#waiting.has(message.id)) this.#waiting.get(message.id)?.resolve(message);
+        else listener.onUnwanted(message);
+        break;
       case 'source':
       case 'synced':
         this.#waiting.get(message.id)?.resolve(message);

@@ -1,3 +1,4 @@
+import { abortable } from '../base/clock.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
@@ -5,11 +6,14 @@ import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { HostKey } from '../identity/host-key.ts';
 import type { RateLimiter } from '../net/pacing.ts';
+import { withoutSecrets } from '../piece/task-id.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
-import type { Announce, Check, Update } from '../wire/messages.ts';
+import type { Check, Update } from '../wire/messages.ts';
+import { announcementsOf } from './announcement.ts';
 import type { CellMember, TaskListener } from './cell-member.ts';
-import { shapeOf } from './registrar.ts';
-import type { Registration } from './registrar.ts';
+import { KeptTasks } from './kept-tasks.ts';
+import { closeUnread } from './registrar.ts';
+import type { SwarmRegistration } from './registrar.ts';
 import { Reporter } from './reporter.ts';
 import { TaskPeer } from './task-peer.ts';
 import { keyOf } from './transfer-pool.ts';
@@ -53,10 +57,9 @@ const SYNC_MS = 1_000;
 export class SwarmTasks implements TaskListener, AsyncDisposable {
   readonly #options: SwarmTasksOptions;
   readonly #active = new Map<string, ActiveTask>();
-  /** Tasks that the workers know, and the length they know of each. */
-  readonly #served = new WeakMap<StoredTask, number | 'unknown'>();
   readonly #slots = new Limiter({ max: MAX_ACTIVE, maxWaiting: MAX_WAITING });
   readonly #reporter: Reporter;
+  readonly #kept: KeptTasks;
   readonly #renewal: Timer;
   /** News of tasks that are being registered: it may come before the task has begun here. */
   readonly #expected = new Map<string, { holders: number; updates: Update[] }>();
@@ -69,13 +72,18 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
         options.member?.client.send({ type: 'report', tasks: part });
       }
     });
+    this.#kept = new KeptTasks({
+      ...options,
+      reporter: this.#reporter,
+      onLost: (stored, pieces) => this.#active.get(keyOf(stored))?.peer.lost(pieces),
+    });
     this.#renewal = options.clock.every(TICKET_RENEWAL_MS, () => this.#renewTickets());
   }
 
   /** Makes everything in the store known to the workers, so that it is served from the start. */
   static async open(options: SwarmTasksOptions): Promise<SwarmTasks> {
     const tasks = new SwarmTasks(options);
-    for (const stored of options.store.tasks()) await tasks.#serve(stored);
+    for (const stored of options.store.tasks()) await tasks.#kept.serve(stored);
     return tasks;
   }
 
@@ -97,52 +105,27 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     };
   }
 
-  /** Takes part in a version; the first to join starts it, the last to leave stops it. */
+  /**
+   * Takes part in a version; the first to join starts it, the last to leave stops it. The registration's open answer
+   * of the origin is taken over, also when this throws.
+   */
   async join(
-    registration: Extract<Registration, { kind: 'swarm' }>,
+    registration: SwarmRegistration,
     options: { signal: AbortSignal },
   ): Promise<TaskLease> {
-    const { task, shape, spec } = registration;
-    const stored = await this.#stored(registration);
-    const inUse = stored.acquire();
     try {
-      await stored.recover();
-      if (stored.isComplete && (await this.#isIntact(stored))) {
-        await registration.initial?.[Symbol.asyncDispose]();
-        return leaseOfComplete(stored, inUse);
-      }
-      const key = keyOf(stored);
-      const running = this.#active.get(key);
-      const active = running ?? (await this.#begin(registration, stored, options.signal));
-      active.holders += 1;
-      if (running !== undefined) await registration.initial?.[Symbol.asyncDispose]();
-      active.peer.allowRate(registration.limitRate);
-      active.peer.addParents(registration.parents);
-      active.peer.addManifest(registration.manifest, 'supernode');
-      if (registration.ticket !== '') active.peer.setTicket(registration.ticket);
-      if (registration.policy === 'alone') active.peer.goAlone();
-      for (const update of this.#expected.get(task)?.updates.splice(0) ?? []) this.onUpdate(update);
-      return {
-        stored,
-        peer: active.peer,
-        finished: active.finished,
-        [Symbol.asyncDispose]: async () => {
-          inUse[Symbol.dispose]();
-          await this.#leave(key, active);
-        },
-      };
+      return await this.#join(registration, options.signal);
     } catch (error) {
-      inUse[Symbol.dispose]();
-      throw error instanceof CodedError
-        ? error
-        : new CodedError(
-            'ERR_INTERNAL',
-            `cannot take part in ${task} of ${spec.url.slice(0, 80)}`,
-            {
-              cause: error,
-              detail: { version: shape.version },
-            },
-          );
+      await closeUnread(registration.initial);
+      const { task, shape, spec } = registration;
+      // Whoever joins expects news of the task until then, too.
+      this.#disclaim(task, { version: shape.version, mostExpecting: 1 });
+      if (error instanceof CodedError) throw error;
+      throw new CodedError(
+        'ERR_INTERNAL',
+        `cannot take part in ${task} of ${withoutSecrets(spec.url)}`,
+        { cause: error, detail: { version: shape.version } },
+      );
     }
   }
 
@@ -170,34 +153,34 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     this.recheck(`${check.task}/${check.version}`);
   }
 
+  /** The supernode took this host for one that downloads the version; unless it does, it says that it does not. */
+  onUnwanted(task: string, version: string): void {
+    this.#disclaim(task, { version, mostExpecting: 0 });
+  }
+
   /** Sends what there is to report now, not in a moment. */
   flush(): void {
     this.#reporter.flush();
   }
 
-  /** Hashes a task again and withdraws what is not what the manifest says. */
+  /** Hashes a task again, in its own time, and withdraws what is not what the manifest says. */
   recheck(key: string): void {
-    const { store, log } = this.#options;
-    const [task = '', version = ''] = key.split('/');
-    const stored = store.find(task, version);
-    if (stored === undefined) return;
-    this.#rehash(stored).catch((error: unknown) => {
-      log.error({ err: error, task }, 'rehash failed');
-    });
+    this.#kept.recheck(key);
   }
 
-  /** Removes a task from this host, unless it is in use. */
+  /** Removes a task from this host; ERR_TASK_IN_USE while it is in use. */
   async remove(stored: StoredTask): Promise<void> {
-    await this.#options.pool.dropTask(stored);
-    this.#served.delete(stored);
-    try {
-      await this.#options.store.remove(stored);
-    } catch (error) {
-      // In use after all: it stays, and is served on.
-      await this.#serve(stored);
-      throw error;
-    }
-    this.#reporter.state(stored, { gone: true, active: false });
+    await this.#kept.remove(stored);
+  }
+
+  /** Removes a task whose content is wrong, whoever uses it. */
+  async discard(stored: StoredTask): Promise<void> {
+    await this.#kept.discard(stored);
+  }
+
+  /** Lets workers and supernode know what the store has evicted; for after a sweep. */
+  async forgetEvicted(): Promise<void> {
+    await this.#kept.forgetEvicted();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -208,7 +191,36 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     this.#reporter.flush();
   }
 
-  async #stored(registration: Extract<Registration, { kind: 'swarm' }>): Promise<StoredTask> {
+  async #join(registration: SwarmRegistration, signal: AbortSignal): Promise<TaskLease> {
+    const { task, shape } = registration;
+    const stored = await this.#stored(registration);
+    const inUse = stored.acquire();
+    try {
+      await stored.recover({ signal });
+      const active = await this.#activate(registration, stored, signal);
+      if (active === undefined) {
+        this.#reporter.state(stored, { complete: true, active: false });
+        return leaseOfComplete(stored, inUse);
+      }
+      active.holders += 1;
+      active.peer.take(registration);
+      this.#replay(task, shape.version);
+      return {
+        stored,
+        peer: active.peer,
+        finished: active.finished,
+        [Symbol.asyncDispose]: async () => {
+          inUse[Symbol.dispose]();
+          await this.#leave(active);
+        },
+      };
+    } catch (error) {
+      inUse[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  async #stored(registration: SwarmRegistration): Promise<StoredTask> {
     const { task, shape, spec } = registration;
     const { version, pieceLength, length, validators } = shape;
     const stored = await this.#options.store.create({
@@ -220,51 +232,53 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       url: withoutSecrets(spec.url),
       isPrivate: shape.isPrivate === true,
     });
-    await this.#serve(stored);
+    await this.#kept.serve(stored);
+    // Room for it may have been made.
+    await this.#kept.forgetEvicted();
     return stored;
   }
 
-  /** Makes the task known to the workers; what they know already is not read from the journal again. */
-  async #serve(stored: StoredTask): Promise<void> {
-    const { pool } = this.#options;
-    if (this.#served.get(stored) === lengthOf(stored)) return;
-    await pool.putTask(stored);
-    pool.keepManifest(stored, stored.manifest(), true);
-    this.#served.set(stored, lengthOf(stored));
-  }
-
-  /** False when the finished file is not what it was: what is wrong is dropped and fetched again. */
-  async #isIntact(stored: StoredTask): Promise<boolean> {
-    if (stored.checkUnchanged() === 'same') return true;
-    await this.#rehash(stored);
-    return stored.isComplete;
-  }
-
-  async #rehash(stored: StoredTask): Promise<void> {
-    const { pool, log } = this.#options;
-    const wrong = await stored.rehash();
-    if (wrong.length > 0) {
-      const facts = { task: stored.taskId, pieces: wrong.length };
-      log.error(facts, 'stored pieces were altered on disk; they are withdrawn');
-      pool.retract(stored, wrong);
-      for (const piece of wrong) this.#reporter.lost(stored, piece);
-    } else if (stored.isComplete) {
-      await stored.complete();
-    }
-    await pool.putTask(stored);
-  }
-
-  async #begin(
-    registration: Extract<Registration, { kind: 'swarm' }>,
+  /** The running download of the version, begun if there is none; undefined when everything is here. */
+  async #activate(
+    registration: SwarmRegistration,
     stored: StoredTask,
     signal: AbortSignal,
-  ): Promise<ActiveTask> {
+  ): Promise<ActiveTask | undefined> {
+    const key = keyOf(stored);
+    for (;;) {
+      if (stored.isComplete && (await this.#kept.isIntact(stored))) {
+        await closeUnread(registration.initial);
+        return undefined;
+      }
+      const running = this.#active.get(key);
+      if (running === undefined) {
+        const begun = await this.#begin(registration, stored, signal);
+        if (begun !== undefined) return begun;
+      } else if (running.peer.isEnding) {
+        // Who comes now must not end with those for whom it was ended.
+        await abortable(
+          running.finished.catch(() => undefined),
+          signal,
+        );
+      } else {
+        await closeUnread(registration.initial);
+        // The peer may have come to its end in the meantime.
+        if (!running.peer.isEnding) return running;
+      }
+    }
+  }
+
+  /** Begins a download when its turn has come; undefined when somebody else began it meanwhile. */
+  async #begin(
+    registration: SwarmRegistration,
+    stored: StoredTask,
+    signal: AbortSignal,
+  ): Promise<ActiveTask | undefined> {
     const slot = await this.#slots.acquire({ signal });
     const key = keyOf(stored);
-    const already = this.#active.get(key);
-    if (already !== undefined) {
+    if (this.#active.has(key)) {
       slot[Symbol.dispose]();
-      return already;
+      return undefined;
     }
     const peer = this.#peer(registration, stored);
     const finished = this.#run(peer).finally(() => {
@@ -294,9 +308,9 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     }
   }
 
-  #peer(registration: Extract<Registration, { kind: 'swarm' }>, stored: StoredTask): TaskPeer {
+  #peer(registration: SwarmRegistration, stored: StoredTask): TaskPeer {
     const { member } = this.#options;
-    const { shape, spec, ticket, policy, initial } = registration;
+    const { shape, spec, policy, initial } = registration;
     return new TaskPeer(
       {
         ...this.#options,
@@ -318,16 +332,15 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
         stored,
         shape,
         spec,
-        ticket,
         originPolicy: policy,
         ...(initial === undefined ? {} : { initial }),
       },
     );
   }
 
-  async #leave(key: string, active: ActiveTask): Promise<void> {
+  async #leave(active: ActiveTask): Promise<void> {
     active.holders -= 1;
-    if (active.holders > 0 || this.#active.get(key) !== active) return;
+    if (active.holders > 0 || this.#active.get(keyOf(active.peer.stored)) !== active) return;
     active.peer.fail(new CodedError('ERR_INTERRUPTED', 'nobody waits for it any more'));
     await active.finished.catch(() => undefined);
   }
@@ -343,30 +356,28 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
 
   async #announce(stored: StoredTask): Promise<void> {
     const { member, log } = this.#options;
-    const active = this.#active.get(keyOf(stored));
-    const batches = stored.manifest();
-    const manifest = batches.filter((batch) => batch.startsWith('v1.manifest.'));
-    // Only the cell's word is worth telling it of a task that nobody here waits for.
-    if (manifest.length === 0 && active === undefined) return;
-    const digest = stored.wholeDigest;
-    const announce: Announce = {
-      type: 'announce',
-      task: stored.taskId,
-      shape: active?.peer.shape ?? shapeOf(stored),
-      holding: {
-        version: stored.version,
-        ...(stored.isComplete
-          ? {}
-          : { pieces: Buffer.from(stored.pieces.snapshot()).toString('base64') }),
-      },
-      manifest,
-      provisional: batches.filter((batch) => batch.startsWith('v1.provisional.')),
-      active: active !== undefined,
-      ...(active === undefined ? {} : { spec: active.peer.spec }),
-      ...(digest === undefined ? {} : { digest }),
-    };
+    const peer = this.#active.get(keyOf(stored))?.peer;
+    for (const announcement of announcementsOf(stored, peer)) {
+      await member?.client.sendInTurn(announcement);
+    }
     log.debug({ task: stored.taskId, pieces: stored.pieces.count }, 'announced to the supernode');
-    await member?.client.sendInTurn(announce);
+  }
+
+  #disclaim(task: string, about: { version: string; mostExpecting: number }): void {
+    const { version, mostExpecting } = about;
+    if (this.#active.has(`${task}/${version}`)) return;
+    // Somebody else is registering it, and will answer for it.
+    if ((this.#expected.get(task)?.holders ?? 0) > mostExpecting) return;
+    this.#reporter.state({ taskId: task, version }, { active: false });
+  }
+
+  /** News of the version that came while it was being registered. */
+  #replay(task: string, version: string): void {
+    const expected = this.#expected.get(task);
+    if (expected === undefined) return;
+    const early = expected.updates.filter((update) => update.version === version);
+    expected.updates = expected.updates.filter((update) => update.version !== version);
+    for (const update of early) this.onUpdate(update);
   }
 
   #renewTickets(): void {
@@ -384,18 +395,4 @@ function leaseOfComplete(stored: StoredTask, inUse: Disposable): TaskLease {
     finished: Promise.resolve(),
     [Symbol.asyncDispose]: async () => inUse[Symbol.dispose](),
   };
-}
-
-/** The URL as it may be kept: without credentials and query, where secrets travel. */
-function withoutSecrets(text: string): string {
-  const url = new URL(text);
-  url.username = '';
-  url.password = '';
-  url.search = '';
-  url.hash = '';
-  return url.href;
-}
-
-function lengthOf(stored: StoredTask): number | 'unknown' {
-  return stored.length ?? 'unknown';
 }

@@ -7,6 +7,7 @@ import { Ledger } from './ledger.ts';
 import { OriginReader } from './origin-reader.ts';
 import { ParentLink } from './parent-link.ts';
 import { pickPieces } from './pick-piece.ts';
+import type { SwarmRegistration } from './registrar.ts';
 import { addManifestBatch } from './task-manifest.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { ManifestChange, ManifestJudge } from './task-manifest.ts';
@@ -25,7 +26,6 @@ export interface TaskPeerOptions {
   readonly stored: StoredTask;
   readonly shape: TaskShape;
   readonly spec: TaskSpec;
-  readonly ticket: string;
   readonly originPolicy: OriginPolicy;
   /** The origin's answer from the first byte on, body unread, when registering had to open it. */
   readonly initial?: RemoteOrigin;
@@ -56,7 +56,8 @@ export class TaskPeer {
   readonly #listeners = new Set<() => void>();
   readonly #limiter: RateLimiter;
   #isRated = false;
-  #ticket: string;
+  #ticket = '';
+  #isOver = false;
   #policy: OriginPolicy;
   #failure: CodedError | undefined;
   #wake: (() => void) | undefined;
@@ -70,7 +71,6 @@ export class TaskPeer {
     this.stored = options.stored;
     this.spec = options.spec;
     this.#shape = options.shape;
-    this.#ticket = options.ticket;
     this.#policy = options.originPolicy;
     this.ledger = new Ledger(context.clock);
     this.#limiter = new RateLimiter(0, context.clock);
@@ -93,6 +93,29 @@ export class TaskPeer {
 
   get shape(): TaskShape {
     return this.#shape;
+  }
+
+  /** True once it fails or has everything: it takes nobody else in. */
+  get isEnding(): boolean {
+    return this.#isOver || this.#failure !== undefined;
+  }
+
+  /** Takes over what one more download of the version brings. */
+  take(registration: SwarmRegistration): void {
+    const { limitRate, ticket, parents, manifest, policy } = registration;
+    this.allowRate(limitRate);
+    if (ticket !== '') this.setTicket(ticket);
+    this.addParents(parents);
+    this.addManifest(manifest, 'supernode');
+    if (policy === 'alone') this.goAlone();
+  }
+
+  /** Pieces that were had are not any more: they are fetched again. */
+  lost(pieces: readonly number[]): void {
+    for (const piece of pieces) {
+      if (this.stored.digestOf(piece) !== undefined) this.#wanted.add(piece);
+    }
+    this.#poke();
   }
 
   /** Called after each verified piece and state change; the returned function stops it. */
@@ -178,11 +201,14 @@ export class TaskPeer {
         if (this.#failure !== undefined) throw this.#failure;
         this.#tick();
         await this.#change();
+        // What comes last may restate digests, and then it is not complete after all.
+        if (this.isComplete) await this.#manifestQueue;
       }
-      await this.#manifestQueue;
+      this.#isOver = true;
       await this.stored.complete();
       await this.#context.pool.putTask(this.stored);
     } finally {
+      this.#isOver = true;
       this.ledger.wait(undefined);
       this.#controller.abort(new CodedError('ERR_INTERRUPTED', 'the task is done'));
       await Promise.all([...this.#parents.values()].map(async (parent) => parent.close()));

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { CodedError } from '../base/error.ts';
+import { CodedError, systemCode } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import { PortCaller } from '../base/port-rpc.ts';
 import type { StoredTask } from '../store/piece-store.ts';
@@ -301,11 +303,15 @@ export class TransferPool implements AsyncDisposable {
   async #listen(listen: { readonly host: string; readonly port: number }): Promise<void> {
     const [first, ...others] = this.#workers;
     if (first === undefined) return;
-    // Alone first: a second program on the port would otherwise share it silently.
-    const reusePort = others.length > 0;
-    const { port } = await first.call('listen', { ...listen, reusePort });
-    for (const worker of others)
-      await worker.call('listen', { host: listen.host, port, reusePort });
+    if (others.length === 0) {
+      this.#port = (await first.call('listen', { ...listen, reusePort: false })).port;
+      return;
+    }
+    // A second program on the port would share it silently, so it is bound once by us alone.
+    const port = await claimPort(listen);
+    for (const worker of this.#workers) {
+      await worker.call('listen', { host: listen.host, port, reusePort: true });
+    }
     this.#port = port;
   }
 
@@ -386,6 +392,28 @@ export class TransferPool implements AsyncDisposable {
 type WorkerEvent = {
   [N in keyof TransferEvents]: { readonly name: N; readonly value: TransferEvents[N] };
 }[keyof TransferEvents];
+
+/** A port that nobody else listens on; ERR_ADDRESS_IN_USE when the asked one is taken. */
+async function claimPort(listen: {
+  readonly host: string;
+  readonly port: number;
+}): Promise<number> {
+  const server = createServer();
+  try {
+    server.listen({ host: listen.host, port: listen.port });
+    await once(server, 'listening');
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? address.port : listen.port;
+  } catch (error) {
+    if (systemCode(error) !== 'EADDRINUSE') throw error;
+    throw new CodedError('ERR_ADDRESS_IN_USE', `${listen.host}:${listen.port} is in use`, {
+      cause: error,
+      detail: { ...listen },
+    });
+  } finally {
+    server.close();
+  }
+}
 
 /** The name of a stored version among the workers. */
 export function keyOf(task: { readonly taskId: string; readonly version: string }): string {

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { CodedError } from '../base/error.ts';
-import type { PieceStore, StoredTask } from '../store/piece-store.ts';
+import type { StoredTask } from '../store/piece-store.ts';
 import type { TransferPool } from './transfer-pool.ts';
 
 /** The digest of bytes in memory, as `sha256:HEX` unless another is expected; throws ERR_DIGEST_MISMATCH. */
@@ -18,14 +18,18 @@ export function checkBytes(
 
 /**
  * The digest of complete stored content: what the cell signed, or what the caller expects, computed off
- * the main thread. A mismatch removes the content and throws ERR_DIGEST_MISMATCH.
+ * the main thread. A mismatch discards the content and throws ERR_DIGEST_MISMATCH.
  */
 export async function checkStored(
-  parts: { readonly pool: TransferPool; readonly store: PieceStore; readonly stored: StoredTask },
+  parts: {
+    readonly pool: TransferPool;
+    readonly stored: StoredTask;
+    readonly discard: () => Promise<void>;
+  },
   expected: string | undefined,
   options: { readonly signal: AbortSignal },
 ): Promise<string | undefined> {
-  const { pool, store, stored } = parts;
+  const { pool, stored, discard } = parts;
   if (expected === undefined) return stored.wholeDigest;
   if (expected.toLowerCase() === stored.wholeDigest) return stored.wholeDigest;
   const algorithm = expected.slice(0, expected.indexOf(':')).toLowerCase();
@@ -33,8 +37,7 @@ export async function checkStored(
   try {
     compare(expected, actual);
   } catch (error) {
-    await pool.dropTask(stored);
-    await store.remove(stored);
+    await discard();
     throw error;
   }
   return actual;
