@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { SteadyClock } from '../core/base/clock.ts';
 import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
 import type { Log } from '../core/base/log.ts';
@@ -57,12 +58,17 @@ export interface Supernode extends AsyncDisposable {
 const parseHello = parser(Hello);
 const ORIGIN_CONNECTIONS_PER_HOST = 8;
 const SWEEP_MS = 60_000;
+/** Drift that is worth telling. */
+const WALL_JUMP_MS = 60_000;
 /** Records live 24 h. */
 const TRUST_MS = 3_600_000;
 
 /** Starts a supernode: identity, store, workers, seed, swarm, and the two mesh protocols, in that order. */
-export async function startSupernode(options: SupernodeOptions): Promise<Supernode> {
-  const { clock, random, log } = options;
+export async function startSupernode(given: SupernodeOptions): Promise<Supernode> {
+  const { random, log } = given;
+  // The time of the cell: whoever sets this machine's clock must not make everything signed expire.
+  const clock = new SteadyClock(given.clock);
+  const options = { ...given, clock };
   await using stack = new AsyncDisposableStack();
   const authority = stack.use(
     await Authority.open({
@@ -86,6 +92,13 @@ export async function startSupernode(options: SupernodeOptions): Promise<Superno
   stack.defer(async () => seeds.close());
   const sweep = clock.every(SWEEP_MS, () => {
     store.sweep().catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
+    const aheadMs = Math.round(clock.wallAheadMs);
+    if (Math.abs(aheadMs) > WALL_JUMP_MS) {
+      log.warn(
+        { aheadMs },
+        'the wall clock was set; the time of the cell follows at the next start',
+      );
+    }
   });
   stack.defer(() => sweep.cancel());
   const counts = new ControlCounts();

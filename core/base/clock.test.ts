@@ -1,6 +1,6 @@
 import test from 'ava';
 import { assert, array, asyncProperty, integer } from 'fast-check';
-import { ManualClock, SystemClock, abortReason, abortable } from './clock.ts';
+import { ManualClock, SteadyClock, SystemClock, abortReason, abortable } from './clock.ts';
 
 const reason = new Error('the reason');
 
@@ -112,4 +112,21 @@ test('ManualClock.sleep() ends neither before its time nor after it', async (t) 
     ),
     { numRuns: 10 },
   );
+});
+
+test('SteadyClock.now() goes on as time passes, whatever the wall clock of the machine is set to', (t) => {
+  const machine = new ManualClock(1_000_000);
+  const clock = new SteadyClock(machine);
+  machine.advance(500);
+  machine.jump(3_600_000);
+  machine.advance(500);
+  t.is(clock.now(), 1_001_000);
+  t.is(clock.wallAheadMs, 3_600_000);
+  machine.jump(-7_200_000);
+  t.is(clock.now(), 1_001_000);
+  let fired = 0;
+  clock.after(10, () => (fired += 1));
+  machine.advance(10);
+  t.is(fired, 1);
+  t.is(clock.monotonic(), machine.monotonic());
 });

@@ -100,6 +100,42 @@ export class SystemClock extends BaseClock {
   }
 }
 
+/**
+ * Another clock without the jumps of its wall time: `now()` is the wall time at which it was made plus the monotonic
+ * time since. What a program signs, and what it keeps, must not expire because somebody sets the machine's clock.
+ */
+export class SteadyClock extends BaseClock {
+  readonly #clock: Clock;
+  readonly #offsetMs: number;
+
+  constructor(clock: Clock) {
+    super();
+    this.#clock = clock;
+    this.#offsetMs = clock.now() - clock.monotonic();
+  }
+
+  now(): number {
+    return Math.round(this.#clock.monotonic() + this.#offsetMs);
+  }
+
+  monotonic(): number {
+    return this.#clock.monotonic();
+  }
+
+  after(ms: number, task: () => void, options?: { ref?: boolean }): Timer {
+    return this.#clock.after(ms, task, options);
+  }
+
+  every(ms: number, task: () => void): Timer {
+    return this.#clock.every(ms, task);
+  }
+
+  /** How far the wall time of the other clock has jumped ahead of this one since it was made, ms. */
+  get wallAheadMs(): number {
+    return this.#clock.now() - this.now();
+  }
+}
+
 interface ManualTimer {
   at: number;
   readonly task: () => void;

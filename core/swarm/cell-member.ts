@@ -47,6 +47,8 @@ export interface TaskListener {
 }
 
 const RENEWAL_CHECK_MS = 60_000;
+/** Workers are told of the cell time when theirs is so far off: a machine that slept, for one. */
+const TIME_SLACK_MS = 1_000;
 
 /** This host as a member of its cell: its record, whom it trusts, and its connection to the supernode. */
 export class CellMember implements AsyncDisposable {
@@ -60,6 +62,8 @@ export class CellMember implements AsyncDisposable {
   #membership: Membership | undefined;
   #trust: CellTrust | undefined;
   #record: MemberRecord | undefined;
+  /** Why the supernode did not take the record, when that was the last thing it said: then this host joins anew. */
+  #refusal: CodedError | undefined;
   #listener: TaskListener | undefined;
   #renewal: Timer | undefined;
 
@@ -84,6 +88,7 @@ export class CellMember implements AsyncDisposable {
       hello: () => this.#hello(),
       ensureMember: async (address, signal) => this.#ensureMember(address, signal),
       verifySupernode: (peer) => this.verifySupernode(peer),
+      onRefused: (error) => (this.#refusal = error),
       listener: {
         onConnected: () => {
           this.#shareTrust();
@@ -94,7 +99,7 @@ export class CellMember implements AsyncDisposable {
           this.#shareTrust();
         },
         onMembership: (membership) => this.#adopt(membership),
-        onNow: (now) => this.#time.observe(now),
+        onNow: (now) => this.#observe(now),
         onUpdate: (update) => this.#listener?.onUpdate(update),
         onCheck: (check) => this.#listener?.onCheck(check),
         onUnwanted: ({ task, shape }) => this.#listener?.onUnwanted(task, shape.version),
@@ -177,20 +182,32 @@ export class CellMember implements AsyncDisposable {
   }
 
   async #ensureMember(address: string, signal: AbortSignal): Promise<void> {
-    if (this.#record !== undefined && this.#record.expires > this.now()) return;
+    const refusal = this.#refusal;
+    this.#refusal = undefined;
+    const holds = this.#record !== undefined && this.#record.expires > this.now();
     const token = this.#token;
+    if (holds && (refusal === undefined || token === undefined)) return;
     if (token === undefined) {
       throw new CodedError(
         'ERR_TOKEN',
         'the membership of this host has expired: give --join-token',
       );
     }
+    try {
+      await this.#join(address, token, signal);
+    } catch (error) {
+      // A host that was a member is told why it is one no more, and not that its old token has expired.
+      throw holds ? refusal : error;
+    }
+  }
+
+  async #join(address: string, token: JoinToken, signal: AbortSignal): Promise<void> {
     const { idc, wantsSeed } = this.#options;
     const wants = {
       ...(idc === undefined ? {} : { idc }),
       ...(wantsSeed === true ? { role: 'seed' as const } : {}),
     };
-    const now = this.#parts.clock.now();
+    const now = this.now();
     const membership = await joinCell(this.#mesh, address, { token, wants, now, signal });
     this.#time.observe(membership.now);
     await this.#use(token.cell, membership);
@@ -199,6 +216,13 @@ export class CellMember implements AsyncDisposable {
       { peer: this.peerId, role: this.#record?.role, idc: this.#record?.idc },
       'joined',
     );
+  }
+
+  /** Takes the cell time that the supernode told; the workers have a copy of it. */
+  #observe(cellNowMs: number): void {
+    const before = this.now();
+    this.#time.observe(cellNowMs);
+    if (Math.abs(this.now() - before) > TIME_SLACK_MS) this.#shareTrust();
   }
 
   /** Takes a newer record or newer certificates from the supernode. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { SystemClock } from '../base/clock.ts';
+import { SteadyClock, SystemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import { silentLog } from '../base/log.ts';
@@ -89,7 +89,8 @@ export class Engine implements Downloader {
 
   /** Opens store, workers and mesh; on failure closes what was opened and throws. */
   static async open(options: EngineOptions): Promise<Engine> {
-    const clock = options.clock ?? new SystemClock();
+    // What is kept and believed here must not expire because somebody sets the machine's clock.
+    const clock = new SteadyClock(options.clock ?? new SystemClock());
     const random = options.random ?? new SystemRandom();
     const log = options.log ?? silentLog;
     await using stack = new AsyncDisposableStack();

@@ -52,6 +52,8 @@ export interface SupernodeClientOptions {
   readonly ensureMember: (address: string, signal: AbortSignal) => Promise<void>;
   /** Throws when the peer id is not a certified supernode of the cell. */
   readonly verifySupernode: (peerId: string) => void;
+  /** The supernode does not take this host's record. */
+  readonly onRefused: (error: CodedError) => void;
 }
 
 type Reply = Registered | Source | Synced;
@@ -226,7 +228,13 @@ export class SupernodeClient implements AsyncDisposable {
     using deadline = clock.deadline(DIAL_TIMEOUT_MS);
     const either = AbortSignal.any([signal, deadline.signal]);
     await ensureMember(address, signal);
-    const session = await mesh.dial(address, protocols.control, { hello: hello(), signal: either });
+    const session = await mesh
+      .dial(address, protocols.control, { hello: hello(), signal: either })
+      .catch((error: unknown) => {
+        const coded = CodedError.from(error);
+        if (coded.code === 'ERR_NOT_MEMBER') this.#options.onRefused(coded);
+        throw coded;
+      });
     try {
       const { membership } = parseWelcome(session.welcome);
       listener.onMembership(membership);

@@ -3,6 +3,7 @@ import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { issueCertificate, openCertificate } from '../../core/identity/cell.ts';
 import type { SupernodeCertificate } from '../../core/identity/cell.ts';
+import { expiryLeewayMs } from '../../core/identity/trust.ts';
 import { readCellKey } from './cell-keys.ts';
 import type { MembershipState } from './membership-state.ts';
 
@@ -122,10 +123,15 @@ export class OwnCertificate implements Disposable {
     return this.#known.filter(({ certificate }) => certificate.expires > now);
   }
 
-  /** The valid certificate of the key this supernode has now that lasts longest. */
+  /**
+   * The valid certificate of the key this supernode has now that lasts longest. One that has yet to begin was made
+   * when the clock was ahead: until then nobody would believe it.
+   */
   #current(): SupernodeCertificate | undefined {
+    const { supernode, clock } = this.#parts;
+    const begun = clock.now() + expiryLeewayMs;
     const own = this.#valid().filter(
-      ({ certificate }) => certificate.supernode === this.#parts.supernode,
+      ({ certificate }) => certificate.supernode === supernode && certificate.notBefore <= begun,
     );
     return own.toSorted((one, other) => other.certificate.expires - one.certificate.expires)[0]
       ?.certificate;

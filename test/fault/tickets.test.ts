@@ -83,7 +83,12 @@ test('a ticket that is renewed with a bad one is closed at the next look', async
   const expired = { ...statement, now: wallTime() - 3_600_000, ttlMs: 60_000 };
   link.send({ type: frameTypes.ticket, channel: 1 }, issueTicket(authority.key, expired));
   const record = authority.ownRecord();
-  await host.pool.setTrust({ cell: authority.trust.toData(), record, now: wallTime(), isSupervised: true });
+  await host.pool.setTrust({
+    cell: authority.trust.toData(),
+    record,
+    now: wallTime(),
+    isSupervised: true,
+  });
   const closed = await link.next(frameTypes.close);
   t.is(closed?.payload.toString(), 'ERR_TICKET');
 });
