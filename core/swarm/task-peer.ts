@@ -33,6 +33,8 @@ export interface TaskPeerOptions {
 
 /** Requests to parents in flight for one task. */
 const MAX_IN_FLIGHT = 32;
+/** News of twenty parents come thick and fast; looking at all of it at once costs little, at each a lot. */
+const MIN_TICK_MS = 2;
 /** How often the state is looked at when nothing happens. */
 const IDLE_TICK_MS = 250;
 /** Without progress for this long, other parents are asked for. */
@@ -61,6 +63,7 @@ export class TaskPeer {
   #policy: OriginPolicy;
   #failure: CodedError | undefined;
   #wake: (() => void) | undefined;
+  #tickedMs = Number.NEGATIVE_INFINITY;
   #lastProgressMs: number;
   #lastAskMs: number;
   #orphanSinceMs: number | undefined;
@@ -236,7 +239,9 @@ export class TaskPeer {
 
   #manifestGrew(fresh: readonly string[]): void {
     const { pool } = this.#context;
-    pool.keepManifest(this.stored, this.stored.manifest(), true);
+    // The final batch stands for all others; before it, only what is new is passed on.
+    const isFinal = this.stored.isManifestFinal;
+    pool.keepManifest(this.stored, isFinal ? this.stored.manifest() : fresh, isFinal);
     // With no supernode to tell everybody, each host passes on what is new to it.
     if (!this.#context.isSupervised()) pool.offerManifest(this.stored, fresh);
     this.#notify();
@@ -245,6 +250,7 @@ export class TaskPeer {
 
   #tick(): void {
     const now = this.#context.clock.monotonic();
+    this.#tickedMs = now;
     this.#noteSupervision(now);
     for (const parent of this.#parents.values()) parent.ensureOpen();
     if (this.#policy !== 'alone') this.#askPeers();
@@ -269,15 +275,13 @@ export class TaskPeer {
   }
 
   #askPeers(): void {
+    const budget = MAX_IN_FLIGHT - this.#inFlight.size;
+    // Who is closed or banned does not count as a holder either.
+    const parents = [...this.#parents.values()].filter((one) => one.isOpen && !one.isBanned);
+    if (budget <= 0 || parents.every((parent) => parent.freeSlots === 0)) return;
     const wanted = this.#askable();
     if (wanted.length === 0) return;
-    const state = {
-      wanted,
-      // Who is closed or banned does not count as a holder either.
-      parents: [...this.#parents.values()].filter((parent) => parent.isOpen && !parent.isBanned),
-      budget: MAX_IN_FLIGHT - this.#inFlight.size,
-      random: this.#context.random,
-    };
+    const state = { wanted, parents, budget, random: this.#context.random };
     const frugal = pickPieces(state);
     const isIdle = frugal.length === 0 && this.#inFlight.size === 0;
     const picks = isIdle ? pickPieces({ ...state, isSeedFree: true }) : frugal;
@@ -433,5 +437,8 @@ export class TaskPeer {
     await promise;
     timer.cancel();
     this.#wake = undefined;
+    const { clock } = this.#context;
+    const restMs = this.#tickedMs + MIN_TICK_MS - clock.monotonic();
+    if (restMs > 0) await clock.sleep(restMs);
   }
 }

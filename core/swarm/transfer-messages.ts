@@ -164,7 +164,8 @@ export interface TransferOperations {
 
 /** What workers tell without being asked. */
 export interface TransferEvents {
-  have: { readonly channel: number; readonly pieces: readonly number[] };
+  /** Of several channels at once. */
+  have: readonly { readonly channel: number; readonly pieces: readonly number[] }[];
   unhave: { readonly channel: number; readonly pieces: readonly number[] };
   manifest: { readonly channel: number; readonly batches: readonly string[] };
   'channel-closed': { readonly channel: number; readonly code: string; readonly message: string };

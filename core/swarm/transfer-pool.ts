@@ -318,7 +318,7 @@ export class TransferPool implements AsyncDisposable {
   #onEvent(event: WorkerEvent): void {
     switch (event.name) {
       case 'have':
-        this.#channels.get(event.value.channel)?.onHave(event.value.pieces);
+        for (const { channel, pieces } of event.value) this.#channels.get(channel)?.onHave(pieces);
         break;
       case 'unhave':
         this.#channels.get(event.value.channel)?.onUnhave(event.value.pieces);

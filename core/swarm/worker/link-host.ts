@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { SystemClock } from '../../base/clock.ts';
+import type { Timer } from '../../base/clock.ts';
 import { CodedError } from '../../base/error.ts';
 import type { Log } from '../../base/log.ts';
 import { peerIdOfCertificate } from '../../identity/certificate.ts';
@@ -26,6 +27,7 @@ type Args<N extends keyof TransferOperations> = TransferOperations[N]['args'];
 type Emit = <N extends keyof TransferEvents>(name: N, value: TransferEvents[N]) => void;
 
 const MAX_PEERS = 4_096;
+const HAVE_MS = 3;
 
 /** The piece links of one worker: serves the tasks it knows and takes pieces for the main thread. */
 export class LinkHost {
@@ -39,6 +41,8 @@ export class LinkHost {
   readonly #offers = new Map<string, Map<number, Set<string>>>();
   /** When the record of each linked peer ends. */
   readonly #recordEnds = new LRUCache<string, number>({ max: MAX_PEERS });
+  readonly #have = new Map<number, number[]>();
+  #haveTimer: Timer | undefined;
   #trust: CellTrust | undefined;
   #isSupervised = false;
   #record = '';
@@ -137,8 +141,12 @@ export class LinkHost {
         task,
         version,
         ticket,
-        onHave: (pieces) => this.#emit('have', { channel: id, pieces }),
-        onUnhave: (pieces) => this.#emit('unhave', { channel: id, pieces }),
+        onHave: (pieces) => this.#gatherHave(id, pieces),
+        onUnhave: (pieces) => {
+          // In the order they were said: what is withdrawn may have been announced a moment ago.
+          this.#tellHave();
+          this.#emit('unhave', { channel: id, pieces });
+        },
         onManifest: (batches) => this.#emit('manifest', { channel: id, batches }),
       },
       { signal },
@@ -191,6 +199,23 @@ export class LinkHost {
 
   async close(): Promise<void> {
     await this.#endpoint.close();
+  }
+
+  /** What parents announce within a moment is told together: one message to the main thread, not one a piece. */
+  #gatherHave(channel: number, pieces: readonly number[]): void {
+    const known = this.#have.get(channel);
+    if (known === undefined) this.#have.set(channel, [...pieces]);
+    else known.push(...pieces);
+    this.#haveTimer ??= this.#clock.after(HAVE_MS, () => this.#tellHave());
+  }
+
+  #tellHave(): void {
+    this.#haveTimer?.cancel();
+    this.#haveTimer = undefined;
+    if (this.#have.size === 0) return;
+    const news = [...this.#have].map(([channel, pieces]) => ({ channel, pieces }));
+    this.#have.clear();
+    this.#emit('have', news);
   }
 
   #trusted(): CellTrust {
