@@ -1,3 +1,4 @@
+import { transferOptions } from '../core/swarm/transfer-options.ts';
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -5,7 +6,7 @@ import { formatHostPort } from '../core/base/addresses.ts';
 import { defaultSocketPath } from '../core/base/default-paths.ts';
 import type { UserPlaces } from '../core/base/default-paths.ts';
 import { CodedError } from '../core/base/error.ts';
-import { commonOptions, defineOptions } from '../core/base/options.ts';
+import { commonOptions, defineOptions, logLevelOption } from '../core/base/options.ts';
 import type { OptionValues } from '../core/base/options.ts';
 import { isIdc } from '../core/identity/membership.ts';
 import type { EngineOptions } from '../core/swarm/engine.ts';
@@ -97,33 +98,9 @@ export const dfdaemonOptions = defineOptions({
     default: '7d',
     help: 'Content not used for this long is removed; 0 keeps it',
   },
-  'origin-allow': {
-    kind: 'cidr',
-    list: true,
-    help: 'Network that origins may be in although it is refused by default (loopback, link-local)',
-  },
-  'upload-limit': { kind: 'rate', default: 0, help: 'Most payload sent to other hosts' },
   'download-limit': { kind: 'rate', default: 0, help: 'Most payload taken from other hosts' },
-  'origin-limit': { kind: 'rate', default: 0, help: 'Most payload taken from origins' },
-  encryption: {
-    kind: 'choice',
-    choices: ['tls', 'none'],
-    default: 'tls',
-    help: 'Of piece links; none is for networks that are trusted',
-  },
-  'link-workers': {
-    kind: 'integer',
-    min: 1,
-    max: 64,
-    defaultHelp: 'a quarter of the processors, from 1 to 4',
-    help: 'Threads that move and verify bytes',
-  },
-  'log-level': {
-    kind: 'choice',
-    choices: ['error', 'warn', 'info', 'debug', 'trace', 'silent'],
-    default: 'info',
-    help: 'Least severe log lines written to standard error',
-  },
+  ...transferOptions,
+  'log-level': logLevelOption,
 });
 
 /** The parsed options of dfdaemon. */

@@ -17,6 +17,7 @@ const { bindCommand, errorLines, newProgram, runProgram } =
   await import('../core/base/command-line.ts');
 const { SystemClock } = await import('../core/base/clock.ts');
 const { CodedError } = await import('../core/base/error.ts');
+const { stopOnSignals } = await import('../core/base/stop-signals.ts');
 const { dfdaemonOptions, planDaemon } = await import('./config.ts');
 
 /** Time for downloads under way to end by themselves, and to end once aborted; the rest of 10 s is the engine's. */
@@ -63,7 +64,7 @@ process.exit();
 
 /** Opens everything, serves until told to stop, closes everything; throws what prevents it. */
 async function serve(plan: DaemonPlan): Promise<void> {
-  const { openLog } = await import('./daemon-log.ts');
+  const { openLog } = await import('../core/base/json-log.ts');
   const { refuseLiveSocket } = await import('./local-api/socket-file.ts');
   const { openEngine } = await import('../core/swarm/engine.ts');
   const { EngineHost } = await import('./engine-host.ts');
@@ -71,7 +72,7 @@ async function serve(plan: DaemonPlan): Promise<void> {
   const { openProxyPort } = await import('./proxy-port.ts');
   const { startFailure } = await import('./start-failure.ts');
 
-  const log = openLog(plan.logLevel);
+  const log = openLog('dfdaemon', plan.logLevel);
   for (const note of plan.notes) log.warn({ note }, 'check the configuration');
   await prepareFolders(plan, log);
   await refuseLiveSocket(plan.socket.path);
@@ -127,17 +128,4 @@ async function untilStopped(member: JoiningMember | undefined, log: Log): Promis
     stopped.promise,
     firstJoin(member, { clock, log, signal: stop }).then(async () => stopped.promise),
   ]);
-}
-
-/** Aborted by the first SIGTERM or SIGINT; the second ends the process at once. */
-function stopOnSignals(): AbortSignal {
-  const controller = new AbortController();
-  const numbers = { SIGINT: 2, SIGTERM: 15 } as const;
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(name, () => {
-      if (controller.signal.aborted) process.exit(128 + numbers[name]);
-      controller.abort();
-    });
-  }
-  return controller.signal;
 }

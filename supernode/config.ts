@@ -1,7 +1,8 @@
+import { transferOptions } from '../core/swarm/transfer-options.ts';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { CodedError } from '../core/base/error.ts';
-import { commonOptions, defineOptions } from '../core/base/options.ts';
+import { commonOptions, defineOptions, logLevelOption } from '../core/base/options.ts';
 import type { OptionValues } from '../core/base/options.ts';
 import type { SupernodeOptions } from './index.ts';
 
@@ -43,11 +44,6 @@ export const supernodeFlags = defineOptions({
     default: true,
     help: 'Give /metrics to holders of an API key only',
   },
-  'origin-allow': {
-    kind: 'cidr',
-    list: true,
-    help: 'Network that origins may be in although it is refused by default (loopback, link-local)',
-  },
   quota: {
     kind: 'size',
     defaultHelp: 'as the disk allows',
@@ -58,27 +54,8 @@ export const supernodeFlags = defineOptions({
     defaultHelp: '256MiB, at most 5 % of the filesystem',
     help: 'Bytes left free on the filesystem',
   },
-  'origin-limit': { kind: 'rate', default: 0, help: 'Most payload taken from origins' },
-  'upload-limit': { kind: 'rate', default: 0, help: 'Most payload sent to hosts' },
-  encryption: {
-    kind: 'choice',
-    choices: ['tls', 'none'],
-    default: 'tls',
-    help: 'Of piece links; none is for networks that are trusted',
-  },
-  'link-workers': {
-    kind: 'integer',
-    min: 1,
-    max: 64,
-    defaultHelp: 'a quarter of the processors, from 1 to 4',
-    help: 'Threads that move and verify bytes',
-  },
-  'log-level': {
-    kind: 'choice',
-    choices: ['error', 'warn', 'info', 'debug', 'trace', 'silent'],
-    default: 'info',
-    help: 'Least severe log lines written to standard error',
-  },
+  ...transferOptions,
+  'log-level': logLevelOption,
 });
 
 /** The parsed options of the supernode. */

@@ -13,6 +13,7 @@ const { bindCommand, errorLines, newProgram, runProgram } =
   await import('../core/base/command-line.ts');
 const { SystemClock } = await import('../core/base/clock.ts');
 const { CodedError } = await import('../core/base/error.ts');
+const { stopOnSignals } = await import('../core/base/stop-signals.ts');
 const { planSupernode, supernodeFlags } = await import('./config.ts');
 const { addTokenCommands } = await import('./token-command.ts');
 
@@ -54,7 +55,7 @@ process.exit();
 async function serve(plan: SupernodePlan, warnings: readonly string[]): Promise<void> {
   const stop = stopOnSignals();
   const { SystemRandom } = await import('../core/base/random.ts');
-  const { openLog } = await import('./open-log.ts');
+  const { openLog } = await import('../core/base/json-log.ts');
   const { ApiKeys } = await import('./api/api-keys.ts');
   const { HttpApi } = await import('./api/http-api.ts');
   const { AdminSocket } = await import('./api/admin-socket.ts');
@@ -63,7 +64,7 @@ async function serve(plan: SupernodePlan, warnings: readonly string[]): Promise<
   const { startFailure } = await import('./start-failure.ts');
   const { startSupernode } = await import('./index.ts');
 
-  const log = openLog(plan.logLevel);
+  const log = openLog('supernode', plan.logLevel);
   for (const warning of warnings) log.warn({ warning }, 'check the configuration');
   const { keyFile } = plan.http;
   const keys = keyFile === undefined ? undefined : await ApiKeys.load(keyFile);
@@ -98,19 +99,6 @@ async function serve(plan: SupernodePlan, warnings: readonly string[]): Promise<
   api.retire();
   await parts.disposeAsync();
   log.info({}, 'supernode stopped');
-}
-
-/** Aborted by the first SIGTERM or SIGINT; the second ends the process at once. */
-function stopOnSignals(): AbortSignal {
-  const controller = new AbortController();
-  const numbers = { SIGINT: 2, SIGTERM: 15 } as const;
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(name, () => {
-      if (controller.signal.aborted) process.exit(128 + numbers[name]);
-      controller.abort();
-    });
-  }
-  return controller.signal;
 }
 
 /** Resolves when what was written to `stream` has left this process, or never will. */

@@ -136,3 +136,11 @@ export function isOnByDefault(spec: OptionSpec): boolean {
 export function isSecret(spec: OptionSpec): boolean {
   return spec.kind === 'secret' || spec.secret === true;
 }
+
+/** The option that sets the level, the same for every program that runs on. */
+export const logLevelOption = {
+  kind: 'choice',
+  choices: ['error', 'warn', 'info', 'debug', 'trace', 'silent'],
+  default: 'info',
+  help: 'Least severe log lines written to standard error',
+} as const satisfies OptionSpec;

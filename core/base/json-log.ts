@@ -1,5 +1,5 @@
 import { destination, pino, stdTimeFunctions } from 'pino';
-import type { Log } from '../core/base/log.ts';
+import type { Log } from './log.ts';
 
 /** Lines kept while standard error does not take them; more are dropped rather than held in memory. */
 const MAX_BUFFERED_BYTES = 1024 * 1024;
@@ -9,12 +9,12 @@ const URL_CREDENTIALS = /(https?:\/\/)[^\s"\\/?#@]*@/gi;
 /** A URL in a line of JSON, and its query and fragment. */
 const URL_QUERY = /(https?:\/\/[^\s"\\?#]*)[?#](?:\\.|[^\s"\\])*/gi;
 
-/** JSON lines on standard error, from `level` up; URLs are written without credentials and query. */
-export function openLog(level: string): Log {
+/** JSON lines of a program on standard error, from `level` up; URLs are written without credentials and query. */
+export function openLog(program: string, level: string): Log {
   return pino(
     {
       level,
-      base: { program: 'dfdaemon', pid: process.pid },
+      base: { program, pid: process.pid },
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       hooks: { streamWrite: withoutUrlSecrets },

@@ -1,6 +1,6 @@
 import { assert, property, string } from 'fast-check';
 import test from 'ava';
-import { withoutUrlSecrets } from './daemon-log.ts';
+import { withoutUrlSecrets } from './json-log.ts';
 
 test('withoutUrlSecrets() cuts queries, fragments and credentials off URLs, and nothing else', (t) => {
   const cases: [string, string][] = [

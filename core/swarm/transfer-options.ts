@@ -1,0 +1,25 @@
+import type { OptionTable } from '../base/options.ts';
+
+/** Options of every program that keeps a piece link and talks to origins. */
+export const transferOptions = {
+  'origin-allow': {
+    kind: 'cidr',
+    list: true,
+    help: 'Network that origins may be in although it is refused by default (loopback, link-local)',
+  },
+  'upload-limit': { kind: 'rate', default: 0, help: 'Most payload sent to other hosts' },
+  'origin-limit': { kind: 'rate', default: 0, help: 'Most payload taken from origins' },
+  encryption: {
+    kind: 'choice',
+    choices: ['tls', 'none'],
+    default: 'tls',
+    help: 'Of piece links; none is for networks that are trusted',
+  },
+  'link-workers': {
+    kind: 'integer',
+    min: 1,
+    max: 64,
+    defaultHelp: 'a quarter of the processors, from 1 to 4',
+    help: 'Threads that move and verify bytes',
+  },
+} as const satisfies OptionTable;
