@@ -89,8 +89,8 @@ export async function runCommand(
 export async function outputOf(argv: readonly string[], options: CommandOptions): Promise<string> {
   const { exitCode, signal, stdout, stderr } = await runCommand(argv, options);
   if (exitCode === 0) return stdout.trim();
-  const complaint = stderr.trim() === '' ? stdout : stderr;
-  throw new CodedError('ERR_INTERNAL', `${argv.join(' ')}: ${exitCode ?? signal}\n${complaint}`);
+  const message = `${argv.join(' ')}: ${exitCode ?? signal}\n${stdout}${stderr}`;
+  throw new CodedError('ERR_INTERNAL', message);
 }
 
 async function resultOf(
