@@ -5,6 +5,7 @@ import type { Random } from '../base/random.ts';
 import { Bitfield } from '../piece/bitfield.ts';
 import type { Parent } from '../wire/messages.ts';
 import type { StoredTask } from '../store/piece-store.ts';
+import { StallWatch } from './stall-watch.ts';
 import type { RemoteChannel, TransferPool } from './transfer-pool.ts';
 
 /** Requests in flight to one parent: enough to hide a round trip, few enough that each piece moves fast. */
@@ -44,6 +45,9 @@ export class ParentLink {
   #retryAtMs = 0;
   #busyUntilMs = 0;
   #lastError: CodedError | undefined;
+  /** Requests that were sent and not answered. */
+  #asked = 0;
+  readonly #stall: StallWatch;
   readonly #context: ParentLinkContext;
   readonly #events: ParentLinkEvents;
 
@@ -51,6 +55,7 @@ export class ParentLink {
     this.peer = parent.peer;
     this.role = parent.role;
     this.addresses = parent.addresses;
+    this.#stall = new StallWatch(context.clock);
     this.#context = context;
     this.#events = events;
     this.#pieces = new Bitfield(context.task.pieces.length);
@@ -62,6 +67,11 @@ export class ParentLink {
 
   get isBanned(): boolean {
     return this.#wrong >= MAX_WRONG;
+  }
+
+  /** It is asked and brings next to nothing: others are to be preferred for a while. */
+  get isStalled(): boolean {
+    return this.#stall.isStalled;
   }
 
   get lastError(): CodedError | undefined {
@@ -96,7 +106,26 @@ export class ParentLink {
     options: { readonly signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }> {
     if (this.#channel === undefined) throw new CodedError('ERR_LINK', 'the link is closed');
-    return this.#channel.fetch(piece, options);
+    this.#asked += 1;
+    this.#stall.asked();
+    try {
+      const fetched = await this.#channel.fetch(piece, options);
+      this.#stall.brought();
+      return fetched;
+    } finally {
+      this.#asked -= 1;
+      if (this.#asked === 0) this.#stall.rest();
+    }
+  }
+
+  /** Counts now and then what it brings; calls `onStalled` when that is next to nothing. */
+  watch(onStalled: () => void): void {
+    const channel = this.#channel;
+    if (channel === undefined || !this.#stall.isCountDue()) return;
+    const note = (bytes: number): void => {
+      if (channel === this.#channel && this.#stall.note(bytes)) onStalled();
+    };
+    channel.receivedBytes().then(note, () => undefined);
   }
 
   /** Its piece was wrong. */

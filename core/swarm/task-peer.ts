@@ -12,6 +12,7 @@ import { addManifestBatch } from './task-manifest.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { ManifestChange, ManifestJudge } from './task-manifest.ts';
 import type { RemoteOrigin } from './transfer-pool.ts';
+import { waitReason } from './wait-reason.ts';
 
 /** Whether and how this host goes to the origin for the task. */
 export type OriginPolicy =
@@ -50,7 +51,8 @@ export class TaskPeer {
   readonly #context: SwarmContext;
   readonly #shape: TaskShape;
   readonly #parents = new Map<string, ParentLink>();
-  readonly #inFlight = new Map<number, string>();
+  /** Pieces that were asked for: of whom, and how to take that back. */
+  readonly #inFlight = new Map<number, { readonly peer: string; take(): void }>();
   /** Pieces that are missing and whose digest is known. */
   readonly #wanted = new Set<number>();
   readonly #controller = new AbortController();
@@ -252,7 +254,11 @@ export class TaskPeer {
     const now = this.#context.clock.monotonic();
     this.#tickedMs = now;
     this.#noteSupervision(now);
-    for (const parent of this.#parents.values()) parent.ensureOpen();
+    for (const parent of this.#parents.values()) {
+      parent.ensureOpen();
+      parent.watch(() => this.#stalled(parent));
+      if (parent.isStalled && parent.inFlight > 0) this.#relieve(parent);
+    }
     if (this.#policy !== 'alone') this.#askPeers();
     this.#askOrigin(now);
     this.#noteWait();
@@ -276,19 +282,25 @@ export class TaskPeer {
 
   #askPeers(): void {
     const budget = MAX_IN_FLIGHT - this.#inFlight.size;
-    // Who is closed or banned does not count as a holder either.
-    const parents = [...this.#parents.values()].filter((one) => one.isOpen && !one.isBanned);
-    if (budget <= 0 || parents.every((parent) => parent.freeSlots === 0)) return;
+    const open = this.#openParents();
+    if (budget <= 0 || open.every((parent) => parent.freeSlots === 0)) return;
     const wanted = this.#askable();
     if (wanted.length === 0) return;
+    // Who stalls is asked when nobody else is left.
+    const parents = open.filter((parent) => !parent.isStalled);
     const state = { wanted, parents, budget, random: this.#context.random };
     const frugal = pickPieces(state);
     const isIdle = frugal.length === 0 && this.#inFlight.size === 0;
-    const picks = isIdle ? pickPieces({ ...state, isSeedFree: true }) : frugal;
+    const picks = isIdle ? pickPieces({ ...state, parents: open, isSeedFree: true }) : frugal;
     for (const { peer, piece } of picks) {
       const parent = this.#parents.get(peer);
       if (parent !== undefined) void this.#fetch(parent, piece);
     }
+  }
+
+  /** Who is closed or banned does not count as a holder either. */
+  #openParents(): ParentLink[] {
+    return [...this.#parents.values()].filter((parent) => parent.isOpen && !parent.isBanned);
   }
 
   /** Missing pieces with a known digest that nobody was asked for. */
@@ -304,9 +316,7 @@ export class TaskPeer {
     if (this.#policy === 'alone') this.#origin.readAll();
     if (this.#policy !== 'when-orphaned' || this.#orphanSinceMs === undefined) return;
     if (now - this.#orphanSinceMs < ORPHAN_AFTER_MS) return;
-    const others = [...this.#parents.values()].filter(
-      (parent) => parent.isOpen && parent.role === 'peer',
-    );
+    const others = this.#openParents().filter((one) => !one.isStalled && one.role === 'peer');
     this.#origin.readShare({
       others: others.map((parent) => parent.peer),
       patience: Math.floor((now - Math.max(this.#lastProgressMs, this.#orphanSinceMs)) / STUCK_MS),
@@ -321,8 +331,9 @@ export class TaskPeer {
     if (digest === undefined) return;
     const range = length === undefined ? undefined : pieceRange(index, { length, pieceLength });
     const bytes = range === undefined ? pieceLength : range.end - range.start;
-    const { signal } = this.#controller;
-    this.#inFlight.set(index, parent.peer);
+    const taken = new AbortController();
+    const signal = AbortSignal.any([this.#controller.signal, taken.signal]);
+    this.#inFlight.set(index, { peer: parent.peer, take: () => taken.abort() });
     parent.inFlight += 1;
     try {
       await this.#limiter.take(bytes, { signal });
@@ -337,6 +348,25 @@ export class TaskPeer {
       this.#inFlight.delete(index);
       parent.inFlight -= 1;
       this.#poke();
+    }
+  }
+
+  #stalled(parent: ParentLink): void {
+    const { peer, address } = parent;
+    this.ledger.failure(peer);
+    this.ledger.note(`${peer} at ${address ?? 'unknown'} brings nothing although it is asked`);
+    const piece = [...this.#inFlight].find(([, request]) => request.peer === peer)?.[0] ?? 0;
+    this.#context.reporter.failure(this.stored, { parent: peer, piece, code: 'ERR_TIMEOUT' });
+    this.#poke();
+  }
+
+  /** Takes pieces from a parent that stalls, as far as they can be had elsewhere. */
+  #relieve(stalled: ParentLink): void {
+    const others = this.#openParents().filter((parent) => !parent.isStalled);
+    const mayRead = this.#policy === 'when-orphaned' && this.#orphanSinceMs !== undefined;
+    for (const [piece, request] of this.#inFlight) {
+      if (request.peer !== stalled.peer) continue;
+      if (mayRead || others.some((parent) => parent.has(piece))) request.take();
     }
   }
 
@@ -403,22 +433,12 @@ export class TaskPeer {
 
   /** Says why nothing moves, when nothing moves. */
   #noteWait(): void {
-    if (this.#inFlight.size > 0 || this.#origin.isBusy) return this.ledger.wait(undefined);
-    this.ledger.wait(this.#waitReason());
-  }
-
-  #waitReason(): string {
     const parents = [...this.#parents.values()];
-    const open = parents.filter((parent) => parent.isOpen && !parent.isBanned);
-    if (!this.#context.isSupervised() && open.length === 0)
-      return 'no supernode and no linked host';
-    if (parents.length === 0) return 'no parents yet';
-    if (open.length === 0) {
-      const error = parents.find((parent) => parent.lastError !== undefined)?.lastError;
-      return error === undefined ? 'links to parents' : `no parent reachable: ${error.message}`;
-    }
-    if (this.#wanted.size === 0) return 'the origin: the seed has nothing new yet';
-    return 'parents: none of them has a piece that is missing here';
+    const isServed = parents.some((parent) => parent.inFlight > 0 && !parent.isStalled);
+    if (isServed || this.#origin.isBusy) return this.ledger.wait(undefined);
+    const isSupervised = this.#context.isSupervised();
+    const [isAsked, isWanted] = [this.#inFlight.size > 0, this.#wanted.size > 0];
+    this.ledger.wait(waitReason({ parents, isSupervised, isAsked, isWanted }));
   }
 
   #notify(): void {

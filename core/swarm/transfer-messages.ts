@@ -121,6 +121,8 @@ export interface TransferOperations {
   };
   'channel-close': { args: { readonly channel: number }; result: void };
   'channel-manifest': { args: { readonly channel: number }; result: void };
+  /** Bytes of pieces that came on the channel so far, whole or not. */
+  'channel-bytes': { args: { readonly channel: number }; result: number };
   fetch: {
     args: {
       readonly channel: number;

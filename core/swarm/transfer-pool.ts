@@ -34,6 +34,8 @@ export interface RemoteChannel {
     options: { signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }>;
   askManifest(): Promise<void>;
+  /** Bytes of pieces that came so far, whole or not. */
+  receivedBytes(): Promise<number>;
   renew(ticket: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -273,6 +275,7 @@ export class TransferPool implements AsyncDisposable {
           { signal },
         ),
       askManifest: async () => worker.call('channel-manifest', { channel }),
+      receivedBytes: async () => worker.call('channel-bytes', { channel }),
       renew: async (ticket) => worker.call('channel-ticket', { channel, ticket }),
       close: async () => {
         this.#channels.delete(channel);

@@ -36,6 +36,8 @@ export class LinkHost {
   readonly #emit: Emit;
   readonly #clock = new SystemClock();
   readonly #channels = new Map<number, Channel>();
+  /** Bytes of pieces that came, by channel. */
+  readonly #received = new Map<number, number>();
   readonly #manifests = new Map<string, string[]>();
   /** By task, the pieces that are not for everybody yet, and to whom each was offered. */
   readonly #offers = new Map<string, Map<number, Set<string>>>();
@@ -154,6 +156,7 @@ export class LinkHost {
     this.#channels.set(id, channel);
     void channel.closed.then((error) => {
       this.#channels.delete(id);
+      this.#received.delete(id);
       const { code, message } = error ?? new CodedError('ERR_LINK', 'the channel was closed');
       this.#emit('channel-closed', { channel: id, code, message });
     });
@@ -172,6 +175,10 @@ export class LinkHost {
     this.#channels.get(channel)?.askManifest();
   }
 
+  receivedBytes(channel: number): number {
+    return this.#received.get(channel) ?? 0;
+  }
+
   /** Takes one piece: hashed and written as it comes, and kept only if its digest is right. */
   async fetch(args: Args<'fetch'>, signal: AbortSignal): Promise<{ bytes: number; ms: number }> {
     const channel = this.#channels.get(args.channel);
@@ -179,7 +186,10 @@ export class LinkHost {
     const { piece, length, digest } = args;
     const writer = new PieceWriter(this.#files, this.#files.get(args.key), piece);
     const sink = {
-      write: (_offset: number, chunk: Uint8Array): void => writer.write(chunk),
+      write: (_offset: number, chunk: Uint8Array): void => {
+        this.#received.set(args.channel, this.receivedBytes(args.channel) + chunk.length);
+        writer.write(chunk);
+      },
       finish: (): void => {
         if (writer.digest() === digest) return;
         throw new CodedError('ERR_PIECE_DIGEST', `piece ${piece} from ${channel.peerId} is wrong`, {

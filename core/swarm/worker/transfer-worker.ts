@@ -57,6 +57,7 @@ servePort<TransferOperations>(port, {
   'channel-ticket': (args) => linksOpen().renew(args),
   'channel-close': ({ channel }) => linksOpen().closeChannel(channel),
   'channel-manifest': ({ channel }) => linksOpen().askManifest(channel),
+  'channel-bytes': ({ channel }) => linksOpen().receivedBytes(channel),
   fetch: async (args, { signal }) => linksOpen().fetch(args, signal),
   'origin-open': async (args, { signal }) => pumpsOpen().open(args, signal),
   'origin-pump': async (args, { signal }) => pumpsOpen().pump(args, signal),

@@ -1,0 +1,70 @@
+import test from 'ava';
+import { ManualClock } from '../base/clock.ts';
+import { StallWatch } from './stall-watch.ts';
+
+/** Lets `seconds` pass, with `bytesPerSecond` coming in; the second at which it was found stalled. */
+function run(
+  parts: { readonly clock: ManualClock; readonly watch: StallWatch },
+  seconds: number,
+  bytesPerSecond: number,
+): number | undefined {
+  const { clock, watch } = parts;
+  for (let tenths = 0; tenths < seconds * 10; tenths += 1) {
+    clock.advance(100);
+    if (watch.isCountDue() && watch.note((tenths * bytesPerSecond) / 10)) return tenths / 10;
+  }
+  return undefined;
+}
+
+test('StallWatch finds a parent that is asked and brings nothing within six seconds', (t) => {
+  const clock = new ManualClock();
+  const watch = new StallWatch(clock);
+  watch.asked();
+  const found = run({ clock, watch }, 60, 0) ?? Infinity;
+  t.true(found > 4 && found < 6, `after ${found} s`);
+  t.true(watch.isStalled);
+  clock.advance(29_000);
+  t.true(watch.isStalled);
+  clock.advance(2_000);
+  t.false(watch.isStalled);
+});
+
+test('StallWatch leaves a slow parent alone, and one that trickles not', (t) => {
+  for (const [rate, isStalled] of [
+    [40_000, false],
+    [100, true],
+  ] as const) {
+    const clock = new ManualClock();
+    const watch = new StallWatch(clock);
+    watch.asked();
+    t.is(run({ clock, watch }, 60, rate) !== undefined, isStalled, `${rate} bytes/s`);
+  }
+});
+
+test('StallWatch counts nothing while nothing is asked, nor while whole pieces come', (t) => {
+  const clock = new ManualClock();
+  const watch = new StallWatch(clock);
+  t.is(run({ clock, watch }, 60, 0), undefined);
+  watch.asked();
+  for (let piece = 0; piece < 60; piece += 1) {
+    clock.advance(1_000);
+    t.false(watch.isCountDue());
+    watch.brought();
+  }
+  watch.rest();
+  t.is(run({ clock, watch }, 60, 0), undefined);
+});
+
+test('StallWatch avoids a parent longer each time, and no longer once it brings something', (t) => {
+  const clock = new ManualClock();
+  const watch = new StallWatch(clock);
+  watch.asked();
+  run({ clock, watch }, 60, 0);
+  clock.advance(31_000);
+  t.false(watch.isStalled);
+  run({ clock, watch }, 60, 0);
+  clock.advance(31_000);
+  t.true(watch.isStalled);
+  watch.brought();
+  t.false(watch.isStalled);
+});

@@ -1,0 +1,79 @@
+import type { Clock } from '../base/clock.ts';
+
+/** Without a whole piece for this long, bytes are counted. */
+const QUIET_MS = 2_000;
+const COUNT_EVERY_MS = 500;
+/** Who brings less than this within that time brings nothing. */
+const STALL_BYTES = 64 * 1024;
+const STALL_MS = 3_000;
+/** A parent that stalled is passed over for so long, twice as long each time until it brings something. */
+const FIRST_AVOID_MS = 30_000;
+const MAX_AVOID_MS = 600_000;
+
+/**
+ * Notices a parent that is alive, because it answers pings, and brings next to nothing although it is asked all the
+ * time. One that is merely slow is left alone.
+ */
+export class StallWatch {
+  readonly #clock: Clock;
+  #askedSinceMs: number | undefined;
+  #countDueMs = 0;
+  #seen: { readonly bytes: number; readonly ms: number } | undefined;
+  #stalls = 0;
+  #avoidUntilMs = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** True while others are to be preferred. */
+  get isStalled(): boolean {
+    return this.#clock.monotonic() < this.#avoidUntilMs;
+  }
+
+  /** It is asked for something from now on. */
+  asked(): void {
+    this.#askedSinceMs ??= this.#clock.monotonic();
+  }
+
+  /** It brought a whole piece. */
+  brought(): void {
+    this.#stalls = 0;
+    this.#avoidUntilMs = Number.NEGATIVE_INFINITY;
+    this.#restart();
+  }
+
+  /** Nothing is asked of it any more. */
+  rest(): void {
+    this.#restart();
+    this.#askedSinceMs = undefined;
+  }
+
+  /** True now and then, when it is time to count what it has brought and to `note()` it. */
+  isCountDue(): boolean {
+    const now = this.#clock.monotonic();
+    if (this.#askedSinceMs === undefined || now - this.#askedSinceMs < QUIET_MS) return false;
+    if (now < this.#countDueMs) return false;
+    this.#countDueMs = now + COUNT_EVERY_MS;
+    return true;
+  }
+
+  /** Takes the bytes brought so far, pieces that are not whole among them; true when it has stalled. */
+  note(bytes: number): boolean {
+    const now = this.#clock.monotonic();
+    if (this.#askedSinceMs === undefined) return false;
+    if (this.#seen === undefined || bytes - this.#seen.bytes >= STALL_BYTES) {
+      this.#seen = { bytes, ms: now };
+      return false;
+    }
+    if (now - this.#seen.ms < STALL_MS || this.isStalled) return false;
+    this.#avoidUntilMs = now + Math.min(MAX_AVOID_MS, FIRST_AVOID_MS * 2 ** this.#stalls);
+    this.#stalls += 1;
+    return true;
+  }
+
+  #restart(): void {
+    if (this.#askedSinceMs !== undefined) this.#askedSinceMs = this.#clock.monotonic();
+    this.#seen = undefined;
+  }
+}
