@@ -79,7 +79,8 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
     }),
   );
   const store = stack.use(await openStore(options));
-  const pool = stack.use(await startPool(options, authority));
+  const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
+  const pool = stack.use(await startPool(options, authority, hooks));
   await shareTrust(options, { authority, pool, stack });
   const linkPort = pool.linkPort ?? options.linkPort;
   const table = new SwarmTable();
@@ -89,6 +90,7 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   stack.defer(async () => swarm.close());
   stack.use(authority.onChange(() => swarm.tellMembership()));
   const seeds = startSeeds(options, { authority, store, pool, swarm });
+  hooks.onAltered = (key) => seeds.recheck(key);
   stack.defer(async () => seeds.close());
   const sweep = clock.every(SWEEP_MS, () => {
     store.sweep().catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
@@ -182,7 +184,11 @@ async function openStore(options: SupernodeOptions): Promise<PieceStore> {
   });
 }
 
-async function startPool(options: SupernodeOptions, authority: Authority): Promise<TransferPool> {
+async function startPool(
+  options: SupernodeOptions,
+  authority: Authority,
+  hooks: { onAltered(key: string): void },
+): Promise<TransferPool> {
   const { meshPort, linkPort, httpPort } = options;
   const { certificatePem, keyPem } = selfSignedCertificate(authority.key, {
     now: options.clock.now(),
@@ -191,7 +197,7 @@ async function startPool(options: SupernodeOptions, authority: Authority): Promi
     log: options.log,
     ...(options.workers === undefined ? {} : { workers: options.workers }),
     listen: { host: options.listen, port: linkPort },
-    onAltered: (key) => options.log.error({ key }, 'a stored file of the seed was altered'),
+    onAltered: (key) => hooks.onAltered(key),
     origin: {
       allow: options.originAllow,
       ownPorts: [meshPort, linkPort, httpPort],

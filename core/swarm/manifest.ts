@@ -16,6 +16,8 @@ export type ManifestKind = 'manifest' | 'provisional';
 
 const DIGEST_BYTES = 32;
 const MAX_ENVELOPE_BYTES = 900_000;
+/** Pieces that one batch can name, and so the final one: 57 characters each, twice base64. */
+export const MAX_MANIFEST_PIECES = 15_000;
 const parseBody = parser(ManifestBody, { code: 'ERR_MANIFEST' });
 
 /** Signs the digests of pieces `start`, `start + 1`, … of one version. */

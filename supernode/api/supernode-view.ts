@@ -10,7 +10,7 @@ export interface ServingStatus {
 
 /** What the seed has of one version. */
 export interface SeedRow {
-  readonly state: 'idle' | 'fetching' | 'complete' | 'failed';
+  readonly state: 'idle' | 'fetching' | 'partial' | 'complete' | 'failed';
   readonly pieces: number;
   /** Bytes taken from the origin since this program started. */
   readonly originBytes: number;

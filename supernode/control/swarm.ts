@@ -4,6 +4,7 @@ import type { Log } from '../../core/base/log.ts';
 import type { Random } from '../../core/base/random.ts';
 import { Bitfield } from '../../core/piece/bitfield.ts';
 import type { StoredTask } from '../../core/store/piece-store.ts';
+import { messagesOf } from '../../core/swarm/announcement.ts';
 import type { TransferPool } from '../../core/swarm/transfer-pool.ts';
 import type {
   Announce,
@@ -15,8 +16,6 @@ import type {
 } from '../../core/wire/messages.ts';
 import { pickParents } from '../schedule/pick-parents.ts';
 import type { Candidate } from '../schedule/pick-parents.ts';
-import { Offers } from '../seed/offers.ts';
-import type { Offer } from '../seed/offers.ts';
 import type { SeedListener, SeedTask } from '../seed/seed-task.ts';
 import type { Seeds } from '../seed/seeds.ts';
 import type { HostEntry, PeerEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
@@ -24,6 +23,7 @@ import { Accusations } from './accusations.ts';
 import { checkShape, checkTask } from './task-claims.ts';
 import type { Adoptions } from './adoptions.ts';
 import type { HostSession } from './host-session.ts';
+import { SeedOffers } from './seed-offers.ts';
 
 export interface SwarmParts {
   readonly self: { readonly peer: string; readonly addresses: readonly string[] };
@@ -35,7 +35,6 @@ export interface SwarmParts {
   ticket(about: { task: string; version: string; scope: string; child: string }): string;
 }
 
-const OVERDUE_TICK_MS = 500;
 const PRUNE_MS = 60_000;
 /** How long hosts take to come back after a restart, at most: they spread it. */
 const COMEBACK_MS = 15_000;
@@ -49,9 +48,9 @@ const LOST = new CodedError(
 export class Swarm implements SeedListener {
   readonly #parts: SwarmParts;
   readonly #sessions = new Map<string, HostSession>();
-  readonly #offers = new Map<string, Offers>();
+  readonly #offers: SeedOffers;
   readonly #accusations: Accusations;
-  readonly #timers: Timer[];
+  readonly #prunes: Timer;
   readonly #startedMs: number;
   #seeds: Seeds | undefined;
   #adoptions: Adoptions | undefined;
@@ -60,10 +59,10 @@ export class Swarm implements SeedListener {
     this.#parts = parts;
     this.#startedMs = parts.clock.monotonic();
     this.#accusations = new Accusations(parts);
-    this.#timers = [
-      parts.clock.every(OVERDUE_TICK_MS, () => this.#offerOverdue()),
-      parts.clock.every(PRUNE_MS, () => this.#prune()),
-    ];
+    const find = (task: string, version: string): SeedTask | undefined =>
+      this.#seeds?.find(task, version);
+    this.#offers = new SeedOffers({ pool: parts.pool, clock: parts.clock, find });
+    this.#prunes = parts.clock.every(PRUNE_MS, () => this.#prune());
   }
 
   /** The seed and the swarm know each other; this closes the circle. */
@@ -79,7 +78,8 @@ export class Swarm implements SeedListener {
   connected(session: HostSession, host: HostEntry): void {
     const former = this.#sessions.get(host.peer);
     this.#sessions.set(host.peer, session);
-    this.table.removeHost(host.peer);
+    this.#forget(host.peer);
+    this.#accusations.recall(host);
     this.table.hosts.set(host.peer, host);
     void former?.close();
   }
@@ -93,10 +93,7 @@ export class Swarm implements SeedListener {
   disconnected(session: HostSession): void {
     if (this.#sessions.get(session.peer) !== session) return;
     this.#sessions.delete(session.peer);
-    for (const version of this.table.versions()) {
-      if (version.peers.has(session.peer)) this.#leave(version, session.peer);
-    }
-    this.table.removeHost(session.peer);
+    this.#forget(session.peer);
   }
 
   async register(
@@ -109,6 +106,8 @@ export class Swarm implements SeedListener {
     checkTask(task, spec);
     const seed = await this.#seeds.resolve(task, spec, options);
     const content = await this.#seeds.inline(seed);
+    // A host that left meanwhile would be counted among those that download for ever.
+    options.signal.throwIfAborted();
     const common = { type: 'registered', id, task } as const;
     const digest = seed.stored.wholeDigest;
     const whole = digest === undefined ? {} : { digest };
@@ -124,8 +123,10 @@ export class Swarm implements SeedListener {
     this.#hold(version, entry, message.holding);
     const parents = this.#parentsFor(version, session.peer, seed);
     this.#introduce(version, session.peer);
-    this.#offer(seed.stored, this.#offersOf(seed.stored).join(session.peer, this.#now()));
-    return { ...common, shape, manifest: [...seed.stored.manifest()], parents, ticket, ...whole };
+    this.#offers.join(seed, session.peer);
+    const [manifest = [], ...rest] = messagesOf(seed.manifest());
+    for (const batches of rest) session.updates.manifest(versionNames(seed), batches);
+    return { ...common, shape, manifest, parents, ticket, ...whole };
   }
 
   /** Takes in what a host holds; throws ERR_REQUEST, and takes nothing, when that cannot be. */
@@ -154,6 +155,7 @@ export class Swarm implements SeedListener {
     const version = this.table.version(task, shape.version);
     if (version === undefined || spec === undefined || this.#seeds === undefined) return;
     const seed = await this.#seeds.resolve(task, spec, options);
+    options.signal.throwIfAborted();
     if (seed.stored.version !== shape.version) {
       throw new CodedError('ERR_ORIGIN_CHANGED', 'the origin has another version now');
     }
@@ -173,7 +175,7 @@ export class Swarm implements SeedListener {
     const version = this.table.version(report.task, report.version);
     if (version === undefined) return;
     const entry = version.peer(session.peer);
-    for (const piece of report.had ?? []) this.#had(version, entry, piece);
+    this.#had(version, entry, report.had ?? []);
     for (const piece of report.lost ?? []) version.lost(entry, piece);
     entry.fromPeers = report.fromPeers ?? entry.fromPeers;
     entry.fromSeed = report.fromSeed ?? entry.fromSeed;
@@ -181,16 +183,7 @@ export class Swarm implements SeedListener {
     for (const failure of report.failures ?? []) {
       const accused = version.peers.get(failure.parent);
       if (accused !== undefined) accused.failures += 1;
-      if (failure.code !== 'ERR_PIECE_DIGEST') continue;
-      const { task } = report;
-      this.#accusations.add({
-        accuser: session.peer,
-        accused: failure.parent,
-        task,
-        piece: failure.piece,
-      });
-      const check = { type: 'check', task, version: report.version, piece: failure.piece } as const;
-      this.#sessions.get(failure.parent)?.send(check);
+      if (failure.code === 'ERR_PIECE_DIGEST') this.#accuse(version, session.peer, failure);
     }
     if (report.complete === true) version.hasAll(entry);
     if (report.active === false) entry.isActive = false;
@@ -203,6 +196,7 @@ export class Swarm implements SeedListener {
     const version = this.table.version(about.task, about.version);
     if (version === undefined || !this.#mayHave(version, session.peer)) return;
     const seed = this.#seeds?.find(about.task, about.version);
+    seed?.refill();
     if (seed === undefined && this.#isLost(version)) {
       session.updates.more(about, { failed: LOST.toObject() });
       return;
@@ -227,7 +221,7 @@ export class Swarm implements SeedListener {
   }
 
   onManifest(seed: SeedTask, batches: readonly string[]): void {
-    const about = { task: seed.stored.taskId, version: seed.stored.version };
+    const about = versionNames(seed);
     const version = this.table.addVersion(about.task, this.#shapeOf(seed));
     for (const entry of version.peers.values()) {
       if (entry.isActive) this.#sessions.get(entry.peer)?.updates.manifest(about, batches);
@@ -235,20 +229,27 @@ export class Swarm implements SeedListener {
   }
 
   onPieces(seed: SeedTask, pieces: readonly number[]): void {
-    const offers = this.#offersOf(seed.stored);
     const version = this.table.version(seed.stored.taskId, seed.stored.version);
-    for (const piece of pieces) {
-      const isSeen = version !== undefined && version.copies(piece) > 0;
-      this.#offer(
-        seed.stored,
-        isSeen ? [{ piece, to: undefined }] : offers.add(piece, this.#now()),
-      );
+    this.#offers.add(seed, pieces, (piece) => (version?.copies(piece) ?? 0) > 0);
+  }
+
+  /** Hosts that were downloading before the seed took the version up learn that it is there. */
+  onBegun(seed: SeedTask): void {
+    const about = versionNames(seed);
+    const version = this.table.version(about.task, about.version);
+    const { peer, addresses } = this.#parts.self;
+    for (const entry of version?.peers.values() ?? []) {
+      if (!entry.isActive || entry.isComplete) continue;
+      this.#sessions
+        .get(entry.peer)
+        ?.updates.parent(about, { peer, addresses: [...addresses], role: 'seed', reason: 'seed' });
+      this.#offers.join(seed, entry.peer);
     }
   }
 
   onSettled(seed: SeedTask): void {
     if (seed.failure === undefined) return;
-    const about = { task: seed.stored.taskId, version: seed.stored.version };
+    const about = versionNames(seed);
     const version = this.table.version(about.task, about.version);
     for (const entry of version?.peers.values() ?? []) {
       if (!entry.isActive) continue;
@@ -261,12 +262,19 @@ export class Swarm implements SeedListener {
     return (this.table.version(stored.taskId, stored.version)?.activePeers ?? 0) > 0;
   }
 
+  /** True while a host has the piece that others can reach. */
   isElsewhere(stored: StoredTask, piece: number): boolean {
-    return (this.table.version(stored.taskId, stored.version)?.copies(piece) ?? 0) > 0;
+    const version = this.table.version(stored.taskId, stored.version);
+    if (version === undefined || version.copies(piece) === 0) return false;
+    return version.peers.values().some((entry) => {
+      const host = this.table.hosts.get(entry.peer);
+      return entry.pieces.has(piece) && host !== undefined && this.#isOffered(host);
+    });
   }
 
   async close(): Promise<void> {
-    for (const timer of this.#timers) timer.cancel();
+    this.#prunes.cancel();
+    this.#offers[Symbol.dispose]();
     await Promise.allSettled([...this.#sessions.values()].map(async (session) => session.close()));
   }
 
@@ -295,14 +303,25 @@ export class Swarm implements SeedListener {
     }
     const bytes = Buffer.from(holding.pieces, 'base64');
     const held = new Bitfield(Math.min(bytes.length * 8, entry.pieces.length), bytes);
-    for (const piece of held.indexes()) this.#had(version, entry, piece);
+    this.#had(version, entry, held.indexes());
   }
 
-  #had(version: SwarmVersion, entry: PeerEntry, piece: number): void {
-    if (!version.had(entry, piece)) return;
-    const stored = this.#seeds?.find(version.task, version.shape.version)?.stored;
-    if (stored === undefined) return;
-    this.#offer(stored, this.#offersOf(stored).seen(piece));
+  #had(version: SwarmVersion, entry: PeerEntry, pieces: Iterable<number>): void {
+    const firsts = [...pieces].filter((piece) => version.had(entry, piece));
+    const seed = this.#seeds?.find(version.task, version.shape.version);
+    if (seed !== undefined && firsts.length > 0) this.#offers.seen(seed, firsts);
+  }
+
+  /** Evidence against a host; it, or the seed, hashes what it offers again. */
+  #accuse(
+    { task, shape }: SwarmVersion,
+    accuser: string,
+    { parent, piece }: { readonly parent: string; readonly piece: number },
+  ): void {
+    const { version } = shape;
+    this.#accusations.add({ accuser, accused: parent, task, piece });
+    this.#sessions.get(parent)?.send({ type: 'check', task, version, piece });
+    if (parent === this.#parts.self.peer) this.#seeds?.recheck(`${task}/${version}`);
   }
 
   #parentsFor(version: SwarmVersion, child: string, seed: SeedTask | undefined): Parent[] {
@@ -378,53 +397,29 @@ export class Swarm implements SeedListener {
     for (const parent of this.#parentsFor(version, peer, seed))
       session.updates.parent(about, parent);
     if (seed !== undefined) {
-      session.updates.manifest(about, seed.stored.manifest());
-      this.#offer(seed.stored, this.#offersOf(seed.stored).join(peer, this.#now()));
+      session.updates.manifest(about, seed.manifest());
+      this.#offers.join(seed, peer);
     }
     this.#introduce(version, peer);
+  }
+
+  #forget(peer: string): void {
+    for (const version of this.table.versions()) {
+      if (version.peers.has(peer)) this.#leave(version, peer);
+    }
+    this.table.removeHost(peer);
   }
 
   #leave(version: SwarmVersion, peer: string): void {
     this.#offerAll(version, peer);
     version.remove(peer);
+    // It may have been the last that had something.
+    this.#seeds?.find(version.task, version.shape.version)?.refill();
   }
 
   #offerAll(version: SwarmVersion, gone: string): void {
     const seed = this.#seeds?.find(version.task, version.shape.version);
-    if (seed === undefined) return;
-    this.#offer(seed.stored, this.#offersOf(seed.stored).leave(gone, this.#now()));
-  }
-
-  #offersOf(stored: { readonly taskId: string; readonly version: string }): Offers {
-    const key = `${stored.taskId}/${stored.version}`;
-    const known = this.#offers.get(key);
-    if (known !== undefined) return known;
-    const created = new Offers();
-    this.#offers.set(key, created);
-    return created;
-  }
-
-  #offer(stored: StoredTask, offers: readonly Offer[]): void {
-    const byChild = new Map<string | undefined, number[]>();
-    const offered = this.#seeds?.find(stored.taskId, stored.version)?.offered;
-    for (const { piece, to } of offers) {
-      if (to === undefined && offered !== undefined) {
-        offered[piece >> 3] = (offered[piece >> 3] ?? 0) | (0x80 >> (piece & 7));
-      }
-      const pieces = byChild.get(to);
-      if (pieces === undefined) byChild.set(to, [piece]);
-      else pieces.push(piece);
-    }
-    for (const [to, pieces] of byChild) this.#parts.pool.announce(stored, pieces, to);
-  }
-
-  #offerOverdue(): void {
-    for (const [key, offers] of this.#offers) {
-      const [task = '', version = ''] = key.split('/');
-      const stored = this.#seeds?.find(task, version)?.stored;
-      if (stored === undefined) this.#offers.delete(key);
-      else this.#offer(stored, offers.overdue(this.#now()));
-    }
+    if (seed !== undefined) this.#offers.leave(seed, gone);
   }
 
   #prune(): void {
@@ -437,6 +432,10 @@ export class Swarm implements SeedListener {
   #now(): number {
     return this.#parts.clock.monotonic();
   }
+}
+
+function versionNames({ stored }: SeedTask): { task: string; version: string } {
+  return { task: stored.taskId, version: stored.version };
 }
 
 /** Parents a host may have before newcomers are no longer introduced to it. */

@@ -23,6 +23,11 @@ export class Offers {
   readonly #children = new Set<string>();
   readonly #waiting = new Map<number, Waiting>();
 
+  /** True when there is nobody and nothing to offer. */
+  get isIdle(): boolean {
+    return this.#children.size === 0 && this.#waiting.size === 0;
+  }
+
   /** A piece the seed has now. */
   add(piece: number, nowMs: number): Offer[] {
     if (this.#waiting.has(piece)) return [];

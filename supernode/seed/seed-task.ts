@@ -3,21 +3,29 @@ import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { HostKey } from '../../core/identity/host-key.ts';
 import { TINY_BYTES } from '../../core/piece/piece-length.ts';
+import { hasStrongEtag } from '../../core/piece/version.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
-import { contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
+import { MAX_MANIFEST_PIECES, contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
 import { contentLength, openerOf } from '../../core/swarm/origin-request.ts';
 import { originRuns } from '../../core/swarm/split-origin.ts';
+import { wholeDigest } from '../../core/swarm/task-shape.ts';
 import type { RemoteOrigin, TransferPool } from '../../core/swarm/transfer-pool.ts';
 import type { TaskShape, TaskSpec } from '../../core/wire/messages.ts';
+import { SignedBatches } from './signed-batches.ts';
 
 /** What a version in the seed tells the swarm. */
 export interface SeedListener {
+  /** The version was taken up; hosts may be downloading it already. */
+  onBegun(seed: SeedTask): void;
   /** Signed batches that are new. */
   onManifest(seed: SeedTask, batches: readonly string[]): void;
   /** Pieces the seed can give now. */
   onPieces(seed: SeedTask, pieces: readonly number[]): void;
   onSettled(seed: SeedTask): void;
 }
+
+/** `partial`: it has what nobody else has, and hosts have the rest. */
+export type SeedState = 'idle' | 'fetching' | 'partial' | 'complete' | 'failed';
 
 export interface SeedContext {
   readonly key: HostKey;
@@ -34,24 +42,30 @@ export interface SeedContext {
 const SIGN_AFTER_MS = 10;
 const RUN_PIECES = 64;
 
+/** Digests of the user's that are checked before content is called complete. */
+const CHECKED = new Set(['md5', 'sha1', 'sha256', 'sha512', 'crc32']);
+
 /** One version of a task in the seed: fetched once from the origin, signed, and offered as it arrives. */
 export class SeedTask {
   readonly stored: StoredTask;
   readonly spec: TaskSpec;
   readonly shape: TaskShape;
-  /** Resolves when it is complete or has failed. */
-  readonly settled: Promise<void>;
   /** Shared with the workers: pieces that everybody may be told of. */
   readonly offered: Uint8Array;
   readonly #context: SeedContext;
   readonly #controller = new AbortController();
+  readonly #batches: SignedBatches;
   /** Digests that wait to be signed. */
   readonly #unsigned = new Map<number, string>();
   /** Pieces on disk that wait for their digest to be signed. */
   readonly #arrived = new Set<number>();
-  #settle: () => void = () => undefined;
-  #state: 'idle' | 'fetching' | 'complete' | 'failed' = 'idle';
+  /** The last piece of content of unknown length, kept back until the length is known: it is asked for by its length. */
+  #last: { readonly piece: number; readonly digest: string } | undefined;
+  #settled = Promise.withResolvers<void>();
+  #state: SeedState = 'idle';
   #failure: CodedError | undefined;
+  #isContradicted = false;
+  #checking: Promise<void> | undefined;
   #timer: Timer | undefined;
   #writes: Promise<void> = Promise.resolve();
   #originBytes = 0;
@@ -66,17 +80,20 @@ export class SeedTask {
     this.spec = version.spec;
     this.shape = version.shape;
     this.offered = new Uint8Array(new SharedArrayBuffer(this.stored.pieces.bytes.length));
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.settled = promise;
-    this.#settle = resolve;
+    this.#batches = new SignedBatches(this.stored, context.key);
   }
 
-  get state(): 'idle' | 'fetching' | 'complete' | 'failed' {
+  get state(): SeedState {
     return this.#state;
   }
 
   get failure(): CodedError | undefined {
     return this.#failure;
+  }
+
+  /** Resolves when what runs now is at its end, well or not. */
+  get settled(): Promise<void> {
+    return this.#settled.promise;
   }
 
   /** True while the origin is sending this very version. */
@@ -93,19 +110,24 @@ export class SeedTask {
     return this.stored.length !== undefined && this.stored.length <= TINY_BYTES;
   }
 
+  /** What the cell has signed of it. */
+  manifest(): readonly string[] {
+    return this.#batches.list();
+  }
+
   /** Everything is here and signed from an earlier run. */
   async serveStored(): Promise<void> {
     this.offered.fill(0xff);
-    await this.publish();
+    await this.#publish();
+    this.#context.listener.onBegun(this);
     this.#end('complete');
   }
 
   /** Streams an open answer of the origin, from its first byte on. */
-  async fetchWhole(origin: RemoteOrigin): Promise<void> {
-    this.#state = 'fetching';
-    await this.publish();
+  fetchWhole(origin: RemoteOrigin): void {
     this.#run(async () => {
       await using open = origin;
+      await this.#publish();
       this.#isReading = true;
       const pumped = open.pump(this.stored, {
         start: 0,
@@ -118,21 +140,35 @@ export class SeedTask {
     });
   }
 
-  /** After a restart: fetches what neither this store nor any host has, by ranges of the same version. */
-  async fetchMissing(): Promise<void> {
-    this.#state = 'fetching';
-    this.#context.listener.onPieces(this, [...this.stored.pieces.indexes()]);
+  /**
+   * After a restart: serves what is stored and, after `adopt`, fetches what neither this store nor any host has,
+   * by ranges of the same version.
+   */
+  continueStored(adopt: () => Promise<void>): void {
     this.#run(async () => {
-      for (let run = this.#nextRun(); run !== undefined; run = this.#nextRun())
-        await this.#fetchRun(run);
-      const { pool } = this.#context;
-      const isWhole = this.stored.pieces.count === this.stored.pieceCount;
-      const { signal } = this.#controller;
-      const digest = isWhole
-        ? await pool.digest(this.stored.path, 'sha256', { signal })
-        : undefined;
-      await this.#finish(this.stored.length ?? 0, digest);
+      await this.#publish();
+      await adopt();
+      const { listener, pool } = this.#context;
+      this.#batches.reload();
+      pool.keepManifest(this.stored, this.manifest(), true);
+      listener.onBegun(this);
+      listener.onManifest(this, this.manifest());
+      listener.onPieces(this, [...this.stored.pieces.indexes()]);
+      await this.#proveVersion();
+      await this.#fetchRest();
     });
+  }
+
+  /** Fetches what hosts had and nobody has any more. */
+  refill(): void {
+    if (this.#state !== 'partial' || this.#nextRun() === undefined) return;
+    this.#run(async () => this.#fetchRest());
+  }
+
+  /** Hashes everything again, withdraws what is wrong, and fetches it anew; once for all who doubt it. */
+  async recheck(): Promise<void> {
+    this.#checking ??= this.#recheck().finally(() => (this.#checking = undefined));
+    return this.#checking;
   }
 
   /** Signs digests that hosts stated while no supernode answered, once the caller has checked them. */
@@ -154,35 +190,90 @@ export class SeedTask {
   /** Stops fetching; what is stored stays. */
   async stop(): Promise<void> {
     this.#controller.abort(new CodedError('ERR_INTERRUPTED', 'the seed is stopping'));
-    await this.settled;
+    if (this.#state === 'fetching') await this.settled;
   }
 
   #run(work: () => Promise<void>): void {
     const inUse = this.stored.acquire();
+    if (this.#state !== 'idle') this.#settled = Promise.withResolvers();
+    this.#state = 'fetching';
     work()
-      .then(() => this.#end('complete'))
-      .catch((error: unknown) => {
-        this.#failure = CodedError.from(error);
-        const { code, message } = this.#failure;
-        this.#context.log.warn(
-          { task: this.stored.taskId, code, reason: message },
-          'seed fetch failed',
-        );
-        this.#end('failed');
-      })
+      .then(() => this.#end(this.#isWhole ? 'complete' : 'partial'))
+      .catch(async (error: unknown) => this.#fail(error))
       .finally(() => inUse[Symbol.dispose]());
   }
 
-  #end(state: 'complete' | 'failed'): void {
+  async #fail(error: unknown): Promise<void> {
+    const { signal } = this.#controller;
+    this.#failure = CodedError.from(signal.aborted ? signal.reason : error);
+    const { code, message } = this.#failure;
+    const { log } = this.#context;
+    log.warn({ task: this.stored.taskId, code, reason: message }, 'seed fetch failed');
+    // Whoever asks next begins with nothing, instead of failing at the same piece for ever.
+    if (this.#isContradicted) {
+      await this.#discard().catch((cause: unknown) => log.warn({ err: cause }, 'not discarded'));
+    }
+    this.#end('failed');
+  }
+
+  #end(state: 'complete' | 'partial' | 'failed'): void {
     this.#state = state;
-    this.#settle();
+    this.#settled.resolve();
     this.#context.listener.onSettled(this);
   }
 
+  get #isWhole(): boolean {
+    return this.stored.pieces.count === this.stored.pieceCount;
+  }
+
   /** Lets the workers know the version as it is now. */
-  async publish(): Promise<void> {
-    await this.#context.pool.putTask(this.stored, { offered: this.offered });
-    this.#context.pool.keepManifest(this.stored, this.stored.manifest(), true);
+  async #publish(): Promise<void> {
+    const put = this.#context.pool.putTask(this.stored, { offered: this.offered });
+    this.#context.pool.keepManifest(this.stored, this.manifest(), true);
+    await put;
+  }
+
+  async #discard(): Promise<void> {
+    await this.#context.pool.dropTask(this.stored);
+    await this.#context.store.remove(this.stored);
+  }
+
+  async #recheck(): Promise<void> {
+    const { pool, log } = this.#context;
+    const wrong = await this.stored.rehash();
+    if (wrong.length > 0) {
+      const facts = { task: this.stored.taskId, pieces: wrong.length };
+      log.error(facts, 'stored pieces of the seed were altered; they are fetched again');
+      for (const piece of wrong) {
+        this.offered[piece >> 3] = (this.offered[piece >> 3] ?? 0) & ~(0x80 >> (piece & 7));
+      }
+      pool.retract(this.stored, wrong);
+      if (this.#state === 'complete') this.#state = 'partial';
+    } else if (this.stored.isComplete) await this.stored.complete();
+    await this.#publish();
+    // Children were refused while the file was in doubt, and think that nothing of it is here.
+    pool.announce(this.stored, [...this.stored.pieces.indexes()]);
+    this.refill();
+  }
+
+  async #fetchRest(): Promise<void> {
+    for (let run = this.#nextRun(); run !== undefined; run = this.#nextRun())
+      await this.#fetchRun(run);
+    const { pool } = this.#context;
+    const { signal } = this.#controller;
+    const { path, length = 0 } = this.stored;
+    await this.#finish(
+      length,
+      this.#isWhole ? await pool.digest(path, 'sha256', { signal }) : undefined,
+    );
+  }
+
+  /** Without a strong ETag a version is the same only if a piece that was signed before still has its digest. */
+  async #proveVersion(): Promise<void> {
+    if (wholeDigest(this.spec) !== undefined || hasStrongEtag(this.shape.validators)) return;
+    for (let piece = 0; piece < (this.stored.pieceCount ?? 0); piece += 1) {
+      if (this.stored.isSigned(piece)) return this.#fetchRun({ start: piece, end: piece + 1 });
+    }
   }
 
   #nextRun(): { start: number; end: number } | undefined {
@@ -202,10 +293,10 @@ export class SeedTask {
     const { pieceLength, length = 0 } = this.stored;
     const end = Math.min(run.end * pieceLength, length);
     const part = openerOf(this.spec).part(run.start * pieceLength, end);
-    await using origin = await pool.openOrigin(
-      { ...part, ifMatch: this.shape.validators },
-      { signal },
-    );
+    // Content with a name may come from another URL than before; its digest is checked at the end.
+    const isNamed = wholeDigest(this.spec) !== undefined;
+    const pin = isNamed ? {} : { ifMatch: this.shape.validators };
+    await using origin = await pool.openOrigin({ ...part, ...pin }, { signal });
     const total = contentLength(this.spec, origin.head.length);
     if (total !== length) {
       throw new CodedError('ERR_ORIGIN_CHANGED', `the origin has ${total ?? 'unknown'} bytes now`);
@@ -221,10 +312,21 @@ export class SeedTask {
 
   #take(piece: number, digest: string, bytes: number): void {
     this.#originBytes += bytes;
+    const { pieceLength, length } = this.stored;
     const known = this.stored.digestOf(piece);
     if (known !== undefined && this.stored.isSigned(piece) && known !== digest) {
       const message = `piece ${piece} differs from what was signed`;
+      this.#isContradicted = true;
       this.#controller.abort(new CodedError('ERR_ORIGIN_CHANGED', message));
+      return;
+    }
+    if (piece >= MAX_MANIFEST_PIECES) {
+      const message = `more than ${MAX_MANIFEST_PIECES} pieces do not fit a manifest`;
+      this.#controller.abort(new CodedError('ERR_MANIFEST', message));
+      return;
+    }
+    if (length === undefined && bytes < pieceLength) {
+      this.#last = { piece, digest };
       return;
     }
     this.#unsigned.set(piece, digest);
@@ -261,6 +363,7 @@ export class SeedTask {
       await this.stored.addManifest(text, entries);
       batches.push(text);
     }
+    this.#batches.add(batches);
     this.#context.pool.keepManifest(this.stored, batches);
     this.#context.listener.onManifest(this, batches);
   }
@@ -272,26 +375,43 @@ export class SeedTask {
   }
 
   async #finish(bytes: number, digest: string | undefined): Promise<void> {
-    await this.#sign();
-    const { stored, spec } = this;
-    if (stored.length === undefined) await stored.setLength(bytes);
-    const expected = spec.digest;
-    if (digest !== undefined && expected?.startsWith('sha256:') === true && expected !== digest) {
-      await this.#context.pool.dropTask(stored);
-      await this.#context.store.remove(stored);
-      throw new CodedError('ERR_DIGEST_MISMATCH', `the content is ${digest}, not ${expected}`, {
-        detail: { expected, actual: digest },
-      });
+    const { stored } = this;
+    if (stored.length === undefined) {
+      await stored.setLength(bytes);
+      await this.#publish();
     }
+    if (this.#last !== undefined) {
+      this.#unsigned.set(this.#last.piece, this.#last.digest);
+      this.#arrived.add(this.#last.piece);
+      this.#last = undefined;
+    }
+    await this.#sign();
+    await this.#checkDigest(digest);
     const final = this.#finalBatch(stored.length ?? bytes, digest);
     if (final !== undefined) {
       await stored.replaceManifest([final.text], final.entries);
       if (digest !== undefined) await stored.setWholeDigest(digest);
-      this.#context.pool.keepManifest(stored, [final.text], true);
+      this.#batches.reload();
       this.#context.listener.onManifest(this, [final.text]);
     }
-    if (stored.pieces.count === stored.pieceCount) await stored.complete();
-    await this.publish();
+    if (this.#isWhole) await stored.complete();
+    await this.#publish();
+  }
+
+  /** Content that is not what its digest says is not kept: it would stand in the way of what is. */
+  async #checkDigest(sha256: string | undefined): Promise<void> {
+    const expected = this.spec.digest;
+    const algorithm = expected?.slice(0, expected.indexOf(':')) ?? '';
+    if (expected === undefined || !CHECKED.has(algorithm) || !this.#isWhole) return;
+    const { pool } = this.#context;
+    const { signal } = this.#controller;
+    const isKnown = algorithm === 'sha256' && sha256 !== undefined;
+    const actual = isKnown ? sha256 : await pool.digest(this.stored.path, algorithm, { signal });
+    if (actual === expected) return;
+    this.#isContradicted = true;
+    throw new CodedError('ERR_DIGEST_MISMATCH', `the content is ${actual}, not ${expected}`, {
+      detail: { expected, actual },
+    });
   }
 
   #finalBatch(

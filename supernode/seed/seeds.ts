@@ -1,17 +1,24 @@
-import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { abortable } from '../../core/base/clock.ts';
+import { Coalescer } from '../../core/base/coalescer.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { pieceLengthFor } from '../../core/piece/piece-length.ts';
-import { versionOf } from '../../core/piece/version.ts';
-import type { Validators } from '../../core/piece/version.ts';
-import type { StoredTask } from '../../core/store/piece-store.ts';
-import { contentLength, openerOf } from '../../core/swarm/origin-request.ts';
+import { Limiter } from '../../core/base/limiter.ts';
+import { pieceCount } from '../../core/piece/piece-length.ts';
+import { withoutSecrets } from '../../core/piece/task-id.ts';
+import { plainValidators, versionOf } from '../../core/piece/version.ts';
+import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
+import { MAX_MANIFEST_PIECES } from '../../core/swarm/manifest.ts';
+import { openerOf } from '../../core/swarm/origin-request.ts';
+import { shapeOf, shapeOfAnswer, wholeDigest } from '../../core/swarm/task-shape.ts';
 import type { RemoteOrigin } from '../../core/swarm/transfer-pool.ts';
 import type { TaskShape, TaskSpec } from '../../core/wire/messages.ts';
+import { fingerprintOf } from './asker.ts';
+import { KeptSeeds } from './kept-seeds.ts';
+import { compareWithOrigin } from './prove-scope.ts';
 import { SeedTask } from './seed-task.ts';
 import type { SeedContext } from './seed-task.ts';
-import { proveSameContent } from './prove-scope.ts';
+import { TaskVersions } from './task-versions.ts';
+import type { Held } from './task-versions.ts';
 
 /**
  * A version that is being handed out is joined without asking the origin again for this long after the
@@ -22,8 +29,15 @@ const JOIN_MS = 5_000;
 const RIGHTS_MS = 60_000;
 /** Small contents kept ready for replies. */
 const INLINE_CACHE_BYTES = 32 * 1024 * 1024;
-const MAX_ENTRIES = 10_000;
-const MAX_FINGERPRINTS = 64;
+const MAX_TASKS = 10_000;
+/** Questions to origins at a time; the others wait. */
+const MAX_QUESTIONS = 256;
+const MAX_WAITING = 10_000;
+/** How often an answer may turn out to be of no use because things changed meanwhile. */
+const MAX_TRIES = 4;
+/** Pieces that have to be here before samples of them say something. */
+const MIN_PROVABLE = 8;
+const GROW_MS = 50;
 
 export interface SeedsContext extends SeedContext {
   /** True while some host downloads this version. */
@@ -32,27 +46,36 @@ export interface SeedsContext extends SeedContext {
   adopt(seed: SeedTask): Promise<void>;
 }
 
-interface Entry {
-  current: SeedTask | undefined;
-  /** Origin requests under way, by credentials. */
-  readonly checks: Map<string, Promise<SeedTask>>;
-  /** When the origin last confirmed the current version, by credentials and scope. */
-  readonly confirmed: LRUCache<string, number>;
+/** One question to the origin, for all who ask it at the same time. */
+interface Question {
+  readonly task: string;
+  readonly spec: TaskSpec;
+  readonly asker: string;
+  readonly versions: TaskVersions;
 }
 
 /** All tasks of the seed: finds the version that is valid now, asking the origin once for all who wait. */
 export class Seeds {
   readonly #context: SeedsContext;
-  readonly #entries = new LRUCache<string, Entry>({ max: MAX_ENTRIES });
+  /** Least recently used first. */
+  readonly #tasks = new Map<string, TaskVersions>();
+  readonly #questions = new Coalescer<SeedTask>();
+  readonly #slots = new Limiter({ max: MAX_QUESTIONS, maxWaiting: MAX_WAITING });
   readonly #inline = new LRUCache<string, string>({
     maxSize: INLINE_CACHE_BYTES,
     sizeCalculation: (content) => content.length + 1,
   });
-  readonly #running = new Set<SeedTask>();
+  readonly #kept: KeptSeeds;
   #requests = 0;
+  #isClosed = false;
 
   constructor(context: SeedsContext) {
     this.#context = context;
+    this.#kept = new KeptSeeds({
+      ...context,
+      isInDemand: (seed) => context.isInDemand(seed),
+      onReleased: (seed) => this.#tasks.get(seed.stored.taskId)?.forgetFormer(seed),
+    });
   }
 
   /** Requests made to origins by this run of the program. */
@@ -60,30 +83,19 @@ export class Seeds {
     return this.#requests;
   }
 
-  /** The version in memory, if there is one. */
+  /** The version, if it is alive here. */
   find(task: string, version: string): SeedTask | undefined {
-    const seed = this.#entries.get(task)?.current;
-    return seed?.stored.version === version ? seed : undefined;
+    return this.#tasks.get(task)?.alive(version);
   }
 
   /** The version of the task that the origin has now; throws the origin's refusal or failure. */
   async resolve(task: string, spec: TaskSpec, options: { signal: AbortSignal }): Promise<SeedTask> {
-    const entry = this.#entry(task);
-    const asker = fingerprintOf(spec);
-    const joined = this.#join(entry, asker);
-    if (joined !== undefined) return joined;
-    const running = entry.checks.get(asker);
-    if (running !== undefined) return running;
-    if (entry.checks.size >= MAX_FINGERPRINTS) {
-      throw new CodedError('ERR_BUSY', 'too many credentials are being checked for this task');
-    }
-    const check = this.#check({ task, spec, entry, asker }, options.signal);
-    entry.checks.set(asker, check);
-    try {
-      return await check;
-    } finally {
-      entry.checks.delete(asker);
-    }
+    const versions = this.#versions(task);
+    const question = { task, spec, asker: fingerprintOf(spec), versions };
+    const joined = this.#joinable(question);
+    if (joined !== undefined) return this.#kept.keep(joined);
+    const ask = async (signal: AbortSignal): Promise<SeedTask> => this.#ask(question, signal);
+    return this.#kept.keep(await this.#questions.run(`${task}/${question.asker}`, ask, options));
   }
 
   /** Content for replies, base64; undefined when it is not small or not there. */
@@ -106,205 +118,251 @@ export class Seeds {
     readonly spec: TaskSpec;
   }): Promise<SeedTask> {
     const { task, shape, spec } = announced;
-    const entry = this.#entry(task);
-    if (entry.current?.stored.version === shape.version) return entry.current;
-    if (entry.current?.state === 'fetching') {
-      throw new CodedError('ERR_ORIGIN_CHANGED', 'another version is being fetched');
-    }
-    if (!isOfKnownLength(shape, spec)) {
-      throw new CodedError('ERR_ORIGIN_CHANGED', 'its length was not known: it begins anew');
-    }
-    const stored = await this.#create(task, spec, shape);
-    return this.#track(entry, await this.#revive(stored, spec));
+    const versions = this.#versions(task);
+    return versions.turns.run(async () => {
+      const alive = versions.alive(shape.version);
+      if (alive !== undefined) return alive;
+      if (versions.newest()?.state === 'fetching') {
+        throw new CodedError('ERR_ORIGIN_CHANGED', 'another version is being fetched');
+      }
+      if (!isOfKnownLength(shape, spec)) {
+        throw new CodedError('ERR_ORIGIN_CHANGED', 'its length was not known: it begins anew');
+      }
+      const stored = await this.#create(task, spec, shape);
+      return this.#revive(versions, stored, { spec, acceptsRanges: shape.acceptsRanges !== false });
+    });
+  }
+
+  /** Hashes a version again because somebody doubts it; `key` is task and version. */
+  recheck(key: string): void {
+    const [task = '', version = ''] = key.split('/');
+    this.find(task, version)
+      ?.recheck()
+      .catch((error: unknown) => this.#context.log.error({ err: error, task }, 'rehash failed'));
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([...this.#running].map(async (seed) => seed.stop()));
+    this.#isClosed = true;
+    await this.#kept[Symbol.asyncDispose]();
   }
 
-  #entry(task: string): Entry {
-    const known = this.#entries.get(task);
-    if (known !== undefined) return known;
-    const entry: Entry = {
-      current: undefined,
-      checks: new Map(),
-      confirmed: new LRUCache<string, number>({ max: MAX_FINGERPRINTS }),
-    };
-    this.#entries.set(task, entry);
-    return entry;
+  #versions(task: string): TaskVersions {
+    const known = this.#tasks.get(task);
+    const versions = known ?? new TaskVersions(task, this.#context.store);
+    this.#tasks.delete(task);
+    if (known === undefined && this.#tasks.size >= MAX_TASKS) this.#forgetOne();
+    this.#tasks.set(task, versions);
+    return versions;
   }
 
-  /** The current version, when it may be joined without a question to the origin. */
-  #join(entry: Entry, asker: string): SeedTask | undefined {
-    const seed = entry.current;
+  #forgetOne(): void {
+    for (const [task, versions] of this.#tasks) {
+      const isUsed =
+        versions.questions > 0 || versions.seeds().some((seed) => this.#kept.has(seed));
+      if (isUsed) continue;
+      this.#tasks.delete(task);
+      return;
+    }
+    throw new CodedError('ERR_BUSY', `${MAX_TASKS} tasks are being seeded`);
+  }
+
+  /** A version that may be joined without a question to the origin. */
+  #joinable({ versions, spec, asker }: Question): SeedTask | undefined {
+    const confirmation = versions.confirmation(asker);
+    if (confirmation === undefined) return undefined;
+    const seed = versions.alive(confirmation.version);
     if (seed === undefined || seed.state === 'failed') return undefined;
-    const confirmedMs = entry.confirmed.get(asker);
-    if (confirmedMs === undefined) return undefined;
-    const ageMs = this.#context.clock.monotonic() - confirmedMs;
-    if (wholeDigest(seed.spec) !== undefined) return ageMs < RIGHTS_MS ? seed : undefined;
+    const ageMs = this.#context.clock.monotonic() - confirmation.atMs;
+    if (wholeDigest(spec) !== undefined) return ageMs < RIGHTS_MS ? seed : undefined;
     if (seed.isTiny || ageMs > JOIN_MS) return undefined;
     return seed.isReading || this.#context.isInDemand(seed) ? seed : undefined;
   }
 
-  async #check(
-    asked: { readonly task: string; readonly spec: TaskSpec; entry: Entry; readonly asker: string },
-    signal: AbortSignal,
-  ): Promise<SeedTask> {
-    const { task, spec, entry, asker } = asked;
-    if (wholeDigest(spec) !== undefined) return this.#checkNamed(asked, signal);
-    const known = this.#known(task, entry);
-    const { pool } = this.#context;
-    this.#requests += 1;
-    const condition = known === undefined ? {} : { condition: conditionOf(known) };
-    // Not the asker's signal: others may wait for the same answer when he goes away.
-    const origin = await pool.openOrigin(
-      { ...openerOf(spec).whole(), ...condition },
-      { signal: NEVER },
-    );
-    const isSame =
-      known !== undefined && (origin.head.status === 304 || sameVersion(known, origin, spec));
-    if (!isSame) {
-      const seed = await this.#fetch(task, spec, origin);
-      entry.confirmed.clear();
-      this.#confirm(entry, asker);
-      return this.#track(entry, seed);
+  /** Not the signal of one asker: others may wait for the same answer when he goes away. */
+  async #ask(question: Question, signal: AbortSignal): Promise<SeedTask> {
+    const { versions, spec } = question;
+    using _slot = await this.#slots.acquire({ signal });
+    versions.questions += 1;
+    try {
+      for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+        signal.throwIfAborted();
+        const seed =
+          wholeDigest(spec) === undefined
+            ? await this.#askCurrent(question, signal)
+            : await this.#askNamed(question, signal);
+        if (seed !== undefined) return seed;
+      }
+      throw new CodedError('ERR_BUSY', 'the content of the task keeps changing');
+    } finally {
+      versions.questions -= 1;
     }
+  }
+
+  /** Asks the origin for what it has now; undefined when the answer came too late to be of use. */
+  async #askCurrent(question: Question, signal: AbortSignal): Promise<SeedTask | undefined> {
+    const { spec, versions } = question;
+    const before = versions.held();
+    this.#requests += 1;
+    const condition =
+      before === undefined ? {} : { condition: plainValidators(before.stored.validators) };
+    const request = { ...openerOf(spec).whole(), ...condition };
+    const origin = await this.#context.pool.openOrigin(request, { signal });
+    return versions.turns.run(async () => this.#takeUp(question, origin, before));
+  }
+
+  async #takeUp(
+    question: Question,
+    origin: RemoteOrigin,
+    before: Held | undefined,
+  ): Promise<SeedTask | undefined> {
+    const { spec, versions } = question;
+    const { head } = origin;
+    const isUnchanged = head.status === 304;
+    const version = isUnchanged ? before?.stored.version : versionOfAnswer(spec, origin);
+    // Asked again: what was held when the question left may be gone, and others may have been faster.
+    const held = version === undefined ? undefined : versions.heldOf(version);
+    if (held === undefined && !isUnchanged) return this.#fetch(question, origin);
     await origin[Symbol.asyncDispose]();
-    this.#confirm(entry, asker);
-    if (known.seed !== undefined) return known.seed;
-    return this.#track(entry, await this.#revive(known.stored, spec));
+    if (held === undefined) return undefined;
+    const facts = { spec, acceptsRanges: isUnchanged || head.acceptsRanges };
+    return this.#confirm(question, held.seed ?? (await this.#revive(versions, held.stored, facts)));
   }
 
   /**
    * Content named by its digest: whoever asks from a URL or with credentials that were not seen yet has to
    * be served by it, either as the one who brings the whole, or by samples of what is held already.
    */
-  async #checkNamed(
-    asked: { readonly task: string; readonly spec: TaskSpec; entry: Entry; readonly asker: string },
-    signal: AbortSignal,
-  ): Promise<SeedTask> {
-    const { task, spec, entry, asker } = asked;
+  async #askNamed(question: Question, signal: AbortSignal): Promise<SeedTask | undefined> {
+    const { spec, versions } = question;
     const { pool } = this.#context;
-    if (entry.current?.state === 'fetching') await abortable(entry.current.settled, signal);
-    const known = this.#known(task, entry);
+    const held = versions.held();
+    if (held?.seed?.state === 'fetching') await this.#grown(held.seed, signal);
     this.#requests += 1;
-    if (known?.stored.isComplete === true) {
-      await proveSameContent({ pool, stored: known.stored, spec }, signal);
-      this.#confirm(entry, asker);
-      return known.seed ?? this.#track(entry, await this.#revive(known.stored, spec));
+    const verdict =
+      held === undefined ? 'unknown' : await compareWithOrigin({ pool, ...held, spec }, signal);
+    if (held !== undefined && verdict === 'same') {
+      return versions.turns.run(async () => this.#admit(question, held));
     }
-    const origin = await pool.openOrigin(openerOf(spec).whole(), { signal: NEVER });
-    const seed = await this.#fetch(task, spec, origin);
-    entry.confirmed.clear();
-    this.#confirm(entry, asker);
-    return this.#track(entry, seed);
+    if (held?.seed !== undefined && verdict !== 'same') {
+      return this.#wait(held.seed, verdict, signal);
+    }
+    const origin = await pool.openOrigin(openerOf(spec).whole(), { signal });
+    return versions.turns.run(async () => this.#begin(question, origin));
   }
 
-  #confirm(entry: Entry, asker: string): void {
-    entry.confirmed.set(asker, this.#context.clock.monotonic());
+  /** What is here is not what the asker's origin serves: that says who is right only when it is whole. */
+  async #wait(
+    seed: SeedTask,
+    verdict: 'differs' | 'unknown',
+    signal: AbortSignal,
+  ): Promise<undefined> {
+    if (seed.state === 'fetching') {
+      await abortable(seed.settled, signal);
+      return undefined;
+    }
+    if (verdict === 'unknown') {
+      throw new CodedError('ERR_BUSY', 'too little is here yet to compare this URL with');
+    }
+    const message = 'this URL does not serve the content with that digest';
+    throw new CodedError('ERR_DIGEST_MISMATCH', message);
   }
 
-  #track(entry: Entry, seed: SeedTask): SeedTask {
-    entry.current = seed;
-    this.#running.add(seed);
-    void seed.settled.then(() => this.#running.delete(seed));
+  /** Fetches named content from its first byte on; undefined when others were faster. */
+  async #begin(question: Question, origin: RemoteOrigin): Promise<SeedTask | undefined> {
+    const { task, versions } = question;
+    if (versions.newest() !== undefined) {
+      await origin[Symbol.asyncDispose]();
+      return undefined;
+    }
+    // A part that this origin does not serve may be anybody's.
+    const part = this.#context.store.find(task);
+    if (part !== undefined && !part.isComplete) await this.#context.store.remove(part);
+    return this.#fetch(question, origin);
+  }
+
+  async #admit(question: Question, held: Held): Promise<SeedTask | undefined> {
+    const { spec, versions } = question;
+    const now = versions.heldOf(held.stored.version);
+    if (now?.stored !== held.stored) return undefined;
+    const facts = { spec, acceptsRanges: true };
+    return this.#confirm(question, now.seed ?? (await this.#revive(versions, now.stored, facts)));
+  }
+
+  /** Resolves when enough of a version is here to be compared with what another origin serves. */
+  async #grown(seed: SeedTask, signal: AbortSignal): Promise<void> {
+    const { stored } = seed;
+    while (seed.state === 'fetching' && stored.pieces.count < MIN_PROVABLE)
+      await this.#context.clock.sleep(GROW_MS, { signal });
+  }
+
+  #confirm({ versions, asker }: Question, seed: SeedTask): SeedTask {
+    versions.confirm(asker, seed, this.#context.clock.monotonic());
     return seed;
   }
 
-  /** What is held of the task's newest version, in memory or in the store. */
-  #known(
-    task: string,
-    entry: Entry,
-  ): { readonly stored: StoredTask; readonly seed: SeedTask | undefined } | undefined {
-    const seed = entry.current;
-    if (seed !== undefined && seed.state !== 'failed') return { stored: seed.stored, seed };
-    const stored = this.#context.store.find(task);
-    if (stored === undefined) return undefined;
-    // Half of a version can only be finished where ranges of the very same version can be asked for.
-    const hasRanges = stored.validators.etag !== undefined && stored.length !== undefined;
-    const canContinue = stored.isComplete || hasRanges;
-    return canContinue ? { stored, seed: undefined } : undefined;
-  }
-
-  async #fetch(task: string, spec: TaskSpec, origin: RemoteOrigin): Promise<SeedTask> {
-    const { validators, acceptsRanges } = origin.head;
-    const length = contentLength(spec, origin.head.length);
-    const version = versionOf({ digest: wholeDigest(spec), validators, length });
-    const shape: TaskShape = {
-      version,
-      pieceLength: pieceLengthFor(length),
-      validators: plain(validators),
-      acceptsRanges,
-      ...(length === undefined ? {} : { length }),
-      ...(Object.keys(spec.headers ?? {}).length === 0 ? {} : { isPrivate: true }),
-    };
+  async #fetch(question: Question, origin: RemoteOrigin): Promise<SeedTask> {
+    const { task, spec, versions } = question;
     try {
+      const shape = shapeOfAnswer(spec, origin.head);
       const stored = await this.#create(task, spec, shape);
-      const seed = new SeedTask(this.#context, { stored, spec, shape });
-      await seed.fetchWhole(origin);
-      return seed;
+      const seed = this.#track(versions, new SeedTask(this.#context, { stored, spec, shape }));
+      seed.fetchWhole(origin);
+      versions.renew();
+      return this.#confirm(question, seed);
     } catch (error) {
       await origin[Symbol.asyncDispose]();
       throw error;
     }
   }
 
-  async #revive(stored: StoredTask, spec: TaskSpec): Promise<SeedTask> {
+  async #revive(
+    versions: TaskVersions,
+    stored: StoredTask,
+    facts: { readonly spec: TaskSpec; readonly acceptsRanges: boolean },
+  ): Promise<SeedTask> {
     await stored.recover();
-    const { version, pieceLength, length, validators } = stored;
-    const shape: TaskShape = {
-      version,
-      pieceLength,
-      validators: plain(validators),
-      acceptsRanges: true,
-      ...(length === undefined ? {} : { length }),
-      ...(stored.isPrivate ? { isPrivate: true } : {}),
-    };
-    const seed = new SeedTask(this.#context, { stored, spec, shape });
+    const shape = shapeOf(stored, facts.acceptsRanges);
+    const version = { stored, spec: facts.spec, shape };
+    const seed = this.#track(versions, new SeedTask(this.#context, version));
     if (stored.isComplete && stored.isManifestFinal) await seed.serveStored();
-    else {
-      await seed.publish();
-      await this.#context.adopt(seed);
-      await seed.fetchMissing();
-    }
+    else seed.continueStored(async () => this.#context.adopt(seed));
     return seed;
   }
 
   async #create(task: string, spec: TaskSpec, shape: TaskShape): Promise<StoredTask> {
+    if (this.#isClosed) throw new CodedError('ERR_INTERRUPTED', 'the seed is stopping');
     const { version, pieceLength, length, validators } = shape;
-    const url = new URL(spec.url);
-    return this.#context.store.create({
+    if (length !== undefined && pieceCount(length, pieceLength) > MAX_MANIFEST_PIECES) {
+      throw new CodedError('ERR_MANIFEST', `content of ${length} bytes does not fit a manifest`);
+    }
+    const stored = await this.#stored({
       taskId: task,
       version,
       pieceLength,
       ...(length === undefined ? {} : { length }),
       validators,
-      url: `${url.protocol}//${url.host}${url.pathname}`,
+      url: withoutSecrets(spec.url),
       isPrivate: shape.isPrivate === true,
     });
+    await stored.recover();
+    return stored;
   }
-}
 
-const NEVER = new AbortController().signal;
+  async #stored(spec: Parameters<PieceStore['create']>[0]): Promise<StoredTask> {
+    const { store } = this.#context;
+    try {
+      return await store.create(spec);
+    } catch (error) {
+      if (CodedError.from(error).code !== 'ERR_NO_SPACE') throw error;
+      this.#kept.releaseIdle();
+      return store.create(spec);
+    }
+  }
 
-/** Who asks, as far as the origin can tell: scope and headers. Headers are hashed, never kept. */
-function fingerprintOf(spec: TaskSpec): string {
-  const headers = Object.entries(spec.headers ?? {}).map(([name, value]) => [
-    name.toLowerCase(),
-    value,
-  ]);
-  const scope = spec.digest === undefined ? '' : spec.url;
-  return createHash('sha256')
-    .update(JSON.stringify([scope, headers.toSorted(([a = ''], [b = '']) => a.localeCompare(b))]))
-    .digest('hex');
-}
-
-function wholeDigest(spec: TaskSpec): string | undefined {
-  return spec.range === undefined ? spec.digest : undefined;
-}
-
-function conditionOf(known: { readonly stored: StoredTask }): Validators {
-  return plain(known.stored.validators);
+  #track(versions: TaskVersions, seed: SeedTask): SeedTask {
+    versions.add(seed);
+    return this.#kept.keep(seed);
+  }
 }
 
 /** True when the origin told the length at once, so that the version says it: what hosts say of it may be believed. */
@@ -314,28 +372,9 @@ function isOfKnownLength(shape: TaskShape, spec: TaskSpec): boolean {
   return versionOf({ digest: wholeDigest(spec), validators, length }) === version;
 }
 
-/** True when an origin that ignores conditions answered with the version that is held already. */
-function sameVersion(
-  known: { readonly stored: StoredTask },
-  origin: RemoteOrigin,
-  spec: TaskSpec,
-): boolean {
-  const { validators } = origin.head;
-  const length = contentLength(spec, origin.head.length);
-  if (
-    wholeDigest(spec) === undefined &&
-    validators.etag === undefined &&
-    validators.lastModified === undefined
-  ) {
-    return false;
-  }
-  return versionOf({ digest: wholeDigest(spec), validators, length }) === known.stored.version;
-}
-
-function plain(validators: Validators): { etag?: string; lastModified?: string } {
-  const { etag, lastModified } = validators;
-  return {
-    ...(etag === undefined ? {} : { etag }),
-    ...(lastModified === undefined ? {} : { lastModified }),
-  };
+/** The version that an answer is of; undefined when nothing in it tells one version from another. */
+function versionOfAnswer(spec: TaskSpec, { head }: RemoteOrigin): string | undefined {
+  const { etag, lastModified } = head.validators;
+  if (etag === undefined && lastModified === undefined) return undefined;
+  return shapeOfAnswer(spec, head).version;
 }

@@ -105,6 +105,8 @@ export class SwarmVersion {
     for (const piece of entry.pieces.indexes()) this.lost(entry, piece);
     for (const parent of entry.parents) this.#childGone(parent);
     this.peers.delete(peer);
+    // Who had it as a parent may be given another.
+    for (const other of this.peers.values()) other.parents.delete(peer);
   }
 
   /** Notes that `parent` was given to `child`. */

@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto';
+import { open, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { contentDigest, seededBytes } from '../../bench/origin/content.ts';
+import { TestSwarm, doneOf } from '../support/swarm.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const never = new AbortController().signal;
+
+async function digestOf(path: string | undefined): Promise<string> {
+  const bytes = await readFile(path ?? '');
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+test('small content that the seed evicted is fetched again', async (t) => {
+  await using swarm = await TestSwarm.start({ supernode: { quota: 100 * KIB } });
+  const host = await swarm.host('host');
+  for (const path of ['/a', '/b', '/a', '/b']) {
+    swarm.origin.set(path, { content: { seed: path.length, length: 60 * KIB } });
+    const done = doneOf(await swarm.download(host, { url: swarm.origin.url(path) }));
+    t.is(done.length, 60 * KIB);
+  }
+});
+
+test('content that the seed evicted is fetched again for a host that asks for it', async (t) => {
+  await using swarm = await TestSwarm.start({ supernode: { quota: 3 * MIB } });
+  const contents = { '/a': { seed: 1, length: 2 * MIB }, '/b': { seed: 2, length: 2 * MIB } };
+  for (const [path, content] of Object.entries(contents)) {
+    swarm.origin.set(path, { content });
+    const first = await swarm.host(`first${path.slice(1)}`);
+    doneOf(await swarm.download(first, { url: swarm.origin.url(path), backToSource: false }));
+    await first[Symbol.asyncDispose]();
+    await swarm.until(() => swarm.supernode.table.hosts.size === 0);
+  }
+  const late = await swarm.host('late');
+  const url = swarm.origin.url('/a');
+  const done = doneOf(await swarm.download(late, { url, timeoutMs: 10_000, backToSource: false }));
+  t.is(await digestOf(done.path), await contentDigest(contents['/a']));
+  t.is(swarm.origin.stats('/a').bodyBytes, 4 * MIB);
+});
+
+test('whoever waits for the same question to the origin gets its answer when the first asker is gone', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 3, length: 2 * MIB };
+  const digest = await contentDigest(content);
+  swarm.origin.set('/f', { content });
+  swarm.origin.set('/mirror', { content, slowHeadMs: 500 });
+  const url = swarm.origin.url('/mirror');
+  const first = await swarm.host('first');
+  doneOf(await swarm.download(first, { url: swarm.origin.url('/f'), digest }));
+  const second = await swarm.host('second');
+  const third = await swarm.host('third');
+  for (const { member } of [second, third]) {
+    await member?.client.whenConnected(5_000, { signal: never });
+  }
+  const gone = swarm.download(second, { url, digest, backToSource: false });
+  await swarm.until(() => swarm.origin.stats('/mirror').requests === 1);
+  const waiting = swarm.download(third, { url, digest, backToSource: false });
+  await swarm.until(() => swarm.supernode.counts.messages.get('register') === 3);
+  await second[Symbol.asyncDispose]();
+  await gone;
+  t.is(doneOf(await waiting).length, content.length);
+});
+
+test('two who ask at the same time with other credentials get one copy', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 4, length: 2 * MIB };
+  swarm.origin.set('/f', { content, slowHeadMs: 300, bytesPerSecond: 2 * MIB });
+  const url = swarm.origin.url('/f');
+  const hosts = [await swarm.host('one'), await swarm.host('other')];
+  for (const { member } of hosts) await member?.client.whenConnected(5_000, { signal: never });
+  const events = await Promise.all(
+    hosts.map(async (host, index) =>
+      swarm.download(host, { url, headers: { 'x-user': String(index) }, backToSource: false }),
+    ),
+  );
+  for (const event of events) t.is(doneOf(event).length, content.length);
+  t.is(swarm.origin.stats('/f').requests, 2);
+  t.true(swarm.origin.stats('/f').bodyBytes < 1.5 * content.length);
+});
+
+test('hosts finish the version they began when the origin has another one meanwhile', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const before = { seed: 5, length: 4 * MIB };
+  const after = { seed: 6, length: 4 * MIB };
+  swarm.origin.set('/f', { content: before, bytesPerSecond: 2 * MIB });
+  const url = swarm.origin.url('/f');
+  const early = await swarm.host('early');
+  const late = await swarm.host('late');
+  await late.member?.client.whenConnected(5_000, { signal: never });
+  let started = 0;
+  const first = swarm.download(
+    early,
+    { url, timeoutMs: 20_000 },
+    { onEvent: ({ type }) => (started += type === 'progress' ? 1 : 0) },
+  );
+  await swarm.until(() => started > 1);
+  swarm.origin.set('/f', { content: after, lastModified: 'Wed, 01 May 2024 00:00:00 GMT' });
+  // Other credentials: the origin is asked although the former version is just being joined.
+  const second = await swarm.download(late, { url, headers: { 'x-user': 'late' } });
+  t.is(await digestOf(doneOf(second).path), await contentDigest(after));
+  t.is(await digestOf(doneOf(await first).path), await contentDigest(before));
+});
+
+for (const ranges of [true, false]) {
+  const name = ranges ? 'with ranges' : 'without ranges';
+  test(`content named by its digest is given to whom another origin ${name} really serves it`, async (t) => {
+    await using swarm = await TestSwarm.start();
+    const content = { seed: 7, length: MIB + 5 };
+    const digest = await contentDigest(content);
+    swarm.origin.set('/f', { content });
+    swarm.origin.set('/mirror', { content, ranges });
+    swarm.origin.set('/other', { content: { ...content, seed: 8 }, ranges });
+    swarm.origin.set('/longer', { content: { ...content, length: MIB + 6 }, ranges });
+    const first = await swarm.host('first');
+    doneOf(await swarm.download(first, { url: swarm.origin.url('/f'), digest }));
+    const second = await swarm.host('second');
+    const from = async (path: string): Promise<unknown> =>
+      swarm.download(second, { url: swarm.origin.url(path), digest, backToSource: false });
+    t.like(await from('/other'), { type: 'failed', code: 'ERR_DIGEST_MISMATCH' });
+    t.like(await from('/longer'), { type: 'failed', code: 'ERR_DIGEST_MISMATCH' });
+    t.like(await from('/gone'), { type: 'failed', code: 'ERR_ORIGIN_REFUSED' });
+    t.like(await from('/mirror'), { type: 'done', length: content.length });
+  });
+}
+
+test('content that is not what its digest says is not kept under that name, whatever the algorithm', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 9, length: MIB };
+  const bytes = seededBytes(content.seed, 0, content.length);
+  const digest = `sha512:${createHash('sha512').update(bytes).digest('hex')}`;
+  swarm.origin.set('/evil', { content: { ...content, seed: 10 } });
+  swarm.origin.set('/f', { content });
+  const host = await swarm.host('host');
+  const evil = await swarm.host('evil');
+  const from = async (engine: typeof host, path: string): Promise<unknown> =>
+    swarm.download(engine, { url: swarm.origin.url(path), digest, backToSource: false });
+  t.like(await from(evil, '/evil'), { type: 'failed', code: 'ERR_DIGEST_MISMATCH' });
+  t.like(await from(host, '/f'), { type: 'done', length: content.length });
+});
+
+test('what a user in the URL may have is not given to whom the origin was not asked for', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 12, length: 2 * MIB };
+  const authorization = `Basic ${Buffer.from('user:secret').toString('base64')}`;
+  swarm.origin.set('/f', { content, authorization, bytesPerSecond: MIB });
+  const plain = swarm.origin.url('/f');
+  const url = plain.replace('//', '//user:secret@');
+  const user = await swarm.host('user');
+  const stranger = await swarm.host('stranger');
+  let received = 0;
+  const allowed = swarm.download(
+    user,
+    { url },
+    { onEvent: (event) => (received = event.type === 'progress' ? event.received : received) },
+  );
+  await swarm.until(() => received > 0);
+  const refused = await swarm.download(stranger, { url: plain });
+  t.like(refused, { type: 'failed', code: 'ERR_ORIGIN_REFUSED' });
+  doneOf(await allowed);
+  t.false(JSON.stringify(swarm.log).includes('secret'));
+});
+
+test('a seed whose stored file was edited withdraws what is wrong and fetches it again', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 13, length: 2 * MIB };
+  swarm.origin.set('/f', { content });
+  const url = swarm.origin.url('/f');
+  const first = await swarm.host('first');
+  doneOf(await swarm.download(first, { url }));
+  await first[Symbol.asyncDispose]();
+  const [stored] = swarm.supernode.store.tasks();
+  const file = await open(stored?.path ?? '', 'r+');
+  await file.write(Buffer.from('altered'), 0, 7, MIB);
+  await file.close();
+  const second = await swarm.host('second');
+  const done = doneOf(
+    await swarm.download(second, { url, timeoutMs: 20_000, backToSource: false }),
+  );
+  t.is(await digestOf(done.path), await contentDigest(content));
+});
+
+test('a seed that came back with part of the content has the rest once nobody else has it', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 14, length: 6 * MIB };
+  swarm.origin.set('/f', { content, bytesPerSecond: 2 * MIB });
+  const url = swarm.origin.url('/f');
+  const first = await swarm.host('first');
+  let received = 0;
+  const running = swarm.download(
+    first,
+    { url },
+    { onEvent: (event) => (received = event.type === 'progress' ? event.received : received) },
+  );
+  await swarm.until(() => received > MIB);
+  const { meshPort } = swarm.supernode;
+  await swarm.supernode[Symbol.asyncDispose]();
+  await rm(join(swarm.directory, 'supernode', 'store'), { recursive: true });
+  await swarm.startSupernode({ meshPort });
+  doneOf(await running);
+  await first[Symbol.asyncDispose]();
+  const second = await swarm.host('second');
+  const done = doneOf(
+    await swarm.download(second, { url, timeoutMs: 20_000, backToSource: false }),
+  );
+  t.is(await digestOf(done.path), await contentDigest(content));
+});
