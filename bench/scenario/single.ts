@@ -13,6 +13,7 @@ import { CodedError } from '../../core/base/error.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
 import { runCommand } from '../cluster/command.ts';
+import type { CommandResult } from '../cluster/command.ts';
 import type { ProgramForm } from '../cluster/installation.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
 import { measureMachineLimits } from '../measure/machine-limits.ts';
@@ -50,7 +51,9 @@ export interface SingleResult {
   /** Milliseconds to start and end Node with nothing to do, each. */
   readonly bareNodeMs: readonly number[];
   readonly samples: readonly Sample[];
-  /** Milliseconds from asking the socket for one byte, present there, to `done`, each. */
+  /** Milliseconds from the start of dfget for one byte that the cell has, to its end, each. */
+  readonly tinyStartMs: readonly number[];
+  /** Milliseconds from asking the socket for that byte to `done`, each. */
   readonly localApiMs: readonly number[];
   readonly missing: readonly Contender[];
 }
@@ -69,9 +72,11 @@ export interface SingleOptions {
 
 const clock = new SystemClock();
 const ARIA_CONNECTIONS = 4;
-const START_ROUNDS = 11;
+const START_ROUNDS = 21;
+/** Not counted: the first start compiles and keeps what it compiled. */
+const START_WARM_UP = 3;
 const API_ROUNDS = 101;
-/** Not counted: the first one fetches, and code that ran a few times only is not what a daemon runs. */
+/** Not counted either: the first call fetches, and code that ran a few times only is not what a daemon runs. */
 const API_WARM_UP = 30;
 const QUIET_MS = 300;
 const QUIET_WITHIN_MS = 5_000;
@@ -103,8 +108,8 @@ export async function runSingle(options: SingleOptions): Promise<SingleResult> {
       samples.push(...(await bench.round({ origin, bytes, digest, round, missing })));
     }
   }
-  onStep('one byte at the local API');
-  return { machine, bareNodeMs, samples, localApiMs: await bench.localApiTimes(), missing };
+  onStep('one byte, again and again');
+  return { machine, bareNodeMs, samples, ...(await bench.tinyTimes()), missing };
 }
 
 interface Round {
@@ -168,22 +173,30 @@ class SingleBench {
     return times;
   }
 
-  async localApiTimes(): Promise<number[]> {
+  /** One byte, warm, one run after the other: how long dfget takes, and how long its dfdaemon does. */
+  async tinyTimes(): Promise<Pick<SingleResult, 'tinyStartMs' | 'localApiMs'>> {
     const { workplace } = this.#cluster;
+    const host = this.#cluster.host(1);
     await using origin = await OriginProcess.start(
       workplace,
       { size: 1 },
       { signal: this.#signal },
     );
-    const times: number[] = [];
+    const localApiMs: number[] = [];
     for (let round = 1 - API_WARM_UP; round <= API_ROUNDS; round += 1) {
       const startMs = clock.monotonic();
-      for await (const event of this.#cluster.host(1).download({ url: origin.url })) {
+      for await (const event of host.download({ url: origin.url })) {
         if (event.type === 'failed') throw CodedError.fromObject(event);
-        if (event.type === 'done' && round > 0) times.push(clock.monotonic() - startMs);
+        if (event.type === 'done' && round > 0) localApiMs.push(clock.monotonic() - startMs);
       }
     }
-    return times;
+    const tinyStartMs: number[] = [];
+    for (let round = 1 - START_WARM_UP; round <= START_ROUNDS; round += 1) {
+      await rm(this.#output, { force: true });
+      const { seconds } = await this.#succeed(this.#dfget(host, origin.url));
+      if (round > 0) tinyStartMs.push(seconds * 1000);
+    }
+    return { tinyStartMs, localApiMs };
   }
 
   async #sample(
@@ -195,18 +208,21 @@ class SingleBench {
     await runCommand(['sync'], this.#running());
     const pids = { ...this.#cluster.pids, origin: round.origin.program.pid };
     const { result, cpu } = await withCpuUse(pids, async () => {
-      const ended = await runCommand(argv, this.#running());
+      const ended = await this.#succeed(argv);
       await this.#quiet(pids);
       return ended;
     });
-    if (result.exitCode !== 0) {
-      const message = `${contender} ended with ${result.exitCode}: ${result.stderr}${result.stdout}`;
-      throw new CodedError('ERR_INTERNAL', `${message}\n${this.#cluster.lastLogs()}`);
-    }
     if ((await this.#digest()) !== round.digest) {
       throw new CodedError('ERR_DIGEST_MISMATCH', `${contender} wrote something else`);
     }
     return { contender, size: round.bytes, round: round.round, seconds: result.seconds, cpu };
+  }
+
+  async #succeed(argv: readonly string[]): Promise<CommandResult> {
+    const result = await runCommand(argv, this.#running());
+    if (result.exitCode === 0) return result;
+    const message = `${argv.join(' ')} ended with ${result.exitCode}: ${result.stderr}${result.stdout}`;
+    throw new CodedError('ERR_INTERNAL', `${message}\n${this.#cluster.lastLogs()}`);
   }
 
   /** What a download leaves to be done belongs to its costs: waits until the programs rest. */
