@@ -7,6 +7,7 @@ import type { Random } from '../core/base/random.ts';
 import { selfSignedCertificate } from '../core/identity/certificate.ts';
 import { MeshNode } from '../core/net/mesh/mesh-node.ts';
 import type { MeshSession } from '../core/net/mesh/mesh-node.ts';
+import { refuseNewer } from '../core/store/open-folder.ts';
 import { PieceStore } from '../core/store/piece-store.ts';
 import { TransferPool } from '../core/swarm/transfer-pool.ts';
 import { Hello, protocols } from '../core/wire/messages.ts';
@@ -69,6 +70,8 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   // The time of the cell: whoever sets this machine's clock must not make everything signed expire.
   const clock = new SteadyClock(given.clock);
   const options = { ...given, clock };
+  // Before anything else is opened, and so written to.
+  await refuseNewer(join(options.dataDir, 'store'));
   await using stack = new AsyncDisposableStack();
   const authority = stack.use(
     await Authority.open({

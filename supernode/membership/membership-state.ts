@@ -2,6 +2,7 @@ import type { Level } from 'level';
 import { mkdir } from 'node:fs/promises';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError, systemCode } from '../../core/base/error.ts';
+import { refuseNewer, writeFormat } from '../../core/store/open-folder.ts';
 
 /** Between two looks whether another process has let go of the state. */
 const LOCK_POLL_MS = 100;
@@ -35,11 +36,14 @@ export class MembershipState implements AsyncDisposable {
   static async open(directory: string): Promise<MembershipState> {
     const { Level } = await import('level');
     let database: Level<string, unknown> | undefined;
+    // Before level opens it: that alone rewrites files, and what a newer version wrote is left as it is.
+    await refuseNewer(directory);
     try {
       await mkdir(directory, { recursive: true, mode: 0o700 });
       database = new Level<string, unknown>(directory, { valueEncoding: 'json' });
       await database.open();
       await checkVersion(database, directory);
+      await writeFormat(directory);
       return new MembershipState(database);
     } catch (error) {
       await database?.close();
