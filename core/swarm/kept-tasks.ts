@@ -122,6 +122,8 @@ export class KeptTasks {
       this.#proven.set(keyOf(stored), clock.monotonic());
     }
     await pool.putTask(stored);
+    // Who asked while it was in doubt was refused, and thinks that nothing of it is here.
+    pool.announce(stored, [...stored.pieces.indexes()]);
   }
 
   async #forget(stored: StoredTask): Promise<void> {

@@ -27,6 +27,14 @@ export interface OriginReaderOptions {
   readonly initial?: RemoteOrigin;
 }
 
+/** What of the task comes from elsewhere. */
+export interface TakenPieces {
+  /** It is asked of a linked host, or one has it. */
+  readonly isTaken: (piece: number) => boolean;
+  /** Something is asked of a linked host now. */
+  readonly isAnyAsked: boolean;
+}
+
 /** Ranged requests to the origin at a time, for one task of one host. */
 const MAX_RUNS = 4;
 /** Pieces one shared run covers: short enough that a late supernode finds little doubled work. */
@@ -39,6 +47,8 @@ export class OriginReader {
   readonly #context: SwarmContext;
   readonly #options: OriginReaderOptions;
   readonly #reading = new Set<number>();
+  /** One request brings everything, and which piece comes next is not known where the length is not. */
+  #isReadingWhole = false;
   readonly #running = new Set<Promise<void>>();
 
   #initial: RemoteOrigin | undefined;
@@ -54,7 +64,7 @@ export class OriginReader {
   }
 
   isReading(piece: number): boolean {
-    return this.#reading.has(piece);
+    return this.#isReadingWhole || this.#reading.has(piece);
   }
 
   /** Resolves when no request is running any more. */
@@ -64,13 +74,13 @@ export class OriginReader {
   }
 
   /** Fetches everything that is missing, over several connections where the origin has ranges. */
-  readAll(): void {
+  readAll(taken: TakenPieces): void {
     const { stored, shape } = this.#options;
-    const missing = this.#missing(() => false);
     if (stored.length === undefined || shape.acceptsRanges !== true) {
-      if (!this.isBusy) this.#start({ start: 0, end: Number.POSITIVE_INFINITY });
+      this.#readWhole(taken);
       return;
     }
+    const missing = this.#missing(taken.isTaken);
     const free = this.#maxRuns() - this.#running.size;
     if (free <= 0 || missing.length === 0) return;
     const least = Math.ceil(MIN_RUN_BYTES / stored.pieceLength);
@@ -79,23 +89,21 @@ export class OriginReader {
   }
 
   /** Fetches this host's share of what no linked host has. */
-  readShare(swarm: {
-    readonly others: readonly string[];
-    readonly patience: number;
-    readonly isElsewhere: (piece: number) => boolean;
-  }): void {
+  readShare(
+    swarm: TakenPieces & { readonly others: readonly string[]; readonly patience: number },
+  ): void {
     const { stored, shape } = this.#options;
     const self = this.#context.key.peerId;
     const others = shape.isPrivate === true ? [] : swarm.others;
     const hosts = { self, others, patience: swarm.patience };
     if (stored.length === undefined || shape.acceptsRanges !== true) {
       // Without ranges there is exactly one reader: whoever owns the first group.
-      if (!this.isBusy && ownOriginPieces([0], hosts).length > 0) this.readAll();
+      if (ownOriginPieces([0], hosts).length > 0) this.#readWhole(swarm);
       return;
     }
     const free = this.#maxRuns() - this.#running.size;
     if (free <= 0) return;
-    const mine = ownOriginPieces(this.#missing(swarm.isElsewhere), hosts);
+    const mine = ownOriginPieces(this.#missing(swarm.isTaken), hosts);
     const limits = { maxRuns: free, maxRunPieces: SHARED_RUN_PIECES };
     for (const run of originRuns(mine, limits)) this.#start(run);
   }
@@ -103,6 +111,11 @@ export class OriginReader {
   /** A limited task uses one connection: its limit is kept by the one that reads. */
   #maxRuns(): number {
     return this.#options.bytesPerSecond() > 0 ? 1 : MAX_RUNS;
+  }
+
+  /** Two never write the same piece: it waits until nothing is asked of others, and then nothing is. */
+  #readWhole({ isAnyAsked }: TakenPieces): void {
+    if (!this.isBusy && !isAnyAsked) this.#start({ start: 0, end: Number.POSITIVE_INFINITY });
   }
 
   #missing(isElsewhere: (piece: number) => boolean): number[] {
@@ -118,12 +131,14 @@ export class OriginReader {
   #start(run: OriginRun): void {
     const last = Math.min(run.end, this.#options.stored.pieceCount ?? 0);
     for (let piece = run.start; piece < last; piece += 1) this.#reading.add(piece);
+    this.#isReadingWhole = run.end === Number.POSITIVE_INFINITY;
     const work = this.#read(run)
       .catch((error: unknown) => {
         if (!this.#options.signal.aborted) this.#options.onFailure(CodedError.from(error));
       })
       .finally(() => {
         for (let piece = run.start; piece < last; piece += 1) this.#reading.delete(piece);
+        this.#isReadingWhole = false;
         this.#running.delete(work);
         this.#options.onIdle();
       });

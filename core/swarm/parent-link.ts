@@ -18,17 +18,19 @@ const RETRY = { firstMs: 250, maxMs: 5_000 };
 export interface ParentLinkEvents {
   /** It has other pieces than before, opened, closed or has a free slot again. */
   onChange(): void;
-  onHave(pieces: readonly number[]): void;
   onManifest(batches: readonly string[], peer: string): void;
 }
 
-interface ParentLinkContext {
+/** What a parent link works with. */
+export interface ParentLinkContext {
   readonly pool: TransferPool;
   readonly task: StoredTask;
   readonly clock: Clock;
   readonly random: Random;
   readonly signal: AbortSignal;
   ticket(): string;
+  /** True when parents are to be asked for their manifest, because no supernode passes it on. */
+  wantsManifest(): boolean;
 }
 
 /** One parent of a task: its channel, what it has, and how it behaved. */
@@ -40,6 +42,7 @@ export class ParentLink {
   #channel: RemoteChannel | undefined;
   #pieces: Bitfield;
   #isOpening = false;
+  #isClosed = false;
   #wrong = 0;
   #attempts = 0;
   #retryAtMs = 0;
@@ -48,6 +51,8 @@ export class ParentLink {
   /** Requests that were sent and not answered. */
   #asked = 0;
   readonly #stall: StallWatch;
+  /** Pieces it has and did not give; asked for again when nothing else brings the task forward. */
+  readonly #doubted = new Set<number>();
   readonly #context: ParentLinkContext;
   readonly #events: ParentLinkEvents;
 
@@ -72,6 +77,11 @@ export class ParentLink {
   /** It is asked and brings next to nothing: others are to be preferred for a while. */
   get isStalled(): boolean {
     return this.#stall.isStalled;
+  }
+
+  /** It could not be linked when it was last tried. */
+  get isFailing(): boolean {
+    return this.#channel === undefined && this.#attempts > 0;
   }
 
   get lastError(): CodedError | undefined {
@@ -133,9 +143,15 @@ export class ParentLink {
     this.#wrong += 1;
   }
 
-  /** It does not have the piece after all. */
+  /** It did not give the piece: it may not have it after all. */
   lacks(piece: number): void {
-    this.#pieces.clear(piece);
+    if (this.#pieces.clear(piece)) this.#doubted.add(piece);
+  }
+
+  /** What it did not give may be asked of it again. */
+  forgive(): void {
+    for (const piece of this.#doubted) this.#pieces.set(piece);
+    this.#doubted.clear();
   }
 
   busyFor(ms: number): void {
@@ -151,6 +167,7 @@ export class ParentLink {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     const channel = this.#channel;
     this.#channel = undefined;
     await channel?.close().catch(() => undefined);
@@ -160,13 +177,20 @@ export class ParentLink {
     const { pool, task, signal } = this.#context;
     this.#isOpening = true;
     this.#pieces = new Bitfield(task.pieces.length);
+    this.#doubted.clear();
     try {
       const channel = await pool.openChannel(
         { peer: this.peer, addresses: this.addresses, task, ticket: this.#context.ticket() },
         { listener: this.#listener(), signal },
       );
+      if (signal.aborted || this.#isClosed) {
+        // It opened just when nobody wanted it any more.
+        await channel.close();
+        return;
+      }
       this.#channel = channel;
       this.#attempts = 0;
+      if (this.#context.wantsManifest()) this.askManifest();
       this.#note(channel.pieces);
       void channel.closed.then((error) => this.#closed(error));
     } catch (error) {
@@ -188,15 +212,20 @@ export class ParentLink {
         this.#events.onChange();
       },
       onUnhave: (pieces) => {
-        for (const piece of pieces) this.#pieces.clear(piece);
+        for (const piece of pieces) {
+          this.#pieces.clear(piece);
+          this.#doubted.delete(piece);
+        }
       },
       onManifest: (batches) => this.#events.onManifest(batches, this.peer),
     };
   }
 
   #note(pieces: readonly number[]): void {
-    for (const piece of pieces) if (piece < this.#pieces.length) this.#pieces.set(piece);
-    this.#events.onHave(pieces);
+    for (const piece of pieces) {
+      if (piece < this.#pieces.length) this.#pieces.set(piece);
+      this.#doubted.delete(piece);
+    }
   }
 
   #closed(error: CodedError): void {

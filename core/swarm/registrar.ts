@@ -8,7 +8,7 @@ import { holdingOf } from './announcement.ts';
 import type { CellMember } from './cell-member.ts';
 import type { DownloadRequest } from './download-events.ts';
 import { openerOf } from './origin-request.ts';
-import type { OriginPolicy } from './task-peer.ts';
+import type { OriginPolicy } from './origin-turn.ts';
 import { shapeOf, shapeOfAnswer } from './task-shape.ts';
 import type { RemoteOrigin, TransferPool } from './transfer-pool.ts';
 

@@ -305,6 +305,8 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       const { signal } = deadline;
       if (member?.client.isConnected === true)
         await member.client.sync({ signal }).catch(() => undefined);
+      // It would stand in the way of the next download.
+      if (peer.isContradicted) await this.discard(peer.stored).catch(() => undefined);
     }
   }
 

@@ -15,11 +15,13 @@ export interface ManifestJudge {
 export interface ManifestChange {
   /** Pieces that were had under another digest and must be fetched again. */
   readonly dropped: readonly number[];
-  /** Pieces whose digest it states; empty when it brought nothing new. */
+  /** Pieces whose digest it states. */
   readonly pieces: readonly number[];
+  /** False: everything in it was known. */
+  readonly isNews: boolean;
 }
 
-const UNCHANGED: ManifestChange = { dropped: [], pieces: [] };
+const UNCHANGED: ManifestChange = { dropped: [], pieces: [], isNews: false };
 
 /**
  * Adds a batch that came from a supernode, a peer or this host to the stored manifest, when its signer
@@ -38,10 +40,17 @@ export async function addManifestBatch(
     if (!judge.acceptsProvisional(batch.signer)) return UNCHANGED;
     if (batch.entries.every(({ index }) => task.digestOf(index) !== undefined)) return UNCHANGED;
     const dropped = await task.addProvisional(text, batch.signer, batch.entries);
-    return { dropped, pieces: piecesOf(batch) };
+    return { dropped, pieces: piecesOf(batch), isNews: true };
   }
   judge.verifySupernode(batch.signer);
-  return addSigned(task, text, batch);
+  try {
+    return await addSigned(task, text, batch);
+  } catch (error) {
+    const coded = CodedError.from(error);
+    if (coded.code !== 'ERR_MANIFEST') throw coded;
+    const message = 'the cell has signed something else of this version before: it changed';
+    throw new CodedError('ERR_ORIGIN_CHANGED', message, { cause: error, detail: coded.detail });
+  }
 }
 
 async function addSigned(
@@ -52,7 +61,8 @@ async function addSigned(
   const { length, digest } = batch.body;
   if (length !== undefined) {
     if (task.isManifestFinal) return UNCHANGED;
-    if (task.length === undefined) await task.setLength(length);
+    // Throws when another length is known.
+    await task.setLength(length);
     if (task.pieceCount !== batch.entries.length) {
       throw new CodedError('ERR_MANIFEST', 'the final batch does not cover every piece', {
         detail: { entries: batch.entries.length, pieces: task.pieceCount ?? -1 },
@@ -60,11 +70,11 @@ async function addSigned(
     }
     const dropped = await task.replaceManifest([text], batch.entries);
     if (digest !== undefined) await task.setWholeDigest(digest);
-    return { dropped, pieces: piecesOf(batch) };
+    return { dropped, pieces: piecesOf(batch), isNews: true };
   }
   if (batch.entries.every(({ index }) => task.isSigned(index))) return UNCHANGED;
   const dropped = await task.addManifest(text, batch.entries);
-  return { dropped, pieces: piecesOf(batch) };
+  return { dropped, pieces: piecesOf(batch), isNews: true };
 }
 
 function piecesOf(batch: ManifestBatch): number[] {

@@ -1,27 +1,21 @@
 import { CodedError } from '../base/error.ts';
-import { RateLimiter } from '../net/pacing.ts';
 import { pieceRange } from '../piece/piece-length.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
 import { Ledger } from './ledger.ts';
+import { ManifestIntake } from './manifest-intake.ts';
 import { OriginReader } from './origin-reader.ts';
-import { ParentLink } from './parent-link.ts';
+import { OriginTurn } from './origin-turn.ts';
+import type { OriginPolicy } from './origin-turn.ts';
+import type { ParentLink } from './parent-link.ts';
+import { ParentLinks } from './parent-links.ts';
 import { pickPieces } from './pick-piece.ts';
 import type { SwarmRegistration } from './registrar.ts';
-import { addManifestBatch } from './task-manifest.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { ManifestChange, ManifestJudge } from './task-manifest.ts';
 import type { RemoteOrigin } from './transfer-pool.ts';
+import { TaskRate } from './task-rate.ts';
 import { waitReason } from './wait-reason.ts';
-
-/** Whether and how this host goes to the origin for the task. */
-export type OriginPolicy =
-  /** The seed does it. */
-  | 'never'
-  /** Only while no supernode answers, sharing the work with the linked hosts. */
-  | 'when-orphaned'
-  /** All of it, alone. */
-  | 'alone';
 
 export interface TaskPeerOptions {
   readonly stored: StoredTask;
@@ -40,8 +34,8 @@ const MIN_TICK_MS = 2;
 const IDLE_TICK_MS = 250;
 /** Without progress for this long, other parents are asked for. */
 const STUCK_MS = 5_000;
-/** A supernode that is away for less is not missed. */
-const ORPHAN_AFTER_MS = 1_500;
+/** Room is made so often for one piece. */
+const MAX_ROOMS = 3;
 
 /** This host's part in one version of a task, while somebody here wants it complete. */
 export class TaskPeer {
@@ -50,49 +44,75 @@ export class TaskPeer {
   readonly ledger: Ledger;
   readonly #context: SwarmContext;
   readonly #shape: TaskShape;
-  readonly #parents = new Map<string, ParentLink>();
+  readonly #parents: ParentLinks;
   /** Pieces that were asked for: of whom, and how to take that back. */
   readonly #inFlight = new Map<number, { readonly peer: string; take(): void }>();
   /** Pieces that are missing and whose digest is known. */
   readonly #wanted = new Set<number>();
   readonly #controller = new AbortController();
   readonly #origin: OriginReader;
-  readonly #listeners = new Set<() => void>();
-  readonly #limiter: RateLimiter;
-  #isRated = false;
+  readonly #turn: OriginTurn;
+  readonly #intake: ManifestIntake;
+  readonly #rate: TaskRate;
   #ticket = '';
   #isOver = false;
-  #policy: OriginPolicy;
+  #isContradicted = false;
+  #isMakingRoom = false;
+  /** How often room was made since the last piece. */
+  #roomsMade = 0;
   #failure: CodedError | undefined;
   #wake: (() => void) | undefined;
   #tickedMs = Number.NEGATIVE_INFINITY;
   #lastProgressMs: number;
   #lastAskMs: number;
-  #orphanSinceMs: number | undefined;
-  #manifestQueue: Promise<void> = Promise.resolve();
 
   constructor(context: SwarmContext, options: TaskPeerOptions) {
     this.#context = context;
     this.stored = options.stored;
     this.spec = options.spec;
     this.#shape = options.shape;
-    this.#policy = options.originPolicy;
     this.ledger = new Ledger(context.clock);
-    this.#limiter = new RateLimiter(0, context.clock);
+    this.#rate = new TaskRate(context.clock);
     this.#lastProgressMs = context.clock.monotonic();
     this.#lastAskMs = this.#lastProgressMs;
     for (const piece of this.stored.missingWithDigest()) this.#wanted.add(piece);
+    this.#parents = new ParentLinks(
+      {
+        ...context,
+        task: this.stored,
+        signal: this.#controller.signal,
+        ticket: () => this.#ticket,
+        wantsManifest: () => !context.isSupervised(),
+      },
+      {
+        onChange: () => this.#poke(),
+        onManifest: (batches, peer) => this.addManifest(batches, peer),
+      },
+    );
     this.#origin = new OriginReader(context, {
       stored: this.stored,
       spec: options.spec,
       shape: options.shape,
       ledger: this.ledger,
       signal: this.#controller.signal,
-      bytesPerSecond: () => this.#limiter.bytesPerSecond,
+      bytesPerSecond: () => this.#rate.bytesPerSecond,
       onPiece: (piece, bytes) => this.#had(piece, 'origin', bytes),
-      onFailure: (error) => this.fail(error),
+      onFailure: (error) => this.#originFailed(error),
       onIdle: () => this.#poke(),
       ...(options.initial === undefined ? {} : { initial: options.initial }),
+    });
+    this.#turn = new OriginTurn(this.#origin, { ...context, policy: options.originPolicy });
+    this.#intake = new ManifestIntake({
+      stored: this.stored,
+      judge: this.#judge(),
+      ledger: this.ledger,
+      log: context.log,
+      onChange: (change) => this.#restated(change),
+      onGrown: (fresh, { isFirstLength }) => this.#manifestGrew(fresh, isFirstLength),
+      onBroken: (error) => {
+        this.#isContradicted ||= error.code === 'ERR_ORIGIN_CHANGED';
+        this.fail(error);
+      },
     });
   }
 
@@ -105,10 +125,15 @@ export class TaskPeer {
     return this.#isOver || this.#failure !== undefined;
   }
 
+  /** True when the cell restated what it had signed of this very version: nothing of it can be kept. */
+  get isContradicted(): boolean {
+    return this.#isContradicted;
+  }
+
   /** Takes over what one more download of the version brings. */
   take(registration: SwarmRegistration): void {
     const { limitRate, ticket, parents, manifest, policy } = registration;
-    this.allowRate(limitRate);
+    this.#rate.allow(limitRate);
     if (ticket !== '') this.setTicket(ticket);
     this.addParents(parents);
     this.addManifest(manifest, 'supernode');
@@ -123,12 +148,6 @@ export class TaskPeer {
     this.#poke();
   }
 
-  /** Called after each verified piece and state change; the returned function stops it. */
-  listen(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
   /** Ends the task with an error for everybody who waits for it. */
   fail(error: CodedError): void {
     this.#failure ??= error;
@@ -137,66 +156,27 @@ export class TaskPeer {
 
   setTicket(ticket: string): void {
     this.#ticket = ticket;
-    for (const parent of this.#parents.values()) parent.renew(ticket);
-  }
-
-  /** Payload per second for this task, 0 for no limit; of several wishes the most generous counts. */
-  allowRate(bytesPerSecond: number): void {
-    const current = this.#limiter.bytesPerSecond;
-    const isFree = bytesPerSecond === 0 || (current === 0 && this.#isRated);
-    this.#isRated = true;
-    this.#limiter.setRate(isFree ? 0 : Math.max(current, bytesPerSecond));
+    for (const parent of this.#parents.all()) parent.renew(ticket);
   }
 
   /** From now on everything missing is fetched from the origin by this host. */
   goAlone(): void {
-    this.#policy = 'alone';
+    this.#turn.goAlone();
     this.#poke();
   }
 
   addParents(parents: readonly Parent[]): void {
-    const { pool, clock, random, key } = this.#context;
     for (const parent of parents) {
-      if (parent.peer === key.peerId) continue;
-      const known = this.#parents.get(parent.peer);
-      if (known !== undefined) {
-        known.addresses = parent.addresses;
-        continue;
-      }
+      if (parent.peer === this.#context.key.peerId) continue;
       this.ledger.source(parent.peer, parent.role, parent.addresses[0]);
-      const { signal } = this.#controller;
-      const link = new ParentLink(
-        parent,
-        { pool, task: this.stored, clock, random, signal, ticket: () => this.#ticket },
-        {
-          onChange: () => this.#poke(),
-          onHave: () => undefined,
-          onManifest: (batches, peer) => this.addManifest(batches, peer),
-        },
-      );
-      this.#parents.set(parent.peer, link);
+      this.#parents.add(parent);
     }
     this.#poke();
   }
 
   /** Takes manifest batches in the order they came; a bad one is logged with its sender and passed over. */
   addManifest(batches: readonly string[], sender: string): void {
-    this.#manifestQueue = this.#manifestQueue.then(async () => {
-      const fresh: string[] = [];
-      for (const batch of batches) {
-        try {
-          const change = await addManifestBatch(this.stored, batch, this.#judge());
-          if (change.pieces.length === 0) continue;
-          fresh.push(batch);
-          this.#restated(change);
-        } catch (error) {
-          const { code, message } = CodedError.from(error);
-          this.#context.log.warn({ peer: sender, code, reason: message }, 'manifest batch refused');
-          this.ledger.note(`manifest batch from ${sender} refused: ${message}`);
-        }
-      }
-      if (fresh.length > 0) this.#manifestGrew(fresh);
-    });
+    this.#intake.add(batches, sender);
   }
 
   /** Runs until every piece is here; throws what makes that impossible. */
@@ -207,7 +187,7 @@ export class TaskPeer {
         this.#tick();
         await this.#change();
         // What comes last may restate digests, and then it is not complete after all.
-        if (this.isComplete) await this.#manifestQueue;
+        if (this.isComplete) await this.#intake.idle();
       }
       this.#isOver = true;
       await this.stored.complete();
@@ -216,7 +196,7 @@ export class TaskPeer {
       this.#isOver = true;
       this.ledger.wait(undefined);
       this.#controller.abort(new CodedError('ERR_INTERRUPTED', 'the task is done'));
-      await Promise.all([...this.#parents.values()].map(async (parent) => parent.close()));
+      await this.#parents.close();
       await this.#origin.idle();
     }
   }
@@ -239,50 +219,55 @@ export class TaskPeer {
     };
   }
 
-  #manifestGrew(fresh: readonly string[]): void {
+  #forgive(): void {
+    for (const parent of this.#parents.all()) parent.forgive();
+  }
+
+  #manifestGrew(fresh: readonly string[], isFirstLength: boolean): void {
     const { pool } = this.#context;
+    // A last piece that was asked for before its length was known was refused.
+    if (isFirstLength) this.#forgive();
     // The final batch stands for all others; before it, only what is new is passed on.
     const isFinal = this.stored.isManifestFinal;
     pool.keepManifest(this.stored, isFinal ? this.stored.manifest() : fresh, isFinal);
     // With no supernode to tell everybody, each host passes on what is new to it.
     if (!this.#context.isSupervised()) pool.offerManifest(this.stored, fresh);
-    this.#notify();
     this.#poke();
   }
 
   #tick(): void {
     const now = this.#context.clock.monotonic();
     this.#tickedMs = now;
-    this.#noteSupervision(now);
-    for (const parent of this.#parents.values()) {
+    this.#noteSupervision();
+    for (const parent of this.#parents.all()) {
       parent.ensureOpen();
       parent.watch(() => this.#stalled(parent));
       if (parent.isStalled && parent.inFlight > 0) this.#relieve(parent);
     }
-    if (this.#policy !== 'alone') this.#askPeers();
-    this.#askOrigin(now);
+    if (!this.#turn.isAlone) this.#askPeers();
+    this.#askOrigin();
     this.#noteWait();
     const isStuck = now - Math.max(this.#lastProgressMs, this.#lastAskMs) > STUCK_MS;
-    if (isStuck && this.#context.isSupervised() && this.#policy !== 'alone') {
-      this.#lastAskMs = now;
+    if (isStuck) this.#unstick(now);
+  }
+
+  #unstick(now: number): void {
+    this.#lastAskMs = now;
+    this.#forgive();
+    if (this.#context.isSupervised() && !this.#turn.isAlone) {
       this.#context.askParents(this.stored, this.ledger.waiting?.reason ?? 'no progress');
     }
   }
 
-  #noteSupervision(now: number): void {
-    if (this.#context.isSupervised()) {
-      this.#orphanSinceMs = undefined;
-      return;
-    }
-    if (this.#orphanSinceMs !== undefined || this.#policy === 'alone') return;
-    this.#orphanSinceMs = now;
+  #noteSupervision(): void {
+    if (!this.#turn.supervise(this.#context.isSupervised())) return;
     this.ledger.note('the supernode went away; going on with the hosts that are linked');
-    for (const parent of this.#parents.values()) parent.askManifest();
+    for (const parent of this.#parents.all()) parent.askManifest();
   }
 
   #askPeers(): void {
     const budget = MAX_IN_FLIGHT - this.#inFlight.size;
-    const open = this.#openParents();
+    const open = this.#parents.open();
     if (budget <= 0 || open.every((parent) => parent.freeSlots === 0)) return;
     const wanted = this.#askable();
     if (wanted.length === 0) return;
@@ -298,11 +283,6 @@ export class TaskPeer {
     }
   }
 
-  /** Who is closed or banned does not count as a holder either. */
-  #openParents(): ParentLink[] {
-    return [...this.#parents.values()].filter((parent) => parent.isOpen && !parent.isBanned);
-  }
-
   /** Missing pieces with a known digest that nobody was asked for. */
   #askable(): number[] {
     const askable: number[] = [];
@@ -312,17 +292,20 @@ export class TaskPeer {
     return askable;
   }
 
-  #askOrigin(now: number): void {
-    if (this.#policy === 'alone') this.#origin.readAll();
-    if (this.#policy !== 'when-orphaned' || this.#orphanSinceMs === undefined) return;
-    if (now - this.#orphanSinceMs < ORPHAN_AFTER_MS) return;
-    const others = this.#openParents().filter((one) => !one.isStalled && one.role === 'peer');
-    this.#origin.readShare({
-      others: others.map((parent) => parent.peer),
-      patience: Math.floor((now - Math.max(this.#lastProgressMs, this.#orphanSinceMs)) / STUCK_MS),
-      isElsewhere: (piece) =>
-        this.#inFlight.has(piece) || others.some((parent) => parent.has(piece)),
+  #askOrigin(): void {
+    this.#turn.take({
+      peers: this.#parents.open().filter((one) => !one.isStalled && one.role === 'peer'),
+      lastProgressMs: this.#lastProgressMs,
+      isKnown: (piece) => this.stored.digestOf(piece) !== undefined,
+      isTaken: (piece) => this.#inFlight.has(piece),
+      isAnyAsked: this.#inFlight.size > 0,
     });
+  }
+
+  #originFailed(error: CodedError): void {
+    const mayComeElsewhere = this.#context.isSupervised() || this.#parents.open().length > 0;
+    if (!this.#turn.rests(error, { mayComeElsewhere })) this.fail(error);
+    else this.ledger.note(`the origin cannot be used from here: ${error.message}`);
   }
 
   async #fetch(parent: ParentLink, index: number): Promise<void> {
@@ -336,18 +319,31 @@ export class TaskPeer {
     this.#inFlight.set(index, { peer: parent.peer, take: () => taken.abort() });
     parent.inFlight += 1;
     try {
-      await this.#limiter.take(bytes, { signal });
+      await this.#rate.take(bytes, { signal });
       await this.#context.downloadLimiter.take(bytes, { signal });
       const fetched = await parent.fetch({ index, length: bytes, digest }, { signal });
       if (this.stored.digestOf(index) !== digest) return;
-      await this.stored.markHad(index);
+      await this.#keep(index);
       this.#had(index, parent.peer, fetched.bytes);
     } catch (error) {
-      if (!signal.aborted) this.#fetchFailed(parent, index, CodedError.from(error));
+      if (!signal.aborted && !this.isEnding) {
+        this.#fetchFailed(parent, index, CodedError.from(error));
+      }
     } finally {
       this.#inFlight.delete(index);
       parent.inFlight -= 1;
       this.#poke();
+    }
+  }
+
+  /** Journals a piece; what is wrong with the own store is no parent's fault. */
+  async #keep(index: number): Promise<void> {
+    try {
+      await this.stored.markHad(index);
+    } catch (error) {
+      const coded = CodedError.from(error);
+      if (coded.code !== 'ERR_NO_SPACE') this.fail(coded);
+      throw coded;
     }
   }
 
@@ -362,11 +358,10 @@ export class TaskPeer {
 
   /** Takes pieces from a parent that stalls, as far as they can be had elsewhere. */
   #relieve(stalled: ParentLink): void {
-    const others = this.#openParents().filter((parent) => !parent.isStalled);
-    const mayRead = this.#policy === 'when-orphaned' && this.#orphanSinceMs !== undefined;
+    const others = this.#parents.open().filter((parent) => !parent.isStalled);
     for (const [piece, request] of this.#inFlight) {
       if (request.peer !== stalled.peer) continue;
-      if (mayRead || others.some((parent) => parent.has(piece))) request.take();
+      if (this.#turn.mayShare || others.some((parent) => parent.has(piece))) request.take();
     }
   }
 
@@ -406,18 +401,25 @@ export class TaskPeer {
   }
 
   async #makeRoom(error: CodedError): Promise<void> {
-    const isRoom = await this.#context.store.makeRoom(this.stored.pieceLength).catch(() => false);
-    if (!isRoom) this.fail(error);
+    if (this.#isMakingRoom) return;
+    this.#isMakingRoom = true;
+    this.#roomsMade += 1;
+    const { store } = this.#context;
+    const isRoom = await store.makeRoom(this.stored.pieceLength).catch(() => false);
+    this.#isMakingRoom = false;
+    // A quota that the system does not count as free space would be filled again and again.
+    if (!isRoom || this.#roomsMade > MAX_ROOMS) this.fail(error);
   }
 
   #had(piece: number, source: string, bytes: number): void {
     this.ledger.piece(source, bytes);
     this.#wanted.delete(piece);
+    this.#roomsMade = 0;
+    this.#turn.progressed();
     this.#lastProgressMs = this.#context.clock.monotonic();
     this.ledger.wait(undefined);
     this.#context.pool.announce(this.stored, [piece]);
     this.#context.reporter.had(this.stored, piece);
-    this.#notify();
     this.#poke();
   }
 
@@ -433,16 +435,12 @@ export class TaskPeer {
 
   /** Says why nothing moves, when nothing moves. */
   #noteWait(): void {
-    const parents = [...this.#parents.values()];
+    const parents = this.#parents.all();
     const isServed = parents.some((parent) => parent.inFlight > 0 && !parent.isStalled);
     if (isServed || this.#origin.isBusy) return this.ledger.wait(undefined);
     const isSupervised = this.#context.isSupervised();
     const [isAsked, isWanted] = [this.#inFlight.size > 0, this.#wanted.size > 0];
     this.ledger.wait(waitReason({ parents, isSupervised, isAsked, isWanted }));
-  }
-
-  #notify(): void {
-    for (const listener of this.#listeners) listener();
   }
 
   #poke(): void {

@@ -1,0 +1,29 @@
+import type { Clock } from '../base/clock.ts';
+import { RateLimiter } from '../net/pacing.ts';
+
+/** Payload per second of one task that several downloads share: the most generous wish counts, 0 is no limit. */
+export class TaskRate {
+  readonly #limiter: RateLimiter;
+  #isRated = false;
+
+  constructor(clock: Clock) {
+    this.#limiter = new RateLimiter(0, clock);
+  }
+
+  get bytesPerSecond(): number {
+    return this.#limiter.bytesPerSecond;
+  }
+
+  /** One more download of the task, and what it wishes. */
+  allow(bytesPerSecond: number): void {
+    const current = this.#limiter.bytesPerSecond;
+    const isFree = bytesPerSecond === 0 || (current === 0 && this.#isRated);
+    this.#isRated = true;
+    this.#limiter.setRate(isFree ? 0 : Math.max(current, bytesPerSecond));
+  }
+
+  /** Resolves when the bytes may pass. */
+  async take(bytes: number, options: { signal: AbortSignal }): Promise<void> {
+    await this.#limiter.take(bytes, options);
+  }
+}

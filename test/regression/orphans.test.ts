@@ -1,0 +1,61 @@
+import test from 'ava';
+import { contentDigest } from '../../bench/origin/content.ts';
+import type { Engine } from '../../core/swarm/engine.ts';
+import { TestSwarm, doneOf } from '../support/swarm.ts';
+import type { DownloadEvent } from '../../core/swarm/download-events.ts';
+
+const MIB = 1024 * 1024;
+type Last = Awaited<ReturnType<TestSwarm['download']>>;
+
+/** Begins a download; resolves when it has received something. */
+async function begin(
+  swarm: TestSwarm,
+  host: Engine,
+  url: string,
+): Promise<{ last: Promise<Last> }> {
+  let received = 0;
+  const onEvent = (event: DownloadEvent): void => {
+    if (event.type === 'progress') received = event.received;
+  };
+  const last = swarm.download(host, { url, timeoutMs: 60_000 }, { onEvent });
+  await swarm.until(() => received > 0);
+  return { last };
+}
+
+test('a host that cannot reach the origin finishes without a supernode through one that can', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 21, length: 12 * MIB };
+  swarm.origin.set('/f', { content, bytesPerSecond: 4 * MIB });
+  const url = swarm.origin.url('/f');
+  const able = await swarm.host('able');
+  const unable = await swarm.host('unable', { originAllow: [] });
+  const downloads = [await begin(swarm, able, url), await begin(swarm, unable, url)];
+  await swarm.supernode[Symbol.asyncDispose]();
+  for (const { last } of downloads) {
+    t.is(doneOf(await last).length, content.length);
+  }
+  const { stored } = { stored: unable.store.tasks()[0] };
+  t.is(
+    await unable.pool.digest(stored?.path ?? '', 'sha256', {
+      signal: new AbortController().signal,
+    }),
+    await contentDigest(content),
+  );
+});
+
+test('content of unknown length is finished without a supernode, and never mixed', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 22, length: 18 * MIB + 5 };
+  swarm.origin.set('/f', { content, framing: 'chunked', bytesPerSecond: 6 * MIB });
+  const url = swarm.origin.url('/f');
+  const hosts = [await swarm.host('one'), await swarm.host('two')];
+  const downloads = await Promise.all(hosts.map(async (host) => begin(swarm, host, url)));
+  await swarm.supernode[Symbol.asyncDispose]();
+  const digest = await contentDigest(content);
+  for (const [index, { last }] of downloads.entries()) {
+    t.is(doneOf(await last).length, content.length);
+    const path = hosts[index]?.store.tasks()[0]?.path ?? '';
+    const { signal } = new AbortController();
+    t.is(await hosts[index]?.pool.digest(path, 'sha256', { signal }), digest);
+  }
+});
