@@ -1,3 +1,4 @@
+import { abortable } from './clock.ts';
 import { CodedError } from './error.ts';
 
 /** A counted permit; dispose it to give it back. */
@@ -5,8 +6,6 @@ export type Slot = Disposable;
 
 interface Waiter {
   readonly resolve: (slot: Slot) => void;
-  readonly reject: (error: Error) => void;
-  readonly signal: AbortSignal | undefined;
 }
 
 /** At most `max` holders at a time and `maxWaiting` in line; past that `acquire` throws ERR_BUSY. */
@@ -38,11 +37,15 @@ export class Limiter {
         detail: { active: this.#active, waiting: this.#waiting.length },
       });
     }
-    return new Promise<Slot>((resolve, reject) => {
-      const waiter: Waiter = { resolve, reject, signal };
-      this.#waiting.push(waiter);
-      signal?.addEventListener('abort', () => this.#giveUp(waiter), { once: true });
-    });
+    const { promise, resolve } = Promise.withResolvers<Slot>();
+    const waiter = { resolve };
+    this.#waiting.push(waiter);
+    try {
+      return await abortable(promise, signal);
+    } catch (error) {
+      this.#giveUp(waiter, promise);
+      throw CodedError.from(error);
+    }
   }
 
   #grant(): Slot {
@@ -59,10 +62,10 @@ export class Limiter {
     };
   }
 
-  #giveUp(waiter: Waiter): void {
+  #giveUp(waiter: Waiter, promise: Promise<Slot>): void {
     const index = this.#waiting.indexOf(waiter);
-    if (index < 0) return;
-    this.#waiting.splice(index, 1);
-    waiter.reject(CodedError.from(waiter.signal?.reason));
+    if (index >= 0) this.#waiting.splice(index, 1);
+    // Its turn came in the same moment: the slot goes to the next.
+    else void promise.then((slot) => slot[Symbol.dispose]());
   }
 }

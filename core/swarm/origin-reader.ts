@@ -76,6 +76,7 @@ export class OriginReader {
   /** Fetches everything that is missing, over several connections where the origin has ranges. */
   readAll(taken: TakenPieces): void {
     const { stored, shape } = this.#options;
+    if (this.#isReadingWhole) return;
     if (stored.length === undefined || shape.acceptsRanges !== true) {
       this.#readWhole(taken);
       return;
@@ -93,6 +94,7 @@ export class OriginReader {
     swarm: TakenPieces & { readonly others: readonly string[]; readonly patience: number },
   ): void {
     const { stored, shape } = this.#options;
+    if (this.#isReadingWhole) return;
     const self = this.#context.key.peerId;
     const others = shape.isPrivate === true ? [] : swarm.others;
     const hosts = { self, others, patience: swarm.patience };
@@ -207,6 +209,7 @@ export class OriginReader {
       this.#context.pool.offerManifest(stored, [text]);
     }
     if (stored.pieces.has(piece)) return;
+    await this.#context.store.grow(stored);
     await stored.markHad(piece);
     this.#options.onPiece(piece, bytes);
   }

@@ -1,0 +1,61 @@
+import test from 'ava';
+import { assert, array, integer, property } from 'fast-check';
+import { ManualClock } from '../base/clock.ts';
+import { RateLimiter } from './pacing.ts';
+
+test('RateLimiter lets everything pass at once when there is no rate', (t) => {
+  const limiter = new RateLimiter(0, new ManualClock());
+  t.is(limiter.reserve(1e12), 0);
+});
+
+test('RateLimiter lets no more pass than its rate, but for 50 ms saved and one block', (t) => {
+  const rate = 1_000_000;
+  const blocks = array(integer({ min: 1, max: 256 * 1024 }), { minLength: 1, maxLength: 50 });
+  assert(
+    property(blocks, integer({ min: 0, max: 5_000 }), (sizes, idleMs) => {
+      const clock = new ManualClock();
+      const limiter = new RateLimiter(rate, clock);
+      clock.advance(idleMs);
+      const startMs = clock.monotonic();
+      let bytes = 0;
+      for (const size of sizes) {
+        clock.advance(limiter.reserve(size));
+        const allowed = ((clock.monotonic() - startMs + 50) / 1000) * rate;
+        // The block that passes now is paid for after it.
+        t.true(bytes <= allowed + 1, `${bytes} of ${allowed}`);
+        bytes += size;
+      }
+    }),
+  );
+});
+
+test('RateLimiter is exact within 5 % once it has settled', (t) => {
+  const clock = new ManualClock();
+  const limiter = new RateLimiter(10_000_000, clock);
+  let bytes = 0;
+  while (clock.monotonic() < 4_000) {
+    clock.advance(limiter.reserve(65_536));
+    bytes += 65_536;
+  }
+  const perSecond = (bytes / clock.monotonic()) * 1000;
+  t.true(Math.abs(perSecond / 10_000_000 - 1) < 0.05, `${perSecond}`);
+});
+
+test('RateLimiter.setRate() forgets debts of a lower rate', (t) => {
+  const clock = new ManualClock();
+  const limiter = new RateLimiter(1_000, clock);
+  limiter.reserve(1_000_000);
+  limiter.setRate(1_000_000);
+  t.true(limiter.reserve(1) <= 1_000);
+  limiter.setRate(0);
+  t.is(limiter.reserve(1e9), 0);
+});
+
+test('RateLimiter.take() ends with its signal', async (t) => {
+  const limiter = new RateLimiter(1, new ManualClock());
+  const controller = new AbortController();
+  await limiter.take(100);
+  const waiting = limiter.take(100, { signal: controller.signal });
+  controller.abort(new Error('enough'));
+  await t.throwsAsync(waiting, { message: 'enough' });
+});

@@ -1,0 +1,76 @@
+import test from 'ava';
+import { ManualClock } from '../base/clock.ts';
+import { Ledger } from './ledger.ts';
+
+const none = { fromPeers: 0, fromSeed: 0, fromOrigin: 0 };
+
+test('Ledger tells bytes by kind of source, and since a moment', (t) => {
+  const ledger = new Ledger(new ManualClock());
+  ledger.source('a', 'peer', 'a:1');
+  ledger.source('b', 'peer');
+  ledger.source('s', 'seed');
+  ledger.source('origin', 'origin');
+  ledger.piece('a', 10);
+  ledger.piece('b', 5);
+  ledger.piece('s', 3);
+  const before = ledger.since(none);
+  t.deepEqual(before, { fromPeers: 15, fromSeed: 3, fromOrigin: 0 });
+  ledger.piece('origin', 7);
+  ledger.piece('a', 1);
+  t.deepEqual(ledger.since(before), { fromPeers: 1, fromSeed: 0, fromOrigin: 7 });
+  ledger.piece('nobody', 100);
+  t.is(ledger.bytesFrom('peer'), 16);
+});
+
+test('Ledger explains its sources, the most useful first', (t) => {
+  const ledger = new Ledger(new ManualClock());
+  ledger.source('a', 'peer', 'a:1');
+  ledger.source('s', 'seed');
+  ledger.source('a', 'peer');
+  ledger.piece('s', 3);
+  ledger.wrongPiece('a');
+  ledger.failure('a');
+  ledger.failure('a');
+  const counts = { pieces: 0, bytes: 0, wrongPieces: 0, failures: 0 };
+  t.deepEqual(ledger.explain().sources, [
+    { source: 's', role: 'seed', ...counts, pieces: 1, bytes: 3 },
+    { source: 'a', role: 'peer', ...counts, wrongPieces: 1, failures: 2, address: 'a:1' },
+  ]);
+});
+
+test('Ledger.wait() adds up what was waited for, and for how long', (t) => {
+  const clock = new ManualClock();
+  const ledger = new Ledger(clock);
+  t.is(ledger.waiting, undefined);
+  ledger.wait('parents');
+  clock.advance(100);
+  ledger.wait('parents');
+  clock.advance(50);
+  t.deepEqual(ledger.waiting, { reason: 'parents', ms: 150 });
+  ledger.wait('the origin');
+  clock.advance(10);
+  ledger.wait(undefined);
+  clock.advance(1_000);
+  ledger.wait('parents');
+  clock.advance(5);
+  ledger.wait(undefined);
+  t.deepEqual(ledger.explain().waits, [
+    { reason: 'parents', ms: 155 },
+    { reason: 'the origin', ms: 10 },
+  ]);
+});
+
+test('Ledger keeps notes once in a row, and everything within bounds', (t) => {
+  const clock = new ManualClock();
+  const ledger = new Ledger(clock);
+  for (const note of ['a', 'a', 'b', 'a']) ledger.note(note);
+  t.deepEqual(ledger.explain().notes, ['a', 'b', 'a']);
+  for (let index = 0; index < 1_000; index += 1) {
+    ledger.note(`${index}`);
+    ledger.source(`${index}`, 'peer');
+    ledger.wait(`${index}`);
+    clock.advance(1);
+  }
+  const { notes, sources, waits } = ledger.explain();
+  t.true([notes, sources, waits].every(({ length }) => length === 256));
+});
