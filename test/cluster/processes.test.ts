@@ -104,7 +104,7 @@ test.serial(
       const command = await Command.start([process.execPath, '-e', burn], { guard });
       await command.result;
     });
-    t.true(cpu.commands >= 0.2, `${cpu.commands} s`);
+    t.true(cpu.commands > 0, `${cpu.commands} s`);
     t.true((cpu.programs['burning'] ?? 0) > 0);
     t.is(cpu.total, cpu.commands + (cpu.programs['burning'] ?? 0));
     t.true(cpu.machine > 0 && cpu.machine <= 1);
