@@ -84,6 +84,7 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   const store = stack.use(await openStore(options));
   const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
   const pool = stack.use(await startPool(options, authority, hooks));
+  store.onRemove = async (task) => pool.dropTask(task);
   await shareTrust(options, { authority, pool, stack });
   const linkPort = pool.linkPort ?? options.linkPort;
   const table = new SwarmTable();

@@ -79,13 +79,24 @@ export class Journal implements AsyncDisposable {
     options: { durable?: boolean } = {},
   ): Promise<void> {
     try {
-      if (this.#isTorn) await this.#reopen();
+      await this.mend();
       await this.#database.batch([...changes], { sync: options.durable === true });
     } catch (cause) {
       // A record cut short would shadow later ones when the log is read again.
       this.#isTorn = true;
       throw await this.#writeError(cause);
     }
+  }
+
+  /**
+   * Opens the rows anew after a write that failed; ERR_NO_SPACE while there is no room for that. To close them on a
+   * full disk would be to lose them: opening writes.
+   */
+  async mend(): Promise<void> {
+    if (!this.#isTorn) return;
+    const free = await freeBytes(this.directory);
+    if (free <= WRITE_BUFFER_BYTES) throw this.#isFull(free, undefined);
+    await this.#reopen();
   }
 
   async close(): Promise<void> {
@@ -99,10 +110,15 @@ export class Journal implements AsyncDisposable {
 
   /** LevelDB tells a full disk in words only, so the disk is asked. */
   async #writeError(cause: unknown): Promise<CodedError> {
+    if (cause instanceof CodedError) return cause;
     const free = await freeBytes(this.directory).catch(() => Infinity);
     if (free > WRITE_BUFFER_BYTES) {
       return ioError('writing the journal failed', cause, this.directory);
     }
+    return this.#isFull(free, cause);
+  }
+
+  #isFull(free: number, cause: unknown): CodedError {
     const detail = { directory: this.directory, freeBytes: free };
     return new CodedError('ERR_NO_SPACE', 'the disk of the journal is full', { cause, detail });
   }

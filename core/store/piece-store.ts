@@ -55,6 +55,8 @@ const MAX_SETTLED_AT_ONCE = 16;
 /** The tasks of one data folder; see DESIGN.md. One process opens it at a time. */
 export class PieceStore implements AsyncDisposable {
   readonly directory: string;
+  /** Awaited before the file of a removed task goes: whoever has it open closes it, or the disk gets nothing back. */
+  onRemove: (task: StoredTask) => Promise<void> = async () => undefined;
   /** What was found broken and put right, the first thousand of it. */
   readonly repairs: readonly Repair[];
   readonly #options: PieceStoreOptions & { readonly reserveBytes: number };
@@ -64,6 +66,8 @@ export class PieceStore implements AsyncDisposable {
   readonly #room: Room;
   /** Whatever makes or removes files goes one after the other: each decides on what the one before left. */
   readonly #turns = new Serial();
+  /** Begun without a length; that the rest fits was not seen to. */
+  readonly #unbounded = new WeakSet<StoredTask>();
   /** Deletions of rows that are not journalled yet. */
   #removals: JournalChange[] = [];
   #closing: Promise<void> | undefined;
@@ -144,7 +148,22 @@ export class PieceStore implements AsyncDisposable {
    */
   async create(spec: TaskSpec): Promise<StoredTask> {
     checkSpec(spec);
+    // Whatever is here already may be had of a full disk too, as far as its rows can be read.
+    await this.#journal.mend().catch(() => undefined);
     return this.#inTurn(() => this.#create(spec));
+  }
+
+  /**
+   * Sees to it that more fits of content whose length was not known when it was begun: one more piece, or all of the
+   * rest once the length is known. ERR_NO_SPACE when it does not fit. Other content was looked at as a whole.
+   */
+  async grow(task: StoredTask): Promise<void> {
+    if (!this.#unbounded.has(task)) return;
+    await this.#inTurn(async () => {
+      const { length, pieceLength, storedBytes } = task;
+      await this.#room.ensure(length === undefined ? pieceLength : length - storedBytes, task);
+      if (length !== undefined) this.#unbounded.delete(task);
+    });
   }
 
   /** Removes a task and its file, in use or not: who uses it meets ERR_NOT_FOUND at the next change. */
@@ -218,6 +237,7 @@ export class PieceStore implements AsyncDisposable {
       throw error;
     }
     this.#index.add(task);
+    if (spec.length === undefined) this.#unbounded.add(task);
     task.reserve();
     return task;
   }
@@ -231,6 +251,8 @@ export class PieceStore implements AsyncDisposable {
     if (spec.length !== undefined) await task.setLength(spec.length);
     const missing = task.length === undefined ? task.pieceLength : task.length - task.storedBytes;
     if (missing > 0) await this.#room.ensure(missing, task);
+    if (task.length === undefined) this.#unbounded.add(task);
+    else this.#unbounded.delete(task);
     task.touch();
     task.reserve();
     return task;
@@ -258,6 +280,7 @@ export class PieceStore implements AsyncDisposable {
       this.#index.delete(task);
     }
     for (const task of gone) this.#removals.push(...(await task.removal()));
+    for (const task of gone) await this.onRemove(task).catch(() => undefined);
     // Files first: on a full disk the journal can be written again only after that.
     for (const task of gone) await removeDataFile(task.path);
     await this.#forgetRemoved().catch((error: unknown) => {

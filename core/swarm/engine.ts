@@ -98,6 +98,7 @@ export class Engine implements Downloader {
     const store = stack.use(await openStore(options, { clock, log }));
     const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
     const pool = stack.use(await startPool(options, { key, clock, log, hooks }));
+    store.onRemove = async (task) => pool.dropTask(task);
     const member = await openMember(options, { key, pool, clock, random, log });
     if (member !== undefined) stack.use(member);
     const context = { key, store, pool, member, clock, random, log };

@@ -67,6 +67,11 @@ export class OriginTurn {
     return this.#policy === 'when-orphaned' && this.#orphanSinceMs !== undefined;
   }
 
+  /** False when going to the origin was forbidden. */
+  get mayGoAlone(): boolean {
+    return this.#policy !== 'never';
+  }
+
   goAlone(): void {
     this.#policy = 'alone';
   }

@@ -61,6 +61,11 @@ const WORTH_ALONE = new Set([
   'ERR_MESH_UNAVAILABLE',
 ]);
 
+/** True for a failure of the seed that need not stop a host. */
+export function isWorthAlone(error: unknown): boolean {
+  return WORTH_ALONE.has(CodedError.from(error).code);
+}
+
 /** Turns requests into registrations: at the supernode, or at the origin where there is none. */
 export class Registrar {
   readonly #store: PieceStore;
@@ -101,7 +106,7 @@ export class Registrar {
       return await this.#atSupernode(task, spec, { limitRate, mayGoAlone, signal: options.signal });
     } catch (error) {
       const { code, message } = CodedError.from(error);
-      if (!mayGoAlone || !WORTH_ALONE.has(code)) throw error;
+      if (!mayGoAlone || !isWorthAlone(error)) throw error;
       if (client.isConnected) {
         const answer = await client.askSource(task, `${code}: ${message}`, options);
         if (!answer.granted) throw error;

@@ -12,7 +12,7 @@ import type { Check, Update } from '../wire/messages.ts';
 import { announcementsOf } from './announcement.ts';
 import type { CellMember, TaskListener } from './cell-member.ts';
 import { KeptTasks } from './kept-tasks.ts';
-import { closeUnread } from './registrar.ts';
+import { closeUnread, isWorthAlone } from './registrar.ts';
 import type { SwarmRegistration } from './registrar.ts';
 import { Reporter } from './reporter.ts';
 import { TaskPeer } from './task-peer.ts';
@@ -146,7 +146,8 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     if (update.parents !== undefined) active.peer.addParents(update.parents);
     if (update.manifest !== undefined) active.peer.addManifest(update.manifest, 'supernode');
     if (update.ticket !== undefined) active.peer.setTicket(update.ticket);
-    if (update.failed !== undefined) active.peer.fail(CodedError.fromObject(update.failed));
+    if (update.failed === undefined) return;
+    void this.#seedFailed(active.peer, CodedError.fromObject(update.failed));
   }
 
   onCheck(check: Check): void {
@@ -181,6 +182,22 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   /** Lets workers and supernode know what the store has evicted; for after a sweep. */
   async forgetEvicted(): Promise<void> {
     await this.#kept.forgetEvicted();
+  }
+
+  /** The seed gave up. What need not stop this host it may fetch itself, if the supernode lets it. */
+  async #seedFailed(peer: TaskPeer, error: CodedError): Promise<void> {
+    const { member, clock } = this.#options;
+    if (member === undefined || !peer.mayGoAlone || !isWorthAlone(error)) {
+      peer.fail(error);
+      return;
+    }
+    using deadline = clock.deadline(SYNC_MS);
+    const { code, message } = error;
+    const answer = await member.client
+      .askSource(peer.stored.taskId, `${code}: ${message}`, deadline)
+      .catch(() => undefined);
+    if (answer?.granted === true) peer.goAlone();
+    else peer.fail(error);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -60,7 +60,7 @@ async function addSigned(
 ): Promise<ManifestChange> {
   const { length, digest } = batch.body;
   if (length !== undefined) {
-    if (task.isManifestFinal) return UNCHANGED;
+    if (task.isManifestFinal && isKnown(task, batch)) return UNCHANGED;
     // Throws when another length is known.
     await task.setLength(length);
     if (task.pieceCount !== batch.entries.length) {
@@ -72,9 +72,16 @@ async function addSigned(
     if (digest !== undefined) await task.setWholeDigest(digest);
     return { dropped, pieces: piecesOf(batch), isNews: true };
   }
-  if (batch.entries.every(({ index }) => task.isSigned(index))) return UNCHANGED;
+  if (isKnown(task, batch)) return UNCHANGED;
   const dropped = await task.addManifest(text, batch.entries);
   return { dropped, pieces: piecesOf(batch), isNews: true };
+}
+
+/** True when the cell has signed the same before. */
+function isKnown(task: StoredTask, { entries }: ManifestBatch): boolean {
+  return entries.every(({ index, digest }) => {
+    return task.isSigned(index) && task.digestOf(index) === digest;
+  });
 }
 
 function piecesOf(batch: ManifestBatch): number[] {

@@ -165,6 +165,11 @@ export class TaskPeer {
     this.#poke();
   }
 
+  /** False when going back to the source was forbidden. */
+  get mayGoAlone(): boolean {
+    return this.#turn.mayGoAlone;
+  }
+
   addParents(parents: readonly Parent[]): void {
     for (const parent of parents) {
       if (parent.peer === this.#context.key.peerId) continue;
@@ -321,6 +326,7 @@ export class TaskPeer {
     try {
       await this.#rate.take(bytes, { signal });
       await this.#context.downloadLimiter.take(bytes, { signal });
+      await this.#context.store.grow(this.stored);
       const fetched = await parent.fetch({ index, length: bytes, digest }, { signal });
       if (this.stored.digestOf(index) !== digest) return;
       await this.#keep(index);
