@@ -107,3 +107,33 @@ test.serial(
     }
   },
 );
+
+test.serial(
+  'MeshSession takes a burst of four hundred messages of 25 KB, one after the other',
+  async (t) => {
+    await using supernode = await startNode({ listens: true });
+    await using host = await startNode();
+    supernode.setAdmission(async () => null);
+    const accepted = Promise.withResolvers<MeshSession>();
+    await supernode.handle(PUSH, { open: 'members', maxSessionsPerPeer: 1 }, (session) =>
+      accepted.resolve(session),
+    );
+    const sender = await host.dial(addressOf(supernode), PUSH, { hello: {}, signal });
+    const reader = await accepted.promise;
+    const count = 400;
+    const text = 'y'.repeat(25_000);
+    const sending = (async () => {
+      for (let sent = 0; sent < count; sent += 1) {
+        await sender.drained({ signal });
+        sender.send(text);
+      }
+    })();
+    let received = 0;
+    for await (const _message of reader.receive()) {
+      received += 1;
+      if (received === count) break;
+    }
+    await sending;
+    t.is(received, count);
+  },
+);

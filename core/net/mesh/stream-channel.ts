@@ -18,7 +18,8 @@ export class StreamChannel implements ByteChannel {
       if (data instanceof Uint8Array) listener.onBytes(data);
       else for (const part of data) listener.onBytes(part);
     });
-    stream.addEventListener('drain', () => listener.onDrain());
+    // Not at once: libp2p tells of it from inside its own send, and what is sent from there piles up in its buffer.
+    stream.addEventListener('drain', () => queueMicrotask(() => listener.onDrain()));
     stream.addEventListener('remoteCloseWrite', () => listener.onRemoteEnd());
     stream.addEventListener('close', ({ error }) => {
       // What came before the end and was held back is small (one window) and may hold the goodbye.
