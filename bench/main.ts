@@ -15,7 +15,7 @@ const usage = `Measures this checkout on this machine.
 
   single        one file to one host, beside curl and aria2c: cold, warm, and to a second host
   --sizes LIST  sizes, parted by commas
-  --rounds N    how often each; default 11 below 10 MiB, 5 below 500 MiB, 3 above
+  --rounds N    how often each; default 11 below 10 MiB, 5 above
   --source      run the TypeScript; default: built, packed and unpacked as users get it
   --dir DIR     folder on the filesystem to measure; default the system's for temporary files
   --json FILE   also write every figure there`;
@@ -33,7 +33,7 @@ function sizesOf(text: string, rounds: string | undefined): SingleOptions['sizes
     if (bytes === undefined || bytes === 0) {
       throw new CodedError('ERR_USAGE', `--sizes: sizes such as ${DEFAULT_SIZES}, got ${item}`);
     }
-    const usual = bytes < 10 * MIB ? 11 : bytes < 500 * MIB ? 5 : 3;
+    const usual = bytes < 10 * MIB ? 11 : 5;
     return { bytes, rounds: every ?? usual };
   });
 }

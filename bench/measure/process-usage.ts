@@ -65,6 +65,8 @@ export interface CpuUse {
   readonly total: number;
   /** Share of the machine's processors that was busy, whoever was, 0 to 1. */
   readonly machine: number;
+  /** The part of `machine` that was none of these: what is measured beside it is slower than it could be. */
+  readonly others: number;
 }
 
 /** Runs `work` and counts the CPU that `programs` (process numbers by name) and commands took for it. */
@@ -84,8 +86,10 @@ export async function withCpuUse<T>(
   const commands = after.commands - before.commands;
   const total = Object.values(used).reduce((sum, time) => sum + time, commands);
   const all = after.machine.all - before.machine.all;
-  const machine = all === 0 ? 0 : (after.machine.busy - before.machine.busy) / all;
-  return { result, cpu: { programs: used, commands, total, machine } };
+  const busy = after.machine.busy - before.machine.busy;
+  const share = (time: number): number => (all === 0 ? 0 : Math.max(0, time) / all);
+  const shares = { machine: share(busy), others: share(busy - total) };
+  return { result, cpu: { programs: used, commands, total, ...shares } };
 }
 
 async function cpuReading(pids: Readonly<Record<string, number>>): Promise<{

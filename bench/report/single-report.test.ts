@@ -10,7 +10,7 @@ function sample(
   of: { size: number; round: number },
 ): Sample {
   const programs = { 'host-1': 1, 'host-2': 2, supernode: 0.5, origin: 0.25 };
-  const cpu = { programs, commands: 0.25, total: 4, machine: 0.5 };
+  const cpu = { programs, commands: 0.25, total: 4, machine: 0.5, others: 0.2 };
   return { contender, seconds, cpu, ...of };
 }
 
@@ -74,5 +74,6 @@ test('barsOf() measures each promise of the sizes that were run, and renderSingl
   t.regex(text, /1 GiB warm, same host .* MISSED/);
   t.regex(text, /1 byte warm, local API .* met/);
   t.regex(text, /not on this machine: aria2c/);
+  t.regex(text, /Other programs took 20 % of this machine/);
   t.is(barsOf(resultOf([])).length, 2);
 });

@@ -8,6 +8,9 @@ const GIB = 1024 ** 3;
 /** Below this the CPU clock of the kernel, 10 ms, says nothing about one download. */
 const CPU_FROM_BYTES = 10 * 1024 * 1024;
 
+/** What a machine at rest does for itself. */
+const QUIET_SHARE = 0.05;
+
 /** The medians of one contender at one size. */
 export interface SingleSummary {
   readonly size: number;
@@ -23,6 +26,8 @@ export interface SingleSummary {
   readonly cpuPerGibBy: Readonly<Record<string, number>>;
   /** Share of all processors that was busy, 0 to 1. */
   readonly machine: number;
+  /** The part of it that had nothing to do with this. */
+  readonly others: number;
 }
 
 /** One promise, and what was measured. */
@@ -86,6 +91,11 @@ export function barsOf(result: SingleResult): Bar[] {
 /** The whole report as text. */
 export function renderSingle(result: SingleResult): string {
   const parts = [machineLines(result), summaryTable(result), barLines(barsOf(result))];
+  const others = median(result.samples.map(({ cpu }) => cpu.others));
+  if (others > QUIET_SHARE) {
+    const share = `${Math.round(others * 100)} %`;
+    parts.push(`Other programs took ${share} of this machine: these figures are too high.\n`);
+  }
   if (result.missing.length > 0) parts.push(`not on this machine: ${result.missing.join(', ')}\n`);
   return parts.join('\n');
 }
@@ -115,6 +125,7 @@ function summaryOf(
     cpuPerGib: isTellable ? perGib((sample) => sample.cpu.total) : undefined,
     cpuPerGibBy: by,
     machine: median(samples.map(({ cpu }) => cpu.machine)),
+    others: median(samples.map(({ cpu }) => cpu.others)),
   };
 }
 
@@ -131,8 +142,9 @@ function summaryTable(result: SingleResult): string {
     'CPU-s/GiB': each.cpuPerGib?.toFixed(2),
     ...Object.fromEntries(shares.map((name) => [name, each.cpuPerGibBy[name]?.toFixed(2)])),
     'machine busy': `${Math.round(each.machine * 100)} %`,
+    others: `${Math.round(each.others * 100)} %`,
   }));
-  return renderTable([...columns, ...shares, 'machine busy'], rows);
+  return renderTable([...columns, ...shares, 'machine busy', 'others'], rows);
 }
 
 function machineLines({ machine, bareNodeMs }: SingleResult): string {

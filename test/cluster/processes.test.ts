@@ -108,6 +108,7 @@ test.serial(
     t.true((cpu.programs['burning'] ?? 0) > 0);
     t.is(cpu.total, cpu.commands + (cpu.programs['burning'] ?? 0));
     t.true(cpu.machine > 0 && cpu.machine <= 1);
+    t.true(cpu.others >= 0 && cpu.others < cpu.machine);
     const memory = await processMemory(program.pid);
     t.true((memory?.rssAnon ?? 0) > 64 * MIB);
     t.true((memory?.rss ?? 0) > (memory?.rssAnon ?? 0));
