@@ -106,7 +106,7 @@ test.serial(
     const { signal } = new AbortController();
     const address = `127.0.0.1:${meshPort}`;
     const enter = async () => {
-      const options = { token, wants: {}, now: clock.now(), signal };
+      const options = { token, wants: {}, now: clock.now(), clock, signal };
       return joinCell(host, address, options);
     };
     const { record } = await enter();

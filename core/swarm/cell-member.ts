@@ -14,7 +14,7 @@ import { CellTrust } from '../identity/trust.ts';
 import { MeshNode } from '../net/mesh/mesh-node.ts';
 import type { Check, Hello, Membership, Update } from '../wire/messages.ts';
 import { joinCell } from './join-cell.ts';
-import { readMembership, writeMembership } from './membership-file.ts';
+import { MembershipFile } from './membership-file.ts';
 import { SupernodeClient } from './supernode-client.ts';
 import type { TransferPool } from './transfer-pool.ts';
 
@@ -56,7 +56,7 @@ export class CellMember implements AsyncDisposable {
   readonly #options: CellMemberOptions;
   readonly #parts: Parts;
   readonly #mesh: MeshNode;
-  readonly #file: string;
+  readonly #file: MembershipFile;
   readonly #token: JoinToken | undefined;
   readonly #time: CellTime;
   #membership: Membership | undefined;
@@ -76,7 +76,7 @@ export class CellMember implements AsyncDisposable {
     this.#parts = parts;
     this.#mesh = state.mesh;
     this.#token = state.token;
-    this.#file = join(options.dataDir, 'identity', 'membership.json');
+    this.#file = new MembershipFile(join(options.dataDir, 'identity', 'membership.json'));
     this.#time = new CellTime(parts.clock);
     const { clock, random, log } = parts;
     this.client = new SupernodeClient({
@@ -119,7 +119,7 @@ export class CellMember implements AsyncDisposable {
     });
     const member = new CellMember(options, parts, { mesh, token });
     try {
-      const known = await readMembership(member.#file);
+      const known = await member.#file.read();
       // A token of another cell means the host moves: what it knew of the old one is dropped.
       if (known !== undefined && (token === undefined || token.cell === known.cell)) {
         await member.#use(known.cell, known.membership);
@@ -207,11 +207,11 @@ export class CellMember implements AsyncDisposable {
       ...(idc === undefined ? {} : { idc }),
       ...(wantsSeed === true ? { role: 'seed' as const } : {}),
     };
-    const now = this.now();
-    const membership = await joinCell(this.#mesh, address, { token, wants, now, signal });
+    const about = { token, wants, now: this.now(), clock: this.#parts.clock, signal };
+    const membership = await joinCell(this.#mesh, address, about);
     this.#time.observe(membership.now);
     await this.#use(token.cell, membership);
-    await writeMembership(this.#file, { cell: token.cell, membership });
+    await this.#file.write({ cell: token.cell, membership });
     this.#parts.log.info(
       { peer: this.peerId, role: this.#record?.role, idc: this.#record?.idc },
       'joined',
@@ -231,7 +231,7 @@ export class CellMember implements AsyncDisposable {
     if (cell === undefined) return;
     this.#time.observe(membership.now);
     this.#use(cell, membership)
-      .then(async () => writeMembership(this.#file, { cell, membership }))
+      .then(async () => this.#file.write({ cell, membership }))
       .catch((error: unknown) => this.#parts.log.warn({ err: error }, 'membership not taken over'));
   }
 

@@ -71,7 +71,7 @@ test('joinService() makes a member of a host with a token, over a real mesh', as
     await authority.createToken({ ttlMs: HOUR_MS, uses: 1, role: 'seed', cidr: '127.0.0.0/8' }),
   );
   const address = `127.0.0.1:${supernode.port}`;
-  const options = { now: clock.now(), signal: new AbortController().signal };
+  const options = { now: clock.now(), clock, signal: new AbortController().signal };
   const wants = { idc: 'east' };
   const membership = await joinCell(host, address, { token, wants, ...options });
 

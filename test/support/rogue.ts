@@ -133,8 +133,8 @@ export class Rogue implements AsyncDisposable {
     token: string,
     wants: { readonly role?: 'host' | 'seed'; readonly idc?: string } = {},
   ): Promise<Membership> {
-    const options = { token: parseToken(token), wants, now: clock.now(), signal: forever };
-    this.membership = await joinCell(this.mesh, address, options);
+    const about = { token: parseToken(token), wants, now: clock.now() };
+    this.membership = await joinCell(this.mesh, address, { ...about, clock, signal: forever });
     return this.membership;
   }
 
