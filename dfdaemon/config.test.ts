@@ -36,7 +36,6 @@ test('planDaemon() of nothing is a daemon of this machine, or of this user, with
   t.is(engine.storeDir, '/var/lib/odonata/dfdaemon/store');
   t.deepEqual(engine.supernodes, []);
   t.deepEqual(engine.listen, { host: '::', port: 65_002 });
-  t.deepEqual(engine.ownPorts, [65_002, 65_001]);
   t.deepEqual(engine.originAllow, []);
   t.is(engine.ttlMs, 7 * 86_400_000);
   t.is(engine.quota, undefined);

@@ -164,7 +164,6 @@ function engineOf(
     listen: { host: options.listen ?? anyAddress(place), port: options.linkPort },
     advertise: advertisedOf(options),
     originAllow: options.originAllow,
-    ownPorts: [options.linkPort, options.proxyPort].filter((port) => port !== 0),
     uploadRate: options.uploadLimit,
     downloadRate: options.downloadLimit,
     originRate: options.originLimit,

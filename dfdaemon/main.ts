@@ -86,6 +86,7 @@ async function serve(plan: DaemonPlan): Promise<void> {
   const { advertise, quota } = plan.engine;
   const host = parts.use(new EngineHost(engine, { clock, log, advertise, quotaBytes: quota }));
   const proxy = parts.use(await openProxyPort({ host, listen: plan.proxy, log }));
+  await engine.pool.addOwnPorts([proxy.port]);
   const api = parts.use(await LocalApi.open({ host, socket: plan.socket, clock, log }));
   host.proxyPort = proxy.port;
   log.info(

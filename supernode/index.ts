@@ -108,7 +108,7 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   });
   stack.defer(() => sweep.cancel());
   const counts = new ControlCounts();
-  const mesh = stack.use(await startMesh(options, { authority, swarm, counts }));
+  const mesh = stack.use(await startMesh(options, { authority, pool, swarm, counts }));
   const meshPort = mesh.port ?? options.meshPort;
   await authority.setAddresses(meshAddresses({ ...options, meshPort }));
   const parts = { authority, table, seeds, store, pool, mesh, counts, linkPort, meshPort };
@@ -193,18 +193,16 @@ async function startPool(
   authority: Authority,
   hooks: { onAltered(key: string): void },
 ): Promise<TransferPool> {
-  const { meshPort, linkPort, httpPort } = options;
   const { certificatePem, keyPem } = selfSignedCertificate(authority.key, {
     now: options.clock.now(),
   });
   return TransferPool.start({
     log: options.log,
     ...(options.workers === undefined ? {} : { workers: options.workers }),
-    listen: { host: options.listen, port: linkPort },
+    listen: { host: options.listen, port: options.linkPort },
     onAltered: (key) => hooks.onAltered(key),
     origin: {
       allow: options.originAllow,
-      ownPorts: [meshPort, linkPort, httpPort],
       bytesPerSecond: options.originRate,
       connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
     },
@@ -223,12 +221,13 @@ async function startMesh(
   options: SupernodeOptions,
   parts: {
     readonly authority: Authority;
+    readonly pool: TransferPool;
     readonly swarm: Swarm;
     readonly counts: ControlCounts;
   },
 ): Promise<MeshNode> {
-  const { clock, random, log, listen, meshPort } = options;
-  const { authority, swarm, counts } = parts;
+  const { clock, random, log, listen, meshPort, httpPort } = options;
+  const { authority, pool, swarm, counts } = parts;
   const mesh = await MeshNode.start({
     privateKeyProtobuf: authority.key.libp2pPrivateKey(),
     listen: { host: listen, port: meshPort },
@@ -237,6 +236,8 @@ async function startMesh(
     log,
     isRevoked: (peer) => authority.isRevoked(peer),
   });
+  // Before the first host can ask for anything.
+  await pool.addOwnPorts([mesh.port ?? meshPort, httpPort]);
   const budget = new SourceBudget(clock);
   mesh.setAdmission(async ({ peerId: peer, hello }) => {
     const { record } = parseHello(hello);

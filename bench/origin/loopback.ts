@@ -10,7 +10,7 @@ import type { OriginOptions } from '../../core/origin/origin.ts';
 export function loopbackConnections(
   options: Partial<OriginConnectionsOptions> = {},
 ): OriginConnections {
-  const guard = new AddressGuard({ allow: ['127.0.0.0/8', '::1'], ownPorts: [] });
+  const guard = new AddressGuard({ allow: ['127.0.0.0/8', '::1'] });
   return new OriginConnections({ guard, clock: new SystemClock(), ...options });
 }
 

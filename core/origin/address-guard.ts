@@ -7,8 +7,6 @@ import type { IpAddress, IpRange } from './ip-address.ts';
 export interface AddressGuardOptions {
   /** Ranges in CIDR notation that are opened although they are refused by default. */
   readonly allow: readonly string[];
-  /** Ports this host listens on itself; refused on its own addresses whatever `allow` says. */
-  readonly ownPorts: readonly number[];
   /** This host's addresses besides loopback; default: those of its interfaces, read when needed. */
   readonly ownAddresses?: () => readonly string[];
 }
@@ -39,18 +37,21 @@ export class AddressGuard {
   /** Allows every address: for a program that acts for nobody but the user who started it. */
   static readonly open: AddressGuard = new AddressGuard({
     allow: ['0.0.0.0/0', '::/0'],
-    ownPorts: [],
   });
 
   readonly #allow: readonly IpRange[];
-  readonly #ownPorts: ReadonlySet<number>;
+  readonly #ownPorts = new Set<number>();
   readonly #ownAddresses: () => readonly string[];
 
   /** Throws ERR_CONFIG naming a malformed range. */
   constructor(options: AddressGuardOptions) {
     this.#allow = options.allow.map(range);
-    this.#ownPorts = new Set(options.ownPorts);
     this.#ownAddresses = options.ownAddresses ?? interfaceAddresses;
+  }
+
+  /** Ports that this host listens on itself: refused on its own addresses whatever else is allowed. */
+  addOwnPorts(ports: readonly number[]): void {
+    for (const port of ports) this.#ownPorts.add(port);
   }
 
   /** Throws ERR_ORIGIN_FORBIDDEN, naming the address and why, unless a connection to it may be made. */

@@ -306,14 +306,15 @@ test('openOrigin() connects nowhere the guard forbids, at first or after a redir
   t.is(error.code, 'ERR_ORIGIN_FORBIDDEN');
   t.is(error.detail['address'], '169.254.169.254');
   t.is(origin.total.requests, 1);
-  const strict = loopbackConnections({ guard: new AddressGuard({ allow: [], ownPorts: [] }) });
+  const strict = loopbackConnections({ guard: new AddressGuard({ allow: [] }) });
   t.teardown(async () => strict.close());
   for (const host of ['127.0.0.1', 'localhost', '2130706433', '0x7f000001', '[::ffff:127.0.0.1]']) {
     const url = `http://${host}:${origin.port}/a`;
     const refused = await failureOf(openOrigin({ url }, loopbackOptions(strict)));
     t.is(refused.code, 'ERR_ORIGIN_FORBIDDEN', host);
   }
-  const own = new AddressGuard({ allow: ['127.0.0.0/8'], ownPorts: [origin.port] });
+  const own = new AddressGuard({ allow: ['127.0.0.0/8'] });
+  own.addOwnPorts([origin.port]);
   const owning = loopbackConnections({ guard: own });
   t.teardown(async () => owning.close());
   const refused = await failureOf(openOrigin({ url: origin.url('/a') }, loopbackOptions(owning)));

@@ -39,7 +39,6 @@ export interface EngineOptions {
   readonly advertise?: readonly string[];
   /** CIDRs the origin fetcher may connect to beyond the default; undefined: any address. */
   readonly originAllow?: readonly string[];
-  readonly ownPorts?: readonly number[];
   readonly quota?: number;
   readonly reserve?: number;
   readonly ttlMs?: number;
@@ -227,7 +226,6 @@ async function startPool(
   const { key, clock, log, hooks } = parts;
   const origin = {
     allow: options.originAllow,
-    ownPorts: options.ownPorts ?? [],
     bytesPerSecond: options.originRate ?? 0,
     connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
   };

@@ -10,7 +10,6 @@ export interface TransferInit {
   readonly origin: {
     /** CIDRs opened by `--origin-allow`; undefined: every address, as the user could reach himself. */
     readonly allow: readonly string[] | undefined;
-    readonly ownPorts: readonly number[];
     readonly bytesPerSecond: number;
     readonly connectionsPerHost: number;
   };
@@ -78,6 +77,8 @@ export interface TransferOriginHead {
 export interface TransferOperations {
   init: { args: TransferInit; result: void };
   trust: { args: TransferTrust; result: void };
+  /** Ports of this program, as soon as they are known: no origin is looked for there. */
+  'own-ports': { args: { readonly ports: readonly number[] }; result: void };
   listen: {
     args: { readonly host: string; readonly port: number; readonly reusePort: boolean };
     result: { readonly port: number };

@@ -103,6 +103,7 @@ export class TransferPool implements AsyncDisposable {
       const count = options.workers ?? defaultWorkers();
       for (let index = 0; index < count; index += 1) await pool.#startWorker(options);
       if (options.listen !== undefined) await pool.#listen(options.listen);
+      await pool.addOwnPorts(pool.#port === undefined ? [] : [pool.#port]);
       return pool;
     } catch (error) {
       await pool[Symbol.asyncDispose]();
@@ -113,6 +114,11 @@ export class TransferPool implements AsyncDisposable {
   /** The port the piece link listens on. */
   get linkPort(): number | undefined {
     return this.#port;
+  }
+
+  /** Other ports that this program listens on: it must not be made to fetch from itself. */
+  async addOwnPorts(ports: readonly number[]): Promise<void> {
+    await this.#all('own-ports', { ports });
   }
 
   async setTrust(trust: TransferTrust): Promise<void> {

@@ -207,3 +207,17 @@ test('a seed that came back with part of the content has the rest once nobody el
   );
   t.is(await digestOf(done.path), await contentDigest(content));
 });
+
+test('a supernode and a host fetch nothing from ports that they were given by the system', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const host = await swarm.host('host');
+  const { meshPort, linkPort } = swarm.supernode;
+  for (const port of [meshPort, linkPort]) {
+    const url = `http://127.0.0.1:${port}/f`;
+    const failed = await swarm.download(host, { url, backToSource: false });
+    t.like(failed, { type: 'failed', code: 'ERR_ORIGIN_FORBIDDEN' });
+  }
+  const url = `http://127.0.0.1:${host.pool.linkPort}/f`;
+  const failed = await swarm.download(host, { url, pattern: 'source' });
+  t.like(failed, { type: 'failed', code: 'ERR_ORIGIN_FORBIDDEN' });
+});

@@ -26,6 +26,8 @@ const MAX_OPEN = 512;
 export class OriginPumps {
   readonly #files: TaskFiles;
   readonly #connections: OriginConnections;
+  /** Absent: every address, as the user could reach himself. */
+  readonly #guard: AddressGuard | undefined;
   readonly #clock = new SystemClock();
   readonly #random = new SystemRandom();
   readonly #limiter: RateLimiter;
@@ -42,13 +44,18 @@ export class OriginPumps {
       readonly onPiece: (piece: TransferEvents['piece']) => void;
     },
   ) {
-    const { allow, ownPorts, connectionsPerHost, bytesPerSecond } = options;
-    const guard = allow === undefined ? AddressGuard.open : new AddressGuard({ allow, ownPorts });
+    const { allow, connectionsPerHost, bytesPerSecond } = options;
+    this.#guard = allow === undefined ? undefined : new AddressGuard({ allow });
+    const guard = this.#guard ?? AddressGuard.open;
     this.#files = parts.files;
     this.#log = parts.log;
     this.#onPiece = parts.onPiece;
     this.#limiter = new RateLimiter(bytesPerSecond, this.#clock);
     this.#connections = new OriginConnections({ guard, clock: this.#clock, connectionsPerHost });
+  }
+
+  addOwnPorts(ports: readonly number[]): void {
+    this.#guard?.addOwnPorts(ports);
   }
 
   async open(

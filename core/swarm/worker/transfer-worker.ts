@@ -41,6 +41,7 @@ const log: Log = {
 servePort<TransferOperations>(port, {
   init,
   trust: (trust) => linksOpen().setTrust(trust),
+  'own-ports': ({ ports }) => pumpsOpen().addOwnPorts(ports),
   listen: async (listen) => linksOpen().listen(listen),
   'task-put': (task) => {
     files.put(task);
