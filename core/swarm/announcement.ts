@@ -16,7 +16,7 @@ export function holdingOf(stored: StoredTask): Holding {
 }
 
 /** A message takes so many characters of batches: frames hold 1 MiB, and one batch may take 900,000. */
-const MAX_BATCH_CHARACTERS = 400_000;
+export const MAX_MESSAGE_CHARACTERS = 400_000;
 const MAX_BATCHES = 4_096;
 
 /** What a supernode is told of a version after a connection, in as many messages as it takes; none when it could not use it. */
@@ -45,7 +45,7 @@ export function messagesOf(batches: readonly string[]): string[][] {
   let characters = 0;
   for (const batch of batches) {
     characters += batch.length;
-    const isFull = characters > MAX_BATCH_CHARACTERS || part.length >= MAX_BATCHES;
+    const isFull = characters > MAX_MESSAGE_CHARACTERS || part.length >= MAX_BATCHES;
     if (isFull && part.length > 0) {
       part = [];
       parts.push(part);

@@ -151,7 +151,6 @@ export const Update = Type.Object({
   manifest: Type.Optional(Type.Array(Envelope, { maxItems: 4096 })),
   parents: Type.Optional(Type.Array(Parent, { maxItems: 64 })),
   ticket: Type.Optional(Envelope),
-  length: Type.Optional(Bytes),
   /** The origin failed for good: this version will not be completed by the seed. */
   failed: Type.Optional(Failure),
 });

@@ -6,6 +6,7 @@ import { Limiter } from '../../core/base/limiter.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { MemberRecord } from '../../core/identity/membership.ts';
 import type { MeshSession } from '../../core/net/mesh/mesh-node.ts';
+import { Serial } from '../../core/store/serial.ts';
 import { FromHost } from '../../core/wire/messages.ts';
 import type { Announce, FromSupernode, Hello, Membership } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
@@ -39,6 +40,7 @@ export class HostSession {
   readonly #record: MemberRecord;
   readonly #hello: Hello;
   readonly #controller = new AbortController();
+  readonly #turns = new Serial();
   readonly #registering = new Limiter({ max: MAX_REGISTERING, maxWaiting: 10_000 });
 
   constructor(
@@ -51,7 +53,9 @@ export class HostSession {
     this.#record = member.record;
     this.#hello = member.hello;
     this.#parts = parts;
-    this.updates = new UpdateBatcher(parts.clock, (update) => this.send(update));
+    this.updates = new UpdateBatcher(parts.clock, async (update) => this.#sendInTurn(update), {
+      onFull: (error) => void session.close(error),
+    });
   }
 
   /** Runs until the host is gone. */
@@ -100,6 +104,15 @@ export class HostSession {
 
   async close(): Promise<void> {
     await this.#session.close();
+  }
+
+  /** For what is large: sends when the host has taken most of what was sent before; rejects when it is gone. */
+  async #sendInTurn(message: FromSupernode): Promise<void> {
+    const { signal } = this.#controller;
+    await this.#turns.run(async () => {
+      await this.#session.drained({ signal });
+      this.send(message);
+    });
   }
 
   #entry(): HostEntry {
@@ -195,7 +208,7 @@ export class HostSession {
     const { signal } = this.#controller;
     try {
       using _slot = await this.#registering.acquire({ signal });
-      this.send(await work(signal));
+      await this.#sendInTurn(await work(signal));
       this.#parts.counts.registered('ok');
     } catch (error) {
       const coded = CodedError.from(error);
