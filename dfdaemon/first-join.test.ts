@@ -5,14 +5,14 @@ import { silentLog } from '../core/base/log.ts';
 import { firstJoin } from './first-join.ts';
 
 interface Member {
-  record: object | undefined;
+  hasJoined: boolean;
   client: { lastError: CodedError | undefined };
 }
 
 const never = new AbortController().signal;
 
 function stranger(): Member {
-  return { record: undefined, client: { lastError: undefined } };
+  return { hasJoined: false, client: { lastError: undefined } };
 }
 
 async function turn(clock: ManualClock): Promise<void> {
@@ -40,7 +40,7 @@ test('firstJoin() waits for a supernode that does not answer, and ends with the 
   const joined = firstJoin(member, { clock, log, signal: never });
   member.client.lastError = new CodedError('ERR_MESH_UNAVAILABLE', 'nobody answers');
   for (let count = 0; count < 10; count += 1) await turn(clock);
-  member.record = {};
+  member.hasJoined = true;
   // Whatever is refused after that is no reason to stop.
   member.client.lastError = new CodedError('ERR_TOKEN', 'expired');
   await turn(clock);

@@ -13,14 +13,14 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'ERR_SIGNATURE',
 ]);
 
-/** The part of `CellMember` that tells whether this host belongs to a cell. */
+/** The part of `CellMember` that tells whether this host belongs, or once belonged, to a cell. */
 export interface JoiningMember {
-  readonly record: object | undefined;
+  readonly hasJoined: boolean;
   readonly client: { readonly lastError: CodedError | undefined };
 }
 
 /**
- * Resolves when this host is a member of its cell; throws what the supernode has against it when it never was one
+ * Resolves when this host is, or was, a member of its cell; throws what the supernode has against it when it never was one
  * and trying again does not help. Waits as long as nobody answers, and logs each new reason for that.
  */
 export async function firstJoin(
@@ -28,7 +28,7 @@ export async function firstJoin(
   options: { readonly clock: Clock; readonly log: Log; readonly signal: AbortSignal },
 ): Promise<void> {
   let told: ErrorCode | undefined;
-  while (member.record === undefined) {
+  while (!member.hasJoined) {
     const error = member.client.lastError;
     if (error !== undefined && FINAL.has(error.code)) {
       throw new CodedError(error.code, `--join-token: cannot join: ${error.message}`, {

@@ -15,6 +15,7 @@ import { MeshNode } from '../net/mesh/mesh-node.ts';
 import type { Check, Hello, Membership, Update } from '../wire/messages.ts';
 import { joinCell } from './join-cell.ts';
 import { MembershipFile } from './membership-file.ts';
+import type { KnownCell } from './membership-file.ts';
 import { SupernodeClient } from './supernode-client.ts';
 import type { TransferPool } from './transfer-pool.ts';
 
@@ -62,6 +63,8 @@ export class CellMember implements AsyncDisposable {
   #membership: Membership | undefined;
   #trust: CellTrust | undefined;
   #record: MemberRecord | undefined;
+  /** Why what an earlier run was granted does not hold any more. */
+  #lapse: CodedError | undefined;
   /** Why the supernode did not take the record, when that was the last thing it said: then this host joins anew. */
   #refusal: CodedError | undefined;
   #listener: TaskListener | undefined;
@@ -122,7 +125,7 @@ export class CellMember implements AsyncDisposable {
       const known = await member.#file.read();
       // A token of another cell means the host moves: what it knew of the old one is dropped.
       if (known !== undefined && (token === undefined || token.cell === known.cell)) {
-        await member.#use(known.cell, known.membership);
+        await member.#recall(known);
       } else if (token === undefined) {
         throw new CodedError(
           'ERR_TOKEN',
@@ -140,9 +143,14 @@ export class CellMember implements AsyncDisposable {
     return this.#parts.key.peerId;
   }
 
-  /** Role, idc and expiry that the cell granted; undefined before the first join. */
+  /** Role, idc and expiry that the cell granted; undefined before the first join, and once they do not hold. */
   get record(): MemberRecord | undefined {
     return this.#record;
+  }
+
+  /** True for a member, and for a host that was one and has to join again. */
+  get hasJoined(): boolean {
+    return this.#membership !== undefined;
   }
 
   /** Cell time, milliseconds since the epoch. */
@@ -188,10 +196,8 @@ export class CellMember implements AsyncDisposable {
     const token = this.#token;
     if (holds && (refusal === undefined || token === undefined)) return;
     if (token === undefined) {
-      throw new CodedError(
-        'ERR_TOKEN',
-        'the membership of this host has expired: give --join-token',
-      );
+      const why = this.#lapse?.message ?? 'the membership record has expired';
+      throw new CodedError('ERR_TOKEN', `${why}: give --join-token, this host has to join again`);
     }
     try {
       await this.#join(address, token, signal);
@@ -235,19 +241,41 @@ export class CellMember implements AsyncDisposable {
       .catch((error: unknown) => this.#parts.log.warn({ err: error }, 'membership not taken over'));
   }
 
+  /** Takes what an earlier run learned: whom to trust in any case, and the record as long as it holds. */
+  async #recall({ cell, membership }: KnownCell): Promise<void> {
+    const trust = this.#trustOf(cell, membership);
+    try {
+      this.#record = this.#recordIn(trust, membership);
+    } catch (error) {
+      // What is kept here is served all the same, and a supernode or another token may put it right.
+      this.#lapse = CodedError.from(error);
+      const { code, message } = this.#lapse;
+      this.#parts.log.warn({ code, reason: message }, 'this host has to join its cell again');
+    }
+    await this.#believe(trust, membership);
+  }
+
+  /** Takes what a supernode granted; throws, and leaves everything as it was, when that does not hold. */
   async #use(cell: string, membership: Membership): Promise<void> {
+    const trust = this.#trustOf(cell, membership);
+    this.#record = this.#recordIn(trust, membership);
+    this.#lapse = undefined;
+    await this.#believe(trust, membership);
+  }
+
+  #trustOf(cell: string, membership: Membership): CellTrust {
     const trust = this.#trust?.cell === cell ? this.#trust : new CellTrust(cell);
     for (const certificate of membership.certificates) trust.addCertificate(certificate);
     // A map read from disk is judged at the time it was received: its signer may have retired since.
     if (membership.map !== undefined) trust.applyCellMap(membership.map, membership.now);
-    const now = this.now();
-    try {
-      this.#record = trust.verifyRecord(membership.record, { peerId: this.peerId, now });
-    } catch (error) {
-      // An expired record of an earlier run: join again, but keep whom to trust.
-      this.#record = undefined;
-      if (this.#token === undefined) throw error;
-    }
+    return trust;
+  }
+
+  #recordIn(trust: CellTrust, { record }: Membership): MemberRecord {
+    return trust.verifyRecord(record, { peerId: this.peerId, now: this.now() });
+  }
+
+  async #believe(trust: CellTrust, membership: Membership): Promise<void> {
     this.#membership = membership;
     this.#trust = trust;
     await this.#tellWorkers();

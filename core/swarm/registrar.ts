@@ -97,9 +97,9 @@ export class Registrar {
       return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
     }
     if (!(await client.whenConnected(CONNECT_PATIENCE_MS, options))) {
-      const reason = client.lastError?.message ?? 'no supernode answers';
-      if (!mayGoAlone || isFinal(client.lastError))
-        throw client.lastError ?? meshUnavailable(reason);
+      const refusal = client.lastError ?? meshUnavailable('no supernode answers');
+      if (!mayGoAlone) throw refusal;
+      if (isFinal(refusal)) return this.#kept(task, spec, { refusal, signal: options.signal });
       return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
     }
     try {
@@ -134,6 +134,22 @@ export class Registrar {
     const policy = options.mayGoAlone ? 'when-orphaned' : 'never';
     const { limitRate } = options;
     return { kind: 'swarm', task, spec, shape, manifest, parents, ticket, policy, limitRate };
+  }
+
+  /** What is complete here and, by the origin's word, still valid: a host that its cell refuses fetches nothing else. */
+  async #kept(
+    task: string,
+    spec: TaskSpec,
+    options: { refusal: CodedError; signal: AbortSignal },
+  ): Promise<Registration> {
+    const { refusal, signal } = options;
+    if (this.#store.find(task)?.isComplete !== true) throw refusal;
+    const found = await this.#atOrigin(task, spec, { limitRate: 0, signal });
+    if (found.kind === 'swarm') {
+      if (this.#store.find(task, found.shape.version)?.isComplete === true) return found;
+      await closeUnread(found.initial);
+    }
+    throw refusal;
   }
 
   /** Asks the origin itself what the task is, once for all who want to know it at the same time. */
@@ -221,8 +237,8 @@ export async function closeUnread(origin: RemoteOrigin | undefined): Promise<voi
 }
 
 /** Errors of joining that no fallback should hide: the user gave a wrong token or asked for too much. */
-function isFinal(error: CodedError | undefined): boolean {
-  return error?.code === 'ERR_TOKEN' || error?.code === 'ERR_TOKEN_GRANT';
+function isFinal(error: CodedError): boolean {
+  return error.code === 'ERR_TOKEN' || error.code === 'ERR_TOKEN_GRANT';
 }
 
 function meshUnavailable(reason: string): CodedError {

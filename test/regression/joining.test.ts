@@ -1,4 +1,7 @@
+import { join } from 'node:path';
 import test from 'ava';
+import { SystemClock } from '../../core/base/clock.ts';
+import { openEngine } from '../../core/swarm/engine.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
 
 const MIB = 1024 * 1024;
@@ -64,4 +67,39 @@ test('the supernode learns that a host gave up while it waited for the reply', a
   const [version] = swarm.supernode.table.versions();
   await swarm.until(() => version?.activePeers === 0);
   t.is(version?.activePeers, 0);
+});
+
+/** A machine on another day. */
+class LaterClock extends SystemClock {
+  override now(): number {
+    return super.now() + 25 * 3_600_000;
+  }
+}
+
+test('a host that was away for longer than its record starts, gives what it keeps, and says what is missing', async (t) => {
+  await using swarm = await TestSwarm.start();
+  swarm.origin.set('/kept', { content });
+  swarm.origin.set('/new', { content: { seed: 12, length: MIB } });
+  {
+    await using host = await swarm.host('host');
+    doneOf(await swarm.download(host, { url: swarm.origin.url('/kept') }));
+  }
+  await using host = await openEngine({
+    dataDir: join(swarm.directory, 'host'),
+    supernodes: [`127.0.0.1:${swarm.supernode.meshPort}`],
+    originAllow: ['127.0.0.0/8'],
+    workers: 1,
+    clock: new LaterClock(),
+    log: swarm.logOf('host'),
+  });
+  t.is(host.member?.hasJoined, true);
+  t.is(host.member?.record, undefined);
+  const failed = await swarm.download(host, { url: swarm.origin.url('/new') });
+  t.like(failed, { type: 'failed', code: 'ERR_TOKEN' });
+  t.regex(failed.type === 'failed' ? failed.message : '', /expired.*--join-token/);
+  t.is(swarm.origin.stats('/new').requests, 0);
+  const kept = doneOf(await swarm.download(host, { url: swarm.origin.url('/kept') }));
+  t.is(kept.fromCache, content.length);
+  t.is(swarm.origin.stats('/kept').bodyBytes, content.length);
+  t.like(host.member?.client.lastError, { code: 'ERR_TOKEN' });
 });
