@@ -196,6 +196,7 @@ export class FaultOrigin implements AsyncDisposable {
       limiters,
       cut: isLongEnough(route.cut) && applies(state, 'cut') ? route.cut : undefined,
       stall: isLongEnough(route.stall) && applies(state, 'stall') ? route.stall : undefined,
+      hold: route.hold,
       onSent: (bytes, sentOfAnswer) => {
         stats.bodyBytes += bytes;
         this.#total.bodyBytes += bytes;
@@ -252,6 +253,8 @@ export class FaultOrigin implements AsyncDisposable {
 }
 
 function refusal(route: Route, request: IncomingMessage): { status: number } | undefined {
+  const { search } = new URL(request.url ?? '/', 'http://origin');
+  if (route.queries?.includes(search.slice(1)) === false) return { status: 403 };
   if (route.authorization === undefined) return undefined;
   const given = request.headers.authorization;
   if (given === route.authorization) return undefined;

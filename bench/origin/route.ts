@@ -22,6 +22,8 @@ export interface Route {
   readonly contentEncoding?: 'gzip';
   /** The Authorization value to ask for: 401 without any, 403 with another. */
   readonly authorization?: string;
+  /** The queries (`sig=1`) that are let in, as a signed URL would be: 403 with another or none. */
+  readonly queries?: readonly string[];
   /** Answers with a status instead of content. */
   readonly fail?: Limited & { readonly status: number; readonly retryAfter?: string };
   /** Never completes the head of an answer. */
@@ -32,6 +34,8 @@ export interface Route {
   readonly cut?: Limited & { readonly afterBytes: number; readonly reset?: boolean };
   /** Sends nothing more after this many body bytes of an answer. */
   readonly stall?: Limited & { readonly afterBytes: number };
+  /** Waits after this many body bytes of each answer, until then. */
+  readonly hold?: { readonly afterBytes: number; readonly until: Promise<void> };
   /** Body rate of each answer, bytes per second. */
   readonly bytesPerSecond?: number;
   /** The path has other content as soon as this many bytes of an answer were sent; that answer goes on with the old. */

@@ -23,7 +23,7 @@ const NAMING_DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
  */
 export function taskIdOf(key: TaskKey): string {
   const digest = key.digest?.toLowerCase();
-  if (digest !== undefined && key.range === undefined && NAMING_DIGEST.test(digest)) {
+  if (isNamedByDigest(key)) {
     return hash(JSON.stringify(['odonata-task-1', 'digest', digest]));
   }
   const url = normaliseUrl(key.url, key.filteredQueryParams ?? []);
@@ -39,6 +39,11 @@ export function taskIdOf(key: TaskKey): string {
       digest ?? null,
     ]),
   );
+}
+
+/** True when the digest alone names the task, so that its URL may be anything. */
+export function isNamedByDigest(key: Pick<TaskKey, 'digest' | 'range'>): boolean {
+  return key.range === undefined && NAMING_DIGEST.test(key.digest?.toLowerCase() ?? '');
 }
 
 /** The URL without fragment, credentials and filtered parameters; scheme and host in lower case. */

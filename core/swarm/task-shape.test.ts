@@ -27,6 +27,8 @@ test('isPrivate() is what was asked for with something that may be a credential'
   t.false(isPrivate({ url }));
   t.false(isPrivate({ url, headers: {} }));
   t.false(isPrivate({ url: `${url}?token=1` }), 'it is part of the name of the task');
+  t.true(isPrivate({ url: `${url}?token=1`, digest }), 'its name is the digest alone');
+  t.false(isPrivate({ url: `${url}?token=1`, digest: 'md5:0123456789abcdef0123456789abcdef' }));
   t.true(isPrivate({ url, headers: { accept: '*' } }));
   t.true(isPrivate({ url: 'http://user@origin.example/f' }));
   t.true(isPrivate({ url: 'http://:pass@origin.example/f' }));

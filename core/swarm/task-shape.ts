@@ -1,5 +1,5 @@
 import { pieceLengthFor } from '../piece/piece-length.ts';
-import { hasFilteredParams } from '../piece/task-id.ts';
+import { hasFilteredParams, isNamedByDigest } from '../piece/task-id.ts';
 import { plainValidators, versionOf } from '../piece/version.ts';
 import type { Validators } from '../piece/version.ts';
 import type { StoredTask } from '../store/piece-store.ts';
@@ -48,11 +48,13 @@ export function wholeDigest(spec: TaskSpec): string | undefined {
 
 /**
  * Content fetched with something that may be a credential (headers, a user in the URL, a parameter that does not
- * count for the task) is that user's: it is given to nobody the origin was not asked for.
+ * count for the task) is that user's: it is given to nobody the origin was not asked for. Where the task is named by
+ * a digest alone no parameter counts for it, and any may be a signature.
  */
 export function isPrivate(spec: TaskSpec): boolean {
   if (Object.keys(spec.headers ?? {}).length > 0) return true;
-  const { username, password } = new URL(spec.url);
+  const { username, password, search } = new URL(spec.url);
   if (username !== '' || password !== '') return true;
+  if (search !== '' && isNamedByDigest(spec)) return true;
   return hasFilteredParams(spec.url, spec.filteredQueryParams ?? []);
 }

@@ -163,6 +163,41 @@ test('what a user in the URL may have is not given to whom the origin was not as
   t.false(JSON.stringify(swarm.log).includes('secret'));
 });
 
+for (const named of [false, true]) {
+  const what = named ? 'content named by its digest' : 'content';
+  test(`${what} is given to nobody whose own signed URL the origin refuses, and asked for once per URL`, async (t) => {
+    await using swarm = await TestSwarm.start();
+    const content = { seed: 15, length: 3 * MIB };
+    const digest = await contentDigest(content);
+    const bytesPerSecond = named ? 0 : 2 * MIB;
+    swarm.origin.set('/f', { content, queries: ['sig=1', 'sig=2'], bytesPerSecond });
+    const [user, other, forger] = [
+      await swarm.host('user'),
+      await swarm.host('other'),
+      await swarm.host('forger'),
+    ];
+    const by = async (host: typeof user, query: string): Promise<unknown> =>
+      swarm.download(host, {
+        url: swarm.origin.url(`/f${query}`),
+        filteredQueryParams: ['sig'],
+        backToSource: false,
+        ...(named ? { digest } : {}),
+      });
+    const requests = (): number => swarm.origin.stats('/f').requests;
+    const running = by(user, '?sig=1');
+    await swarm.until(() => requests() === 1);
+    for (const query of ['?sig=3', '', '?sig=1&sig=2']) {
+      t.like(await by(forger, query), { type: 'failed', code: 'ERR_ORIGIN_REFUSED' }, query);
+    }
+    const before = requests();
+    t.like(await by(other, '?sig=2'), { type: 'done', length: content.length });
+    t.true(requests() > before);
+    t.like(await running, { type: 'done', length: content.length });
+    t.like(await by(forger, '?sig=3'), { type: 'failed', code: 'ERR_ORIGIN_REFUSED' });
+    t.true(swarm.origin.stats('/f').bodyBytes < 2 * content.length);
+  });
+}
+
 test('a seed whose stored file was edited withdraws what is wrong and fetches it again', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 13, length: 2 * MIB };
