@@ -193,6 +193,34 @@ test('ParentLink gives no slots while it is busy, and none once it sent a wrong 
   t.is(link.freeSlots, 0);
 });
 
+test('ParentLink leaves a seed that sent wrong pieces alone for a while, longer each time', async (t) => {
+  const pool = new ChannelPool();
+  const { context, clock } = contextOf(pool);
+  const link = new ParentLink(parentOf('a', 'seed'), context, events);
+  link.ensureOpen();
+  await settle();
+  for (const quarantineMs of [10_000, 20_000, 40_000]) {
+    // All that was asked for at the same time is wrong.
+    for (let piece = 0; piece < 4; piece += 1) link.sentWrong();
+    clock.advance(quarantineMs - 1);
+    t.is(link.freeSlots, 0);
+    clock.advance(1);
+    t.false(link.isBanned);
+    t.is(link.freeSlots, 4);
+  }
+});
+
+test('ParentLink asks no host that sent a wrong piece again', async (t) => {
+  const pool = new ChannelPool();
+  const { context, clock } = contextOf(pool);
+  const link = new ParentLink(parentOf('a'), context, events);
+  link.ensureOpen();
+  await settle();
+  link.sentWrong();
+  clock.advance(24 * 3_600_000);
+  t.true(link.isBanned);
+});
+
 test('ParentLinks holds a bounded number, and drops what is of no use for what may be', async (t) => {
   let isUp = true;
   const pool = new ChannelPool(async () => {

@@ -10,8 +10,11 @@ import type { RemoteChannel, TransferPool } from './transfer-pool.ts';
 
 /** Requests in flight to one parent: enough to hide a round trip, few enough that each piece moves fast. */
 const SLOTS = 4;
-/** A parent that sent this many wrong pieces is asked no more for the task. */
-const MAX_WRONG = 1;
+/**
+ * A host that sent a wrong piece is asked no more for the task. A seed may be the only one that has the others, and
+ * repairs itself when it is told: it is left alone for so long, twice as long each time.
+ */
+const QUARANTINE = { firstMs: 10_000, maxMs: 600_000 };
 const RETRY = { firstMs: 250, maxMs: 5_000 };
 
 /** What the owner of a parent link is told. */
@@ -43,7 +46,8 @@ export class ParentLink {
   #pieces: Bitfield;
   #isOpening = false;
   #isClosed = false;
-  #wrong = 0;
+  #quarantines = 0;
+  #bannedUntilMs = Number.NEGATIVE_INFINITY;
   #attempts = 0;
   #retryAtMs = 0;
   #busyUntilMs = 0;
@@ -70,8 +74,9 @@ export class ParentLink {
     return this.#channel !== undefined;
   }
 
+  /** It sent a wrong piece: for good, or for a while, nothing is asked of it and its word does not count. */
   get isBanned(): boolean {
-    return this.#wrong >= MAX_WRONG;
+    return this.#context.clock.monotonic() < this.#bannedUntilMs;
   }
 
   /** It is asked and brings next to nothing: others are to be preferred for a while. */
@@ -138,9 +143,15 @@ export class ParentLink {
     channel.receivedBytes().then(note, () => undefined);
   }
 
-  /** Its piece was wrong. */
+  /** Its piece was wrong, as may be others that were asked for at the same time. */
   sentWrong(): void {
-    this.#wrong += 1;
+    if (this.isBanned) return;
+    const { firstMs, maxMs } = QUARANTINE;
+    const quarantineMs = Math.min(maxMs, firstMs * 2 ** this.#quarantines);
+    const isSeed = this.role === 'seed';
+    const now = this.#context.clock.monotonic();
+    this.#bannedUntilMs = isSeed ? now + quarantineMs : Number.POSITIVE_INFINITY;
+    this.#quarantines += 1;
   }
 
   /** It did not give the piece: it may not have it after all. */

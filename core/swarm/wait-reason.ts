@@ -21,6 +21,7 @@ export function waitReason(state: {
   if (isAsked) return 'parents: they are asked and bring nothing';
   if (!isSupervised && !hasOpen) return 'no supernode and no linked host';
   if (parents.length === 0) return 'no parents yet';
+  if (parents.every((parent) => parent.isBanned)) return 'parents: all of them sent wrong pieces';
   if (!hasOpen) {
     const error = parents.find((parent) => parent.lastError !== undefined)?.lastError;
     return error === undefined ? 'links to parents' : `no parent reachable: ${error.message}`;
