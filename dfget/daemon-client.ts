@@ -30,20 +30,25 @@ export class DaemonClient implements Downloader {
     this.#socketPath = socketPath;
   }
 
-  async *download(
+  /** Asks at once, before the first event is awaited. */
+  download(
     request: DownloadRequest,
     options: { signal: AbortSignal },
   ): AsyncGenerator<DownloadEvent> {
     const { signal } = options;
+    const body = JSON.stringify(request);
+    const answer = this.#exchange({ method: 'POST', path: '/v1/downloads', body, signal });
+    // Told by the generator, if anybody listens to it.
+    answer.catch(() => undefined);
+    return this.#events(answer, signal);
+  }
+
+  async *#events(
+    answer: Promise<IncomingMessage>,
+    signal: AbortSignal,
+  ): AsyncGenerator<DownloadEvent> {
     try {
-      const body = JSON.stringify(request);
-      const response = await this.#exchange({
-        method: 'POST',
-        path: '/v1/downloads',
-        body,
-        signal,
-      });
-      for await (const line of readLines(response, MAX_LINE_BYTES)) {
+      for await (const line of readLines(await answer, MAX_LINE_BYTES)) {
         const event = parseDownloadEvent(parseJson(line));
         if (event !== undefined) yield event;
         if (event?.type === 'done' || event?.type === 'failed') return;

@@ -144,8 +144,7 @@ async function follow(run: Run, downloader: Downloader, storeUid: number): Promi
   const { plan, target, tools, signal, state } = run;
   using watch = new SilenceWatch(tools);
   const events = downloader.download(plan.request, { signal });
-  // Loaded while dfdaemon works: the last thing needed costs no time at the end.
-  const loading = loadStoreOutput().catch(() => undefined);
+  const loading = loadWhileWaiting();
   for await (const event of events) {
     watch.heard();
     switch (event.type) {
@@ -170,6 +169,14 @@ async function follow(run: Run, downloader: Downloader, storeUid: number): Promi
     }
   }
   throw new CodedError('ERR_PROTOCOL', 'the download ended without a result');
+}
+
+/** Loads what the end of a download needs while dfdaemon works on it. */
+async function loadWhileWaiting(): Promise<void> {
+  // Loading takes the thread for milliseconds: first this turn of the event loop sends the request.
+  await new Promise((resolve) => setImmediate(resolve));
+  // Should it fail, it fails again where it is used.
+  await loadStoreOutput().catch(() => undefined);
 }
 
 /** Tells when nothing has been heard for a while: a wait has to say so. */

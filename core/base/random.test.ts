@@ -1,6 +1,6 @@
 import test from 'ava';
 import { assert, integer, property } from 'fast-check';
-import { SeededRandom, SystemRandom, randomHex } from './random.ts';
+import { SeededRandom, SystemRandom, randomHex, randomName } from './random.ts';
 
 function take(seed: number): number[] {
   const random = new SeededRandom(seed);
@@ -42,4 +42,10 @@ test('SeededRandom.next() is even', (t) => {
 test('randomHex() has two digits a byte and does not repeat', (t) => {
   t.regex(randomHex(8), /^[0-9a-f]{16}$/);
   t.not(randomHex(8), randomHex(8));
+});
+
+test('randomName() gives sixteen hex digits, others each time', (t) => {
+  const names = Array.from({ length: 1_000 }, () => randomName());
+  t.true(names.every((name) => /^[0-9a-f]{16}$/.test(name)));
+  t.is(new Set(names).size, names.length);
 });

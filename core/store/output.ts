@@ -2,15 +2,24 @@
  * Putting finished content where a user wants it. The output appears under its name whole or not at all: it is made
  * under a temporary name in the same folder and renamed, and the temporary name is removed whatever happens.
  */
-import { Buffer } from 'node:buffer';
-import { constants } from 'node:fs';
 import type { Stats } from 'node:fs';
-import { chmod, copyFile, link, lstat, open, readlink, rename, rm, stat } from 'node:fs/promises';
+import {
+  chmod,
+  constants,
+  copyFile,
+  link,
+  lstat,
+  open,
+  readlink,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { abortable, abortReason } from '../base/clock.ts';
 import { CodedError, systemCode } from '../base/error.ts';
-import { randomHex } from '../base/random.ts';
+import { randomName } from '../base/random.ts';
 import { freeBytes } from './capacity.ts';
 
 /** How an output is put in place. */
@@ -87,7 +96,7 @@ async function place<T>(
   options: OutputOptions,
   make: (temporary: string) => Promise<T>,
 ): Promise<T> {
-  const temporary = join(dirname(name.path), `.odonata-${randomHex(8)}.part`);
+  const temporary = join(dirname(name.path), `.odonata-${randomName()}.part`);
   try {
     const made = await make(temporary);
     throwIfAborted(options.signal);
