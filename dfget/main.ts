@@ -1,8 +1,9 @@
 import { homedir } from 'node:os';
 import { SystemClock } from '../core/base/clock.ts';
-import { bindCommand, errorLines, newProgram, runProgram } from '../core/base/command-line.ts';
+import type { CommandContext } from '../core/base/command-line.ts';
 import { exitCodes } from '../core/base/error-codes.ts';
 import { CodedError } from '../core/base/error.ts';
+import { readPlainCommand } from '../core/base/plain-command.ts';
 import { dfgetOptions } from './args.ts';
 import type { DfgetOptions } from './args.ts';
 import { exitCodeOf } from './exit-code.ts';
@@ -12,14 +13,6 @@ import { planDownload } from './plan.ts';
 import type { DownloadPlan } from './plan.ts';
 import type { Reporter } from './reporter.ts';
 import { runDownload } from './run.ts';
-
-const HELP = `
-Sizes and rates: k, m, g, t are powers of 1024 (20M, 20MB and 20MiB are the same); rates also take decimal
-bits (200mbit). Durations need a unit (500ms, 30s, 1h30m).
-Older spellings: -o FILE, -m MD5, -f a&b, -n HOST[:PORT], -i ID, -e TIME, --totallimit RATE, --notbs.
-Exit codes: 0 done, 1 usage or configuration, 2 refused by the origin, 3 origin failing, 4 digest mismatch,
-5 no space, 6 timeout, 7 mesh unavailable, 8 output, 9 interrupted, 10 internal.
-`;
 
 /** How long a run has to end by itself after a signal, and after a defect. */
 const INTERRUPT_MS = 10_000;
@@ -33,42 +26,51 @@ const complain = (text: string): void => void stderr.write(text);
 async function main(argv: readonly string[]): Promise<number> {
   const interrupt = interruptSignal();
   let exitCode = 0;
-  const program = newProgram({
-    name: 'dfget',
-    description: 'Downloads a URL through the mesh, with resume and verification.',
-    print,
-  });
-  program.argument('[URL]', 'what to download').addHelpText('after', HELP);
-  bindCommand(program, {
-    table: dfgetOptions,
-    env,
-    action: async ({ options, args, warnings }) => {
-      const plan = planDownload(options, { args, user: userPlaces() });
-      const reporter = reporterFor(options, plan);
-      for (const warning of warnings) reporter.note(warning);
-      exitCode = await runDownload(plan, {
-        clock,
-        signal: interrupt,
-        reporter,
-        stdout,
-        openEngine: async (engine) => (await import('./in-process.ts')).loadEngine(engine),
-        uid: userPlaces().uid,
-        startedMs: 0,
-      });
-    },
-  });
+  const action = async (context: CommandContext<typeof dfgetOptions>): Promise<void> => {
+    exitCode = await download(context, interrupt);
+  };
   try {
-    await runProgram(program, argv);
+    const plain = readPlainCommand(argv, { table: dfgetOptions, env });
+    if (plain === undefined) {
+      const { runCommandLine } = await import('./command-line.ts');
+      await runCommandLine(argv, { env, print, action });
+    } else {
+      await action(plain);
+    }
     return exitCode;
   } catch (error) {
     return refuse(CodedError.from(error), argv);
   }
 }
 
+async function download(
+  context: CommandContext<typeof dfgetOptions>,
+  signal: AbortSignal,
+): Promise<number> {
+  const { options, args, warnings } = context;
+  const user = userPlaces();
+  const plan = planDownload(options, { args, user });
+  const reporter = reporterFor(options, plan);
+  for (const warning of warnings) reporter.note(warning);
+  return runDownload(plan, {
+    clock,
+    signal,
+    reporter,
+    stdout,
+    openEngine: async (engine) => (await import('./in-process.ts')).loadEngine(engine),
+    uid: user.uid,
+    startedMs: 0,
+  });
+}
+
 /** Reports what is wrong before there is anything to run. */
-function refuse(error: CodedError, argv: readonly string[]): number {
-  if (argv.includes('--json')) new JsonReporter(print, clock).failed(error);
-  else complain(errorLines('dfget', error));
+async function refuse(error: CodedError, argv: readonly string[]): Promise<number> {
+  if (argv.includes('--json')) {
+    new JsonReporter(print, clock).failed(error);
+  } else {
+    const { errorLines } = await import('../core/base/command-line.ts');
+    complain(errorLines('dfget', error));
+  }
   return exitCodeOf(error);
 }
 

@@ -2,7 +2,8 @@
 import { Command, CommanderError, Option } from 'commander';
 import { nearest } from './did-you-mean.ts';
 import { CodedError } from './error.ts';
-import { isOnByDefault } from './options.ts';
+import { spellingsOf } from './flag-spellings.ts';
+import type { FlagSpelling } from './flag-spellings.ts';
 import type { OptionSpec, OptionTable, OptionValues } from './options.ts';
 import { defaultTextOf, renderConfig, valueNameOf } from './render-options.ts';
 import { optionValues, resolveOptions } from './resolve-options.ts';
@@ -59,7 +60,9 @@ export function bindCommand<const Table extends OptionTable>(
 ): void {
   const flags: GivenFlag[] = [];
   for (const [name, spec] of Object.entries(plan.table)) {
-    for (const flag of flagsOf(name, spec)) addFlag(command, flag, flags);
+    for (const spelling of spellingsOf(name, spec)) {
+      addFlag(command, flagOf(spelling, spec), flags);
+    }
   }
   command.action(async () => {
     const inputs = await gatherInputs(plan, flags);
@@ -89,48 +92,26 @@ export function errorLines(program: string, error: CodedError): string {
   return `${program}: ${error.code}: ${error.message}\n  ${error.facts.next}\n`;
 }
 
-/** One spelling of one option. */
+/** One spelling of one option, as commander takes it. */
 interface Flag {
-  readonly name: string;
+  readonly spelling: FlagSpelling;
   readonly option: Option;
-  /** For flags without a value. */
-  readonly means?: boolean;
 }
 
-function flagsOf(name: string, spec: OptionSpec): Flag[] {
-  if (spec.kind === 'boolean') return booleanFlags(name, spec);
-  const placeholder = `<${valueNameOf(spec)}>`;
-  const help = spec.list === true ? `${spec.help} (repeatable)` : spec.help;
-  const main = new Option(`${dashes(spec.short)}--${name} ${placeholder}`, withDefault(help, spec));
-  const others = (spec.aliases ?? []).map((alias) =>
-    new Option(`${spelled(alias)} ${placeholder}`).hideHelp(),
-  );
-  return [main.hideHelp(spec.hidden === true), ...others].map((option) => ({ name, option }));
+function flagOf(spelling: FlagSpelling, spec: OptionSpec): Flag {
+  const words = [spelling.short, spelling.long].filter((word) => word !== undefined).join(', ');
+  const takesValue = spec.kind !== 'boolean';
+  const option = takesValue
+    ? new Option(`${words} <${valueNameOf(spec)}>`, helpOf(spec))
+    : new Option(words, spec.help);
+  return { spelling, option: option.hideHelp(!spelling.isShown) };
 }
 
-function booleanFlags(name: string, spec: OptionSpec): Flag[] {
-  const isOn = isOnByDefault(spec);
-  const short = dashes(spec.short);
-  const yes = new Option(isOn ? `--${name}` : `${short}--${name}`, spec.help);
-  const no = new Option(isOn ? `${short}--no-${name}` : `--no-${name}`, spec.help);
-  const others = (spec.aliases ?? []).flatMap((alias) => [
-    { name, option: new Option(spelled(alias)).hideHelp(), means: !isOn },
-    ...(alias.length === 1
-      ? []
-      : [{ name, option: new Option(`--no-${alias}`).hideHelp(), means: isOn }]),
-  ]);
-  return [
-    { name, option: yes.hideHelp(isOn || spec.hidden === true), means: true },
-    { name, option: no.hideHelp(!isOn || spec.hidden === true), means: false },
-    ...others,
-  ];
-}
-
-function addFlag(command: Command, flag: Flag, flags: GivenFlag[]): void {
-  command.addOption(flag.option);
-  const spelling = flag.option.long ?? flag.option.short ?? '';
-  command.on(`option:${flag.option.name()}`, (text: string | null | undefined) => {
-    flags.push({ name: flag.name, spelled: spelling, value: flag.means ?? text ?? '' });
+function addFlag(command: Command, { spelling, option }: Flag, flags: GivenFlag[]): void {
+  command.addOption(option);
+  command.on(`option:${option.name()}`, (text: string | null | undefined) => {
+    const value = spelling.means ?? text ?? '';
+    flags.push({ name: spelling.option, spelled: spelling.long ?? spelling.short ?? '', value });
   });
 }
 
@@ -175,16 +156,9 @@ function nameOf(command: Command): string {
   return parent === null ? command.name() : `${nameOf(parent)} ${command.name()}`;
 }
 
-function dashes(short: string | undefined): string {
-  return short === undefined ? '' : `-${short}, `;
-}
-
-function spelled(alias: string): string {
-  return alias.length === 1 ? `-${alias}` : `--${alias}`;
-}
-
-function withDefault(help: string, spec: OptionSpec): string {
-  const text = spec.required === true ? 'required' : defaultTextOf(spec);
-  if (text === undefined) return help;
-  return `${help} (${spec.required === true ? text : `default: ${text}`})`;
+function helpOf(spec: OptionSpec): string {
+  const help = spec.list === true ? `${spec.help} (repeatable)` : spec.help;
+  if (spec.required === true) return `${help} (required)`;
+  const text = defaultTextOf(spec);
+  return text === undefined ? help : `${help} (default: ${text})`;
 }
