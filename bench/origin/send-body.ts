@@ -1,14 +1,17 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { abortable } from '../../core/base/clock.ts';
 import type { RateLimiter } from '../../core/net/pacing.ts';
 import type { PlannedAnswer } from './answer.ts';
 import { contentChunks } from './content.ts';
+import type { Route } from './route.ts';
 
 /** What happens to a body on its way out. */
 export interface BodyTroubles {
   readonly limiters: readonly RateLimiter[];
   readonly cut: { readonly afterBytes: number; readonly reset?: boolean } | undefined;
   readonly stall: { readonly afterBytes: number } | undefined;
+  readonly hold: Route['hold'];
   /** Told after bytes went to the network, with those of the whole answer so far. */
   readonly onSent: (bytes: number, sentOfAnswer: number) => void;
 }
@@ -19,7 +22,7 @@ export async function sendBody(
   plan: PlannedAnswer,
   troubles: BodyTroubles,
 ): Promise<void> {
-  const { cut, stall, limiters } = troubles;
+  const { cut, stall, hold, limiters } = troubles;
   const most = Math.min(cut?.afterBytes ?? Infinity, stall?.afterBytes ?? Infinity);
   const gone = new AbortController();
   response.once('close', () => gone.abort());
@@ -27,6 +30,7 @@ export async function sendBody(
   if (plan.content !== undefined) {
     for await (const chunk of contentChunks(plan.content, plan.start, plan.end)) {
       for (const part of parts(chunk.subarray(0, most - sent), limiters)) {
+        if (hold !== undefined && sent >= hold.afterBytes) await abortable(hold.until, gone.signal);
         for (const limiter of limiters) await limiter.take(part.length, { signal: gone.signal });
         await write(response, part, gone.signal);
         sent += part.length;
