@@ -13,9 +13,19 @@ export interface ManifestIntakeParts {
   onChange(change: ManifestChange): void;
   /** Batches that brought something new; `isFirstLength`: they told how long the content is. */
   onGrown(fresh: readonly string[], options: { readonly isFirstLength: boolean }): void;
+  /** The disk is full; false when there is no more room to be had. */
+  makeRoom(error: CodedError): Promise<boolean>;
   /** The store is broken, or the cell contradicts itself (ERR_ORIGIN_CHANGED): nothing more can come of the task. */
   onBroken(error: CodedError): void;
 }
+
+/** Not the sender's fault, and who sent the batch does not send it again: without it the task would wait for ever. */
+const BREAKING: ReadonlySet<string> = new Set([
+  'ERR_NO_SPACE',
+  'ERR_NOT_FOUND',
+  'ERR_ORIGIN_CHANGED',
+  'ERR_STORE_IO',
+]);
 
 /** Takes manifest batches in the order they come; a bad one is logged with its sender and passed over. */
 export class ManifestIntake {
@@ -38,12 +48,12 @@ export class ManifestIntake {
   }
 
   async #take(batches: readonly string[], sender: string): Promise<void> {
-    const { stored, judge } = this.#parts;
+    const { stored } = this.#parts;
     const hadLength = stored.length !== undefined;
     const fresh: string[] = [];
     for (const batch of batches) {
       try {
-        const change = await addManifestBatch(stored, batch, judge);
+        const change = await this.#keep(batch);
         if (!change.isNews) continue;
         fresh.push(batch);
         this.#parts.onChange(change);
@@ -55,11 +65,23 @@ export class ManifestIntake {
     if (fresh.length > 0) this.#parts.onGrown(fresh, { isFirstLength });
   }
 
+  async #keep(batch: string): Promise<ManifestChange> {
+    const { stored, judge } = this.#parts;
+    for (;;) {
+      try {
+        return await addManifestBatch(stored, batch, judge);
+      } catch (error) {
+        const coded = CodedError.from(error);
+        if (coded.code !== 'ERR_NO_SPACE' || !(await this.#parts.makeRoom(coded))) throw coded;
+      }
+    }
+  }
+
   #refuse(error: CodedError, sender: string): void {
     const { log, ledger } = this.#parts;
     const { code, message } = error;
+    if (BREAKING.has(code)) this.#parts.onBroken(error);
     log.warn({ peer: sender, code, reason: message }, 'manifest batch refused');
     ledger.note(`manifest batch from ${sender} refused: ${message}`);
-    if (code === 'ERR_ORIGIN_CHANGED') this.#parts.onBroken(error);
   }
 }

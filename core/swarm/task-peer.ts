@@ -14,6 +14,7 @@ import type { SwarmRegistration } from './registrar.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { ManifestChange, ManifestJudge } from './task-manifest.ts';
 import type { RemoteOrigin } from './transfer-pool.ts';
+import { RoomMaker } from './room-maker.ts';
 import { TaskRate } from './task-rate.ts';
 import { waitReason } from './wait-reason.ts';
 
@@ -34,8 +35,6 @@ const MIN_TICK_MS = 2;
 const IDLE_TICK_MS = 250;
 /** Without progress for this long, other parents are asked for. */
 const STUCK_MS = 5_000;
-/** Room is made so often for one piece. */
-const MAX_ROOMS = 3;
 
 /** This host's part in one version of a task, while somebody here wants it complete. */
 export class TaskPeer {
@@ -54,12 +53,10 @@ export class TaskPeer {
   readonly #turn: OriginTurn;
   readonly #intake: ManifestIntake;
   readonly #rate: TaskRate;
+  readonly #room: RoomMaker;
   #ticket = '';
   #isOver = false;
   #isContradicted = false;
-  #isMakingRoom = false;
-  /** How often room was made since the last piece. */
-  #roomsMade = 0;
   #failure: CodedError | undefined;
   #wake: (() => void) | undefined;
   #tickedMs = Number.NEGATIVE_INFINITY;
@@ -73,6 +70,7 @@ export class TaskPeer {
     this.#shape = options.shape;
     this.ledger = new Ledger(context.clock);
     this.#rate = new TaskRate(context.clock);
+    this.#room = new RoomMaker(context.store, this.stored);
     this.#lastProgressMs = context.clock.monotonic();
     this.#lastAskMs = this.#lastProgressMs;
     for (const piece of this.stored.missingWithDigest()) this.#wanted.add(piece);
@@ -109,6 +107,7 @@ export class TaskPeer {
       log: context.log,
       onChange: (change) => this.#restated(change),
       onGrown: (fresh, { isFirstLength }) => this.#manifestGrew(fresh, isFirstLength),
+      makeRoom: async (error) => this.#makeRoom(error),
       onBroken: (error) => {
         this.#isContradicted ||= error.code === 'ERR_ORIGIN_CHANGED';
         this.fail(error);
@@ -406,21 +405,18 @@ export class TaskPeer {
     }
   }
 
-  async #makeRoom(error: CodedError): Promise<void> {
-    if (this.#isMakingRoom) return;
-    this.#isMakingRoom = true;
-    this.#roomsMade += 1;
-    const { store } = this.#context;
-    const isRoom = await store.makeRoom(this.stored.pieceLength).catch(() => false);
-    this.#isMakingRoom = false;
-    // A quota that the system does not count as free space would be filled again and again.
-    if (!isRoom || this.#roomsMade > MAX_ROOMS) this.fail(error);
+  /** Without room the task fails; once it has, making room would cost the pieces it leaves for the next try. */
+  async #makeRoom(error: CodedError): Promise<boolean> {
+    if (this.isEnding) return false;
+    const isRoom = await this.#room.make();
+    if (!isRoom) this.fail(error);
+    return isRoom;
   }
 
   #had(piece: number, source: string, bytes: number): void {
     this.ledger.piece(source, bytes);
     this.#wanted.delete(piece);
-    this.#roomsMade = 0;
+    this.#room.progressed();
     this.#turn.progressed();
     this.#lastProgressMs = this.#context.clock.monotonic();
     this.ledger.wait(undefined);

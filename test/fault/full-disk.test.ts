@@ -68,13 +68,14 @@ for (const through of ['the mesh', 'no supernode'] as const) {
   mounting(
     `a disk that others fill in mid-download fails it clearly, and room lets it go on, through ${through}`,
     async (t) => {
-      t.timeout(60_000);
-      await using swarm = await TestSwarm.start({ bytesPerSecond: 4 * MIB });
+      await using swarm = await TestSwarm.start();
       await using disk = await Tmpfs.mount(join(swarm.directory, 'disk'), { mib: 24 });
-      swarm.origin.set('/big', { content: big });
+      const full = Promise.withResolvers<void>();
+      const hold = { afterBytes: 4 * MIB, until: full.promise };
+      swarm.origin.set('/big', { content: big, hold });
       const url = swarm.origin.url('/big');
       const host = await swarm.host('host', { ...mesh, storeDir: join(disk.path, 'store') });
-      const half = Promise.withResolvers<void>();
+      const held = Promise.withResolvers<void>();
       let received = 0;
       const downloading = swarm.download(
         host,
@@ -82,12 +83,13 @@ for (const through of ['the mesh', 'no supernode'] as const) {
         {
           onEvent: (event) => {
             if (event.type === 'progress') ({ received } = event);
-            if (received > big.length / 3) half.resolve();
+            if (received >= hold.afterBytes) held.resolve();
           },
         },
       );
-      await half.promise;
+      await Promise.race([held.promise, downloading]);
       const ballast = await disk.fill();
+      full.resolve();
       const event = await downloading;
       t.is(
         event.type === 'failed' ? event.code : event.type,
@@ -103,6 +105,34 @@ for (const through of ['the mesh', 'no supernode'] as const) {
       await host[Symbol.asyncDispose]();
     },
   );
+}
+
+for (const isEvictable of [false, true]) {
+  const outcome = isEvictable ? 'make room by what nobody uses' : 'fail the download clearly';
+  mounting(`digests that a full disk has no room for ${outcome}`, async (t) => {
+    await using swarm = await TestSwarm.start();
+    await using disk = await Tmpfs.mount(join(swarm.directory, 'disk'), { mib: 48 });
+    swarm.origin.set('/old', { content: { seed: 53, length: 20 * MIB } });
+    swarm.origin.set('/big', { content: big });
+    const url = swarm.origin.url('/big');
+    const host = await swarm.host('host', { storeDir: join(disk.path, 'store') });
+    if (isEvictable) doneOf(await swarm.download(host, { url: swarm.origin.url('/old') }));
+    // The seed is whole now: all digests come at once, before any piece is asked for.
+    doneOf(await swarm.download(await swarm.host('other'), { url }));
+    await using stack = new AsyncDisposableStack();
+    const create = host.store.create.bind(host.store);
+    host.store.create = async (spec) => {
+      const task = await create(spec);
+      stack.use(await disk.fill());
+      return task;
+    };
+    const event = await swarm.download(host, { url });
+    const facts = JSON.stringify(event);
+    if (isEvictable) {
+      t.is(await fileDigest(doneOf(event).path ?? ''), await contentDigest(big));
+    } else t.is(event.type === 'failed' ? event.code : event.type, 'ERR_NO_SPACE', facts);
+    await host[Symbol.asyncDispose]();
+  });
 }
 
 mounting('a seed without room lets a host that has some go to the origin itself', async (t) => {
