@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import test from 'ava';
 import { assert, integer, property, string, uniqueArray } from 'fast-check';
 import { HostKey } from '../identity/host-key.ts';
-import { MAX_MANIFEST_PIECES, contiguousRuns, openManifest, sealManifest } from './manifest.ts';
+import { MAX_BATCH_PIECES, contiguousRuns, openManifest, sealManifest } from './manifest.ts';
 
 const key = HostKey.generate();
 const subject = { task: 'a'.repeat(64), version: 'b'.repeat(16), pieceLength: 1024 };
@@ -39,10 +39,10 @@ test('openManifest() takes the final batch of empty content, and no other withou
   }
 });
 
-test('openManifest() takes a batch of as many pieces as there may be', (t) => {
-  const digests = Array.from({ length: MAX_MANIFEST_PIECES }, (_unused, piece) => digestOf(piece));
+test('openManifest() takes a batch of as many pieces as one may name', (t) => {
+  const digests = Array.from({ length: MAX_BATCH_PIECES }, (_unused, piece) => digestOf(piece));
   const text = sealManifest('manifest', { ...subject, start: 0, digests, length: 1 }, key);
-  t.is(openManifest(text, 'manifest').entries.length, MAX_MANIFEST_PIECES);
+  t.is(openManifest(text, 'manifest').entries.length, MAX_BATCH_PIECES);
 });
 
 test('openManifest() refuses another kind, an altered batch and a wrong shape', (t) => {
@@ -84,5 +84,18 @@ test('contiguousRuns() parts indexes into neighbours and loses none', (t) => {
         t.true(run.start > (before?.start ?? 0) + (before?.digests.length ?? 0));
       }
     }),
+  );
+});
+
+test('contiguousRuns() cuts a run at what one batch names', (t) => {
+  const pieces = Array.from({ length: 2 * MAX_BATCH_PIECES + 1 }, (_unused, piece) => piece + 7);
+  const runs = contiguousRuns(new Map(pieces.map((piece) => [piece, `${piece}`])));
+  t.deepEqual(
+    runs.map(({ start, digests }) => [start, digests.length]),
+    [
+      [7, MAX_BATCH_PIECES],
+      [7 + MAX_BATCH_PIECES, MAX_BATCH_PIECES],
+      [7 + 2 * MAX_BATCH_PIECES, 1],
+    ],
   );
 });

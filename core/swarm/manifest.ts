@@ -16,8 +16,8 @@ export type ManifestKind = 'manifest' | 'provisional';
 
 const DIGEST_BYTES = 32;
 const MAX_ENVELOPE_BYTES = 900_000;
-/** Pieces that one batch can name, and so the final one: 57 characters each, twice base64. */
-export const MAX_MANIFEST_PIECES = 15_000;
+/** Pieces that one batch names at most, and parts of a final manifest but the last do: 57 characters each, twice base64. */
+export const MAX_BATCH_PIECES = 4_096;
 const parseBody = parser(ManifestBody, { code: 'ERR_MANIFEST' });
 
 /** Signs the digests of pieces `start`, `start + 1`, … of one version. */
@@ -46,14 +46,15 @@ export function openManifest(text: string, kind: ManifestKind): ManifestBatch {
   return { body, signer, entries };
 }
 
-/** Splits piece indexes with their digests into runs of neighbours, each one batch. */
+/** Splits piece indexes with their digests into runs of neighbours, each fit for one batch. */
 export function contiguousRuns(
   pieces: ReadonlyMap<number, string>,
 ): { start: number; digests: string[] }[] {
   const runs: { start: number; digests: string[] }[] = [];
   for (const [index, digest] of [...pieces].toSorted((a, b) => a[0] - b[0])) {
     const last = runs.at(-1);
-    if (last !== undefined && last.start + last.digests.length === index) last.digests.push(digest);
+    const isNext = last !== undefined && last.start + last.digests.length === index;
+    if (isNext && last.digests.length < MAX_BATCH_PIECES) last.digests.push(digest);
     else runs.push({ start: index, digests: [digest] });
   }
   return runs;

@@ -1,5 +1,6 @@
 import { CodedError } from '../base/error.ts';
 import type { StoredTask } from '../store/piece-store.ts';
+import { addFinalPart } from './final-manifest.ts';
 import { openManifest } from './manifest.ts';
 import type { ManifestBatch } from './manifest.ts';
 
@@ -63,14 +64,12 @@ async function addSigned(
     if (task.isManifestFinal && isKnown(task, batch)) return UNCHANGED;
     // Throws when another length is known.
     await task.setLength(length);
-    if (task.pieceCount !== batch.entries.length) {
-      throw new CodedError('ERR_MANIFEST', 'the final batch does not cover every piece', {
-        detail: { entries: batch.entries.length, pieces: task.pieceCount ?? -1 },
-      });
+    const final = addFinalPart(task, text, batch);
+    if (final !== undefined) {
+      const dropped = await task.replaceManifest(final.texts, final.entries);
+      if (digest !== undefined) await task.setWholeDigest(digest);
+      return { dropped, pieces: piecesOf(final), isNews: true };
     }
-    const dropped = await task.replaceManifest([text], batch.entries);
-    if (digest !== undefined) await task.setWholeDigest(digest);
-    return { dropped, pieces: piecesOf(batch), isNews: true };
   }
   if (isKnown(task, batch)) return UNCHANGED;
   const dropped = await task.addManifest(text, batch.entries);
@@ -84,7 +83,7 @@ function isKnown(task: StoredTask, { entries }: ManifestBatch): boolean {
   });
 }
 
-function piecesOf(batch: ManifestBatch): number[] {
+function piecesOf(batch: Pick<ManifestBatch, 'entries'>): number[] {
   return batch.entries.map(({ index }) => index);
 }
 

@@ -5,7 +5,9 @@ import type { HostKey } from '../../core/identity/host-key.ts';
 import { TINY_BYTES } from '../../core/piece/piece-length.ts';
 import { hasStrongEtag } from '../../core/piece/version.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
-import { MAX_MANIFEST_PIECES, contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
+import { sealFinal } from '../../core/swarm/final-manifest.ts';
+import type { FinalManifest } from '../../core/swarm/final-manifest.ts';
+import { contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
 import { contentLength, openerOf } from '../../core/swarm/origin-request.ts';
 import { originRuns } from '../../core/swarm/split-origin.ts';
 import { wholeDigest } from '../../core/swarm/task-shape.ts';
@@ -320,8 +322,8 @@ export class SeedTask {
       this.#controller.abort(new CodedError('ERR_ORIGIN_CHANGED', message));
       return;
     }
-    if (piece >= MAX_MANIFEST_PIECES) {
-      const message = `more than ${MAX_MANIFEST_PIECES} pieces do not fit a manifest`;
+    if (piece >= this.stored.pieces.length) {
+      const message = `content of unknown length has more than ${this.stored.pieces.length} pieces`;
       this.#controller.abort(new CodedError('ERR_MANIFEST', message));
       return;
     }
@@ -388,12 +390,12 @@ export class SeedTask {
     }
     await this.#sign();
     await this.#checkDigest(digest);
-    const final = this.#finalBatch(stored.length ?? bytes, digest);
+    const final = this.#finalManifest(stored.length ?? bytes, digest);
     if (final !== undefined) {
-      await stored.replaceManifest([final.text], final.entries);
+      await stored.replaceManifest(final.texts, final.entries);
       if (digest !== undefined) await stored.setWholeDigest(digest);
       this.#batches.reload();
-      this.#context.listener.onManifest(this, [final.text]);
+      this.#context.listener.onManifest(this, final.texts);
     }
     if (this.#isWhole) await stored.complete();
     await this.#publish();
@@ -415,21 +417,17 @@ export class SeedTask {
     });
   }
 
-  #finalBatch(
-    length: number,
-    digest: string | undefined,
-  ): { text: string; entries: { index: number; digest: string }[] } | undefined {
-    const { taskId, version, pieceLength, pieceCount = 0 } = this.stored;
-    const entries: { index: number; digest: string }[] = [];
-    for (let index = 0; index < pieceCount; index += 1) {
-      const known = this.stored.digestOf(index);
+  /** Undefined while the digest of a piece is not known. */
+  #finalManifest(length: number, digest: string | undefined): FinalManifest | undefined {
+    const { taskId: task, version, pieceLength, pieceCount = 0 } = this.stored;
+    const digests: string[] = [];
+    for (let piece = 0; piece < pieceCount; piece += 1) {
+      const known = this.stored.digestOf(piece);
       if (known === undefined) return undefined;
-      entries.push({ index, digest: known });
+      digests.push(known);
     }
-    const digests = entries.map((entry) => entry.digest);
+    const facts = { task, version, pieceLength, length };
     const whole = digest === undefined ? {} : { digest };
-    const subject = { task: taskId, version, pieceLength, start: 0, length };
-    const text = sealManifest('manifest', { ...subject, digests, ...whole }, this.#context.key);
-    return { text, entries };
+    return sealFinal({ ...facts, ...whole }, digests, this.#context.key);
   }
 }

@@ -3,11 +3,9 @@ import { abortable } from '../../core/base/clock.ts';
 import { Coalescer } from '../../core/base/coalescer.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { Limiter } from '../../core/base/limiter.ts';
-import { pieceCount } from '../../core/piece/piece-length.ts';
 import { withoutSecrets } from '../../core/piece/task-id.ts';
 import { plainValidators, versionOf } from '../../core/piece/version.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
-import { MAX_MANIFEST_PIECES } from '../../core/swarm/manifest.ts';
 import { openerOf } from '../../core/swarm/origin-request.ts';
 import { shapeOf, shapeOfAnswer, wholeDigest } from '../../core/swarm/task-shape.ts';
 import type { RemoteOrigin } from '../../core/swarm/transfer-pool.ts';
@@ -332,9 +330,6 @@ export class Seeds {
   async #create(task: string, spec: TaskSpec, shape: TaskShape): Promise<StoredTask> {
     if (this.#isClosed) throw new CodedError('ERR_INTERRUPTED', 'the seed is stopping');
     const { version, pieceLength, length, validators } = shape;
-    if (length !== undefined && pieceCount(length, pieceLength) > MAX_MANIFEST_PIECES) {
-      throw new CodedError('ERR_MANIFEST', `content of ${length} bytes does not fit a manifest`);
-    }
     const stored = await this.#stored({
       taskId: task,
       version,

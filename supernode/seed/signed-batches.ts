@@ -4,8 +4,6 @@ import { contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
 
 /** Batches that are handed out as they are; past it they are joined into fewer. */
 const MAX_BATCHES = 64;
-/** Pieces of one joined batch: some 230 KB. */
-const MAX_PIECES = 4_096;
 
 /**
  * What the cell has signed of one version, in few batches however many were made: a batch leaves every few
@@ -24,7 +22,9 @@ export class SignedBatches {
 
   list(): readonly string[] {
     this.#batches ??= this.#stored.manifest().filter((batch) => batch.startsWith('v1.manifest.'));
-    if (this.#batches.length > this.#most) this.#batches = this.#joined();
+    // A final manifest is in as few as can be, and says more than digests.
+    const isFinal = this.#stored.isManifestFinal;
+    if (!isFinal && this.#batches.length > this.#most) this.#batches = this.#joined();
     return this.#batches;
   }
 
@@ -42,11 +42,8 @@ export class SignedBatches {
     const { taskId: task, version, pieceLength } = this.#stored;
     const batches: string[] = [];
     for (const { start, digests } of contiguousRuns(this.#digests())) {
-      for (let from = 0; from < digests.length; from += MAX_PIECES) {
-        const part = digests.slice(from, from + MAX_PIECES);
-        const batch = { task, version, pieceLength, start: start + from, digests: part };
-        batches.push(sealManifest('manifest', batch, this.#key));
-      }
+      const batch = { task, version, pieceLength, start, digests };
+      batches.push(sealManifest('manifest', batch, this.#key));
     }
     // With many gaps there are many runs; joining them at each new one would be in vain.
     this.#most = Math.max(MAX_BATCHES, 2 * batches.length);
