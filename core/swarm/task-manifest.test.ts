@@ -153,6 +153,7 @@ test('ManifestIntake takes batches in their order, and tells what is new', async
     log: silentLog,
     onChange: ({ pieces }) => changed.push(...pieces),
     onGrown: (fresh, { isFirstLength }) => grown.push({ fresh, isFirstLength }),
+    makeRoom: async () => false,
     onBroken: (error) => broken.push(error),
   });
   const first = batchOf(task, { digests: [digest(0)] });
@@ -189,6 +190,7 @@ test('ManifestIntake tells of a store that takes nothing any more, and goes on',
     onGrown: () => {
       throw new CodedError('ERR_STORE_IO', 'the journal is gone');
     },
+    makeRoom: async () => false,
     onBroken: (error) => broken.push(error),
   });
   intake.add([batchOf(task, { digests: [digest(0)] })], 'one');
@@ -197,5 +199,27 @@ test('ManifestIntake tells of a store that takes nothing any more, and goes on',
   t.deepEqual(
     broken.map(({ code }) => code),
     ['ERR_STORE_IO', 'ERR_STORE_IO'],
+  );
+});
+
+test('ManifestIntake does not pass over a batch that the store does not take', async (t) => {
+  const task = await begin(t, PIECES * PIECE_LENGTH);
+  const broken: CodedError[] = [];
+  const intake = new ManifestIntake({
+    stored: task,
+    judge,
+    ledger: new Ledger(new ManualClock()),
+    log: silentLog,
+    onChange: () => undefined,
+    onGrown: () => undefined,
+    makeRoom: async () => false,
+    onBroken: (error) => broken.push(error),
+  });
+  task.retire();
+  intake.add([batchOf(task)], 'supernode');
+  await intake.idle();
+  t.deepEqual(
+    broken.map(({ code }) => code),
+    ['ERR_NOT_FOUND'],
   );
 });
