@@ -10,12 +10,18 @@ const FORGET_MS = 30 * 60_000;
 /** More accusers than this say nothing new. */
 const MAX_ACCUSERS = 64;
 const MAX_REMEMBERED = 10_000;
+/** A check hashes a whole version: for one accuser a version once in this time, and so many versions at most. */
+const CHECKS_MS = 10 * 60_000;
+const MAX_CHECKS = 8;
+/** Whoever accuses, a version is not hashed again sooner. */
+const CHECK_MS = 60_000;
 
 /** One host says that another sent it a wrong piece. */
 export interface Accusation {
   readonly accuser: string;
   readonly accused: string;
   readonly task: string;
+  readonly version: string;
   readonly piece: number;
 }
 
@@ -26,6 +32,10 @@ export class Accusations {
   readonly #log: Log;
   /** Hosts with something against them, also when they are not connected: coming back clears nobody. */
   readonly #remembered = new LRUCache<string, HostEntry>({ max: MAX_REMEMBERED });
+  /** By accuser, the versions that were checked because of it, and when. */
+  readonly #asked = new LRUCache<string, Map<string, number>>({ max: MAX_REMEMBERED });
+  /** When a version at a host was last checked. */
+  readonly #checked = new LRUCache<string, number>({ max: MAX_REMEMBERED });
 
   constructor(parts: { readonly table: SwarmTable; readonly clock: Clock; readonly log: Log }) {
     this.#table = parts.table;
@@ -42,23 +52,47 @@ export class Accusations {
     this.#remembered.set(host.peer, host);
   }
 
-  add(accusation: Accusation): void {
+  /**
+   * Takes an accusation down; true when the accused should hash the version again. Hashing costs far more than
+   * accusing, so neither one accuser nor many can have it done over and over.
+   */
+  add(accusation: Accusation): boolean {
     const { accuser, accused, task, piece } = accusation;
+    if (accuser === accused) return false;
+    const isDoubted = this.#mayCheck(accusation);
     const host = this.#table.hosts.get(accused);
     const address = host?.addresses[0];
-    this.#log.warn(
-      { peer: accused, address, accuser, task, piece },
-      'host accused of a wrong piece',
-    );
-    if (host === undefined || accuser === accused) return;
+    if (isDoubted) {
+      const facts = { peer: accused, address, accuser, task, piece };
+      this.#log.warn(facts, 'host accused of a wrong piece');
+    }
+    if (host !== undefined) this.#hold(host, accuser);
+    return isDoubted;
+  }
+
+  #hold(host: HostEntry, accuser: string): void {
     const now = this.#clock.monotonic();
     if (host.accusers.has(accuser) || host.accusers.size < MAX_ACCUSERS) {
       host.accusers.set(accuser, now);
     }
-    this.#remembered.set(accused, host);
+    this.#remembered.set(host.peer, host);
     if (host.accusers.size < QUORUM || host.quarantinedUntilMs > now) return;
     host.quarantinedUntilMs = now + QUARANTINE_MS;
-    this.#log.warn({ peer: accused, address, accusers: host.accusers.size }, 'host quarantined');
+    const facts = { peer: host.peer, address: host.addresses[0], accusers: host.accusers.size };
+    this.#log.warn(facts, 'host quarantined');
+  }
+
+  #mayCheck({ accuser, accused, task, version }: Accusation): boolean {
+    const now = this.#clock.monotonic();
+    const key = `${accused}/${task}/${version}`;
+    const asked = this.#asked.get(accuser) ?? new Map<string, number>();
+    for (const [other, atMs] of asked) if (now - atMs >= CHECKS_MS) asked.delete(other);
+    if (asked.has(key) || asked.size >= MAX_CHECKS) return false;
+    const checkedMs = this.#checked.get(key) ?? Number.NEGATIVE_INFINITY;
+    if (now - checkedMs < CHECK_MS) return false;
+    this.#asked.set(accuser, asked.set(key, now));
+    this.#checked.set(key, now);
+    return true;
   }
 
   /** Forgets old accusations. */

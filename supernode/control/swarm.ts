@@ -180,11 +180,7 @@ export class Swarm implements SeedListener {
     entry.fromPeers = report.fromPeers ?? entry.fromPeers;
     entry.fromSeed = report.fromSeed ?? entry.fromSeed;
     entry.fromOrigin = report.fromOrigin ?? entry.fromOrigin;
-    for (const failure of report.failures ?? []) {
-      const accused = version.peers.get(failure.parent);
-      if (accused !== undefined) accused.failures += 1;
-      if (failure.code === 'ERR_PIECE_DIGEST') this.#accuse(version, session.peer, failure);
-    }
+    this.#fail(version, session.peer, report.failures ?? []);
     if (report.complete === true) version.hasAll(entry);
     if (report.active === false) entry.isActive = false;
     if (report.gone === true) this.#leave(version, session.peer);
@@ -312,6 +308,24 @@ export class Swarm implements SeedListener {
     if (seed !== undefined && firsts.length > 0) this.#offers.seen(seed, firsts);
   }
 
+  /** A report counts once against a parent, whatever it lists; and only against one that has to do with the version. */
+  #fail(
+    version: SwarmVersion,
+    reporter: string,
+    failures: NonNullable<TaskReport['failures']>,
+  ): void {
+    const { self } = this.#parts;
+    const failed = new Set<PeerEntry>();
+    for (const { parent, piece, code } of failures) {
+      const entry = version.peers.get(parent);
+      if (entry !== undefined) failed.add(entry);
+      const isTaking = entry !== undefined || parent === self.peer;
+      if (isTaking && code === 'ERR_PIECE_DIGEST')
+        this.#accuse(version, reporter, { parent, piece });
+    }
+    for (const entry of failed) entry.failures += 1;
+  }
+
   /** Evidence against a host; it, or the seed, hashes what it offers again. */
   #accuse(
     { task, shape }: SwarmVersion,
@@ -319,7 +333,8 @@ export class Swarm implements SeedListener {
     { parent, piece }: { readonly parent: string; readonly piece: number },
   ): void {
     const { version } = shape;
-    this.#accusations.add({ accuser, accused: parent, task, piece });
+    const accusation = { accuser, accused: parent, task, version, piece };
+    if (!this.#accusations.add(accusation)) return;
     this.#sessions.get(parent)?.send({ type: 'check', task, version, piece });
     if (parent === this.#parts.self.peer) this.#seeds?.recheck(`${task}/${version}`);
   }

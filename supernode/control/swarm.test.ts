@@ -1,0 +1,85 @@
+import test from 'ava';
+import type { Registered } from '../../core/wire/messages.ts';
+import { taskIdOf } from '../../core/piece/task-id.ts';
+import { Rogue } from '../../test/support/rogue.ts';
+import type { Conversation } from '../../test/support/rogue.ts';
+import { TestSwarm } from '../../test/support/swarm.ts';
+
+const MIB = 1024 * 1024;
+
+/** A member that has registered the task of `url`, and what it was told. */
+async function registered(
+  swarm: TestSwarm,
+  url: string,
+): Promise<{ rogue: Rogue; talk: Conversation; reply: Registered }> {
+  const rogue = await Rogue.member(swarm.supernode);
+  const talk = await rogue.control(`127.0.0.1:${swarm.supernode.meshPort}`);
+  talk.say({ type: 'register', id: 1, task: taskIdOf({ url }), spec: { url } });
+  // The schema is checked by the hosts of other tests.
+  const reply = (await talk.next('registered')) as unknown as Registered;
+  return { rogue, talk, reply };
+}
+
+test('a host that is accused over and over hashes its content once', async (t) => {
+  await using swarm = await TestSwarm.start();
+  swarm.origin.set('/f', { content: { seed: 1, length: 2 * MIB } });
+  const accused = await registered(swarm, swarm.origin.url('/f'));
+  const accuser = await registered(swarm, swarm.origin.url('/f'));
+  const { task, shape } = accused.reply;
+  const about = { task, version: shape.version };
+  for (let piece = 0; piece < 50; piece += 1) {
+    const failures = [{ parent: accused.rogue.peerId, piece, code: 'ERR_PIECE_DIGEST' }];
+    accuser.talk.say({ type: 'report', tasks: [{ ...about, failures }] });
+  }
+  t.true(await accuser.talk.synced());
+  t.true(await accused.talk.synced());
+  const checks = accused.talk.heard.filter(({ type }) => type === 'check');
+  t.deepEqual(checks, [{ type: 'check', ...about, piece: 0 }]);
+  await accused.rogue[Symbol.asyncDispose]();
+  await accuser.rogue[Symbol.asyncDispose]();
+});
+
+test('the seed that is accused over and over hashes its content once', async (t) => {
+  await using swarm = await TestSwarm.start();
+  swarm.origin.set('/f', { content: { seed: 1, length: 2 * MIB } });
+  const { rogue, talk, reply } = await registered(swarm, swarm.origin.url('/f'));
+  const { task, shape } = reply;
+  const about = { task, version: shape.version };
+  const stored = swarm.supernode.store.find(task, shape.version);
+  await swarm.until(() => stored?.isComplete === true);
+  let hashed = 0;
+  const rehash = stored?.rehash.bind(stored);
+  if (stored === undefined || rehash === undefined) return t.fail();
+  stored.rehash = async (options) => {
+    hashed += 1;
+    return rehash(options);
+  };
+  const parent = swarm.supernode.authority.key.peerId;
+  for (let piece = 0; piece < 20; piece += 1) {
+    const failures = [{ parent, piece, code: 'ERR_PIECE_DIGEST' }];
+    talk.say({ type: 'report', tasks: [{ ...about, failures }] });
+    t.true(await talk.synced());
+  }
+  t.is(hashed, 1);
+  await rogue[Symbol.asyncDispose]();
+});
+
+test('who never had a version cannot be accused of it', async (t) => {
+  await using swarm = await TestSwarm.start();
+  swarm.origin.set('/f', { content: { seed: 1, length: 2 * MIB } });
+  swarm.origin.set('/other', { content: { seed: 2, length: 2 * MIB } });
+  const bystander = await registered(swarm, swarm.origin.url('/other'));
+  const accusers = [
+    await registered(swarm, swarm.origin.url('/f')),
+    await registered(swarm, swarm.origin.url('/f')),
+  ];
+  for (const { talk, reply, rogue } of accusers) {
+    const { task, shape } = reply;
+    const failures = [{ parent: bystander.rogue.peerId, piece: 0, code: 'ERR_PIECE_DIGEST' }];
+    talk.say({ type: 'report', tasks: [{ task, version: shape.version, failures }] });
+    t.true(await talk.synced());
+    await rogue[Symbol.asyncDispose]();
+  }
+  t.is(swarm.supernode.table.hosts.get(bystander.rogue.peerId)?.quarantinedUntilMs, 0);
+  await bystander.rogue[Symbol.asyncDispose]();
+});
