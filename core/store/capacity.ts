@@ -15,7 +15,7 @@ export interface RoomState {
   readonly freeBytes: number;
   /** Left free for others. */
   readonly reserveBytes: number;
-  /** Not yet written by tasks in use, although their length is known. */
+  /** Not yet written by tasks in use: what is left of a known length, pieces on their way of an unknown one. */
   readonly promisedBytes: number;
   /** Held by the store. */
   readonly usedBytes: number;

@@ -566,6 +566,29 @@ export function testPieceStore(test: TestFn, kind: StorageKind): void {
     },
   );
 
+  test(title('grow() keeps room for pieces on their way of unknown length'), async (t) => {
+    await using store = await openStore(await folder(t), { quotaBytes: 10_000 });
+    const task = await store.create(specOf('g1', undefined));
+    using _use = task.acquire();
+    const hold = await store.grow(task, [0, 1, 2, 3]);
+    const error = { code: 'ERR_NO_SPACE' } as const;
+    await t.throwsAsync(store.create(specOf('g2', 6001)), error);
+    const other = await store.create(specOf('g2', 6000));
+    await t.throwsAsync(store.grow(task, [4]), error);
+    using _again = await store.grow(task, [3]);
+    hold[Symbol.dispose]();
+    using _next = await store.grow(task, [0, 1, 2]);
+    await Promise.all([0, 1, 2, 3].map(async (piece) => task.markHad(piece)));
+    await t.throwsAsync(store.grow(task, [4]), error, 'what was had and is held counts once');
+    await store.remove(other);
+    using _more = await store.grow(task, [4, 5, 6, 7, 8, 9]);
+    await t.throwsAsync(store.grow(task, [10]), error);
+    t.is(store.usedBytes, 4000);
+    await task.setLength(4000);
+    using _whole = await store.grow(task, [10]);
+    await store.create(specOf('g3', 6000));
+  });
+
   test(
     title('create() keeps the reserve, and does not make a task for which the disk is too small'),
     async (t) => {

@@ -51,6 +51,7 @@ const DEFAULT_MAX_TASKS = 5000;
 /** A finished file is older than this when a sweep settles it, so the kernel has written most of it anyway. */
 const SETTLE_AGE_MS = 60_000;
 const MAX_SETTLED_AT_ONCE = 16;
+const NOTHING_HELD: Disposable = { [Symbol.dispose]: () => undefined };
 
 /** The tasks of one data folder; see DESIGN.md. One process opens it at a time. */
 export class PieceStore implements AsyncDisposable {
@@ -154,15 +155,18 @@ export class PieceStore implements AsyncDisposable {
   }
 
   /**
-   * Sees to it that more fits of content whose length was not known when it was begun: one more piece, or all of the
+   * Sees to it that more fits of content whose length was not known when it was begun: these pieces, or all of the
    * rest once the length is known. ERR_NO_SPACE when it does not fit. Other content was looked at as a whole.
+   * The room is kept until what is returned is disposed: when the pieces are had, or do not come.
    */
-  async grow(task: StoredTask): Promise<void> {
-    if (!this.#unbounded.has(task)) return;
-    await this.#inTurn(async () => {
-      const { length, pieceLength, storedBytes } = task;
-      await this.#room.ensure(length === undefined ? pieceLength : length - storedBytes, task);
-      if (length !== undefined) this.#unbounded.delete(task);
+  async grow(task: StoredTask, pieces: readonly number[]): Promise<Disposable> {
+    if (!this.#unbounded.has(task)) return NOTHING_HELD;
+    return this.#inTurn(async () => {
+      const { length, storedBytes } = task;
+      if (length === undefined) return this.#room.reserve(task, pieces);
+      await this.#room.ensure(length - storedBytes, task);
+      this.#unbounded.delete(task);
+      return NOTHING_HELD;
     });
   }
 

@@ -16,9 +16,16 @@ export interface RoomOptions {
   readonly evict: (plan: readonly Eviction[]) => Promise<unknown>;
 }
 
+/** Pieces of a task of unknown length that are on their way, and for which there is room. */
+interface Hold {
+  readonly task: StoredTask;
+  readonly pieces: readonly number[];
+}
+
 /** Sees to it that there is room before bytes are written; see evict.ts for what goes. */
 export class Room {
   readonly #options: RoomOptions;
+  readonly #holds = new Set<Hold>();
 
   constructor(options: RoomOptions) {
     this.#options = options;
@@ -53,6 +60,16 @@ export class Room {
     // What that freed is known only now: outputs may share blocks with data files.
     const after = await this.#state(needBytes, resumed);
     if (isShort(shortfall(after))) throw noSpace(after, facts);
+  }
+
+  /** Evicts until pieces of a task of unknown length fit, and keeps the room for them until disposed; ERR_NO_SPACE. */
+  async reserve(task: StoredTask, pieces: readonly number[]): Promise<Disposable> {
+    const held = this.#heldPieces(task);
+    const more = pieces.filter((piece) => !task.pieces.has(piece) && !held.has(piece));
+    await this.ensure(more.length * task.pieceLength, task);
+    const hold = { task, pieces };
+    this.#holds.add(hold);
+    return { [Symbol.dispose]: () => this.#holds.delete(hold) };
   }
 
   /** Evicts so that `bytes` can be written, and the reserve too if that can be had; false when they cannot. */
@@ -95,11 +112,22 @@ export class Room {
     const free = await freeBytes(directory);
     let promisedBytes = 0;
     for (const task of index.all()) {
-      if (task === resumed || !task.inUse || task.length === undefined) continue;
-      promisedBytes += task.length - task.storedBytes;
+      if (task.length === undefined) {
+        promisedBytes += this.#heldPieces(task).size * task.pieceLength;
+      } else if (task !== resumed && task.inUse) promisedBytes += task.length - task.storedBytes;
     }
     const { usedBytes } = this;
     return { needBytes, freeBytes: free, reserveBytes, promisedBytes, usedBytes, quotaBytes };
+  }
+
+  /** Those that came already count as used. */
+  #heldPieces(task: StoredTask): Set<number> {
+    const held = new Set<number>();
+    for (const hold of this.#holds) {
+      if (hold.task !== task) continue;
+      for (const piece of hold.pieces) if (!task.pieces.has(piece)) held.add(piece);
+    }
+    return held;
   }
 }
 

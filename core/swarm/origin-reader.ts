@@ -209,7 +209,7 @@ export class OriginReader {
       this.#context.pool.offerManifest(stored, [text]);
     }
     if (stored.pieces.has(piece)) return;
-    await this.#context.store.grow(stored);
+    using _room = await this.#context.store.grow(stored, [piece]);
     await stored.markHad(piece);
     this.#options.onPiece(piece, bytes);
   }

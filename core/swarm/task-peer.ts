@@ -325,7 +325,7 @@ export class TaskPeer {
     try {
       await this.#rate.take(bytes, { signal });
       await this.#context.downloadLimiter.take(bytes, { signal });
-      await this.#context.store.grow(this.stored);
+      using _room = await this.#context.store.grow(this.stored, [index]);
       const fetched = await parent.fetch({ index, length: bytes, digest }, { signal });
       if (this.stored.digestOf(index) !== digest) return;
       await this.#keep(index);

@@ -372,7 +372,7 @@ export class SeedTask {
 
   async #markHad(pieces: readonly number[]): Promise<void> {
     if (pieces.length === 0) return;
-    await this.#context.store.grow(this.stored);
+    using _room = await this.#context.store.grow(this.stored, pieces);
     await Promise.all(pieces.map(async (piece) => this.stored.markHad(piece)));
     this.#context.listener.onPieces(this, pieces);
   }
