@@ -16,11 +16,11 @@ import {
   stat,
 } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { abortable, abortReason } from '../base/clock.ts';
 import { CodedError, systemCode } from '../base/error.ts';
-import { randomName } from '../base/random.ts';
 import { freeBytes } from './capacity.ts';
+import { newPartPath, removeLeftParts } from './part-files.ts';
 
 /** How an output is put in place. */
 export interface OutputOptions {
@@ -96,7 +96,10 @@ async function place<T>(
   options: OutputOptions,
   make: (temporary: string) => Promise<T>,
 ): Promise<T> {
-  const temporary = join(dirname(name.path), `.odonata-${randomName()}.part`);
+  const folder = dirname(name.path);
+  // First, for the room that it may take.
+  await removeLeftParts(folder);
+  const temporary = await newPartPath(folder);
   try {
     const made = await make(temporary);
     throwIfAborted(options.signal);
