@@ -156,8 +156,11 @@ export interface TransferOperations {
     args: { readonly origin: number; readonly max: number };
     result: Uint8Array;
   };
-  /** Reads the body to its end; the digest of it, `sha256:HEX`. */
-  'origin-digest': { args: { readonly origin: number }; result: string };
+  /** Reads the body to its end; the digest of it, `ALGO:HEX`. */
+  'origin-digest': {
+    args: { readonly origin: number; readonly algorithm: string };
+    result: string;
+  };
   'origin-close': { args: { readonly origin: number }; result: void };
   /** Digest of a file, `ALGO:HEX`. */
   digest: { args: { readonly path: string; readonly algorithm: string }; result: string };

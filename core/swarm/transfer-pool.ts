@@ -64,8 +64,8 @@ export interface RemoteOrigin extends AsyncDisposable {
   ): Promise<{ bytes: number; digest?: string }>;
   /** The first `max` bytes of the body. */
   read(max: number, options: { signal: AbortSignal }): Promise<Uint8Array>;
-  /** The digest of the whole body, `sha256:HEX`. */
-  digest(options: { signal: AbortSignal }): Promise<string>;
+  /** The digest of the whole body, `ALGO:HEX`. */
+  digest(algorithm: string, options: { signal: AbortSignal }): Promise<string>;
 }
 
 interface OpenChannel extends ChannelListener {
@@ -220,7 +220,8 @@ export class TransferPool implements AsyncDisposable {
         }
       },
       read: async (max, { signal }) => worker.call('origin-read', { origin, max }, { signal }),
-      digest: async ({ signal }) => worker.call('origin-digest', { origin }, { signal }),
+      digest: async (algorithm, { signal }) =>
+        worker.call('origin-digest', { origin, algorithm }, { signal }),
       [Symbol.asyncDispose]: async () => {
         if (!this.#isClosing) await worker.call('origin-close', { origin });
       },

@@ -173,6 +173,15 @@ export class SeedTask {
     return this.#checking;
   }
 
+  /** Another origin has shown that this is not what its digest says: nothing of it is kept. */
+  async refute(): Promise<void> {
+    const error = new CodedError('ERR_DIGEST_MISMATCH', 'another origin serves this digest');
+    this.#isContradicted = true;
+    this.#controller.abort(error);
+    if (this.#state === 'fetching') await this.settled;
+    else await this.#fail(error);
+  }
+
   /** Signs digests that hosts stated while no supernode answered, once the caller has checked them. */
   async adopt(entries: ReadonlyMap<number, string>): Promise<void> {
     for (const [piece, digest] of entries) {

@@ -7,12 +7,12 @@ import { withoutSecrets } from '../../core/piece/task-id.ts';
 import { plainValidators, versionOf } from '../../core/piece/version.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
 import { openerOf } from '../../core/swarm/origin-request.ts';
+import { compareSamples, isProvable, servesDigest } from '../../core/swarm/prove-scope.ts';
 import { shapeOf, shapeOfAnswer, wholeDigest } from '../../core/swarm/task-shape.ts';
 import type { RemoteOrigin } from '../../core/swarm/transfer-pool.ts';
 import type { TaskShape, TaskSpec } from '../../core/wire/messages.ts';
 import { fingerprintOf } from './asker.ts';
 import { KeptSeeds } from './kept-seeds.ts';
-import { compareWithOrigin } from './prove-scope.ts';
 import { SeedTask } from './seed-task.ts';
 import type { SeedContext } from './seed-task.ts';
 import { TaskVersions } from './task-versions.ts';
@@ -33,8 +33,8 @@ const MAX_QUESTIONS = 256;
 const MAX_WAITING = 10_000;
 /** How often an answer may turn out to be of no use because things changed meanwhile. */
 const MAX_TRIES = 4;
-/** Pieces that have to be here before samples of them say something. */
-const MIN_PROVABLE = 8;
+/** How long an asker waits for enough of what others fetch to compare it with what his own origin serves. */
+const GROW_PATIENCE_MS = 5_000;
 const GROW_MS = 50;
 
 export interface SeedsContext extends SeedContext {
@@ -227,42 +227,36 @@ export class Seeds {
   }
 
   /**
-   * Content named by its digest: whoever asks from a URL or with credentials that were not seen yet has to
-   * be served by it, either as the one who brings the whole, or by samples of what is held already.
+   * Content named by its digest: whoever asks from a URL or with credentials that were not seen yet has to be served
+   * it by his own origin. That is asked at once and on its own, whatever the state of what others fetch.
    */
   async #askNamed(question: Question, signal: AbortSignal): Promise<SeedTask | undefined> {
     const { spec, versions } = question;
-    const { pool } = this.#context;
+    const { pool, clock } = this.#context;
     const held = versions.held();
     if (held?.seed?.state === 'fetching') await this.#grown(held.seed, signal);
     this.#requests += 1;
-    const verdict =
-      held === undefined ? 'unknown' : await compareWithOrigin({ pool, ...held, spec }, signal);
-    if (held !== undefined && verdict === 'same') {
-      return versions.turns.run(async () => this.#admit(question, held));
+    if (held === undefined) return this.#askToBegin(question, signal);
+    const proof = { pool, clock, stored: held.stored, spec };
+    const verdict = await compareSamples(proof, { signal });
+    if (verdict === 'same') return versions.turns.run(async () => this.#admit(question, held));
+    // A part that nobody fetches now is worth less than an origin that is ready to send the whole.
+    const isWhole = held.stored.isComplete;
+    if (held.seed === undefined && !isWhole) return this.#askToBegin(question, signal);
+    if ((isWhole && verdict === 'differs') || !(await servesDigest(proof, { signal }))) {
+      const message = 'this URL does not serve the content with that digest';
+      throw new CodedError('ERR_DIGEST_MISMATCH', message);
     }
-    if (held?.seed !== undefined && verdict !== 'same') {
-      return this.#wait(held.seed, verdict, signal);
-    }
-    const origin = await pool.openOrigin(openerOf(spec).whole(), { signal });
-    return versions.turns.run(async () => this.#begin(question, origin));
+    if (verdict === 'unknown') return versions.turns.run(async () => this.#admit(question, held));
+    // Their origin serves the digest, and what is held is something else.
+    if (held.seed !== undefined) await abortable(held.seed.refute(), signal);
+    return undefined;
   }
 
-  /** What is here is not what the asker's origin serves: that says who is right only when it is whole. */
-  async #wait(
-    seed: SeedTask,
-    verdict: 'differs' | 'unknown',
-    signal: AbortSignal,
-  ): Promise<undefined> {
-    if (seed.state === 'fetching') {
-      await abortable(seed.settled, signal);
-      return undefined;
-    }
-    if (verdict === 'unknown') {
-      throw new CodedError('ERR_BUSY', 'too little is here yet to compare this URL with');
-    }
-    const message = 'this URL does not serve the content with that digest';
-    throw new CodedError('ERR_DIGEST_MISMATCH', message);
+  async #askToBegin(question: Question, signal: AbortSignal): Promise<SeedTask | undefined> {
+    const { spec, versions } = question;
+    const origin = await this.#context.pool.openOrigin(openerOf(spec).whole(), { signal });
+    return versions.turns.run(async () => this.#begin(question, origin));
   }
 
   /** Fetches named content from its first byte on; undefined when others were faster. */
@@ -286,11 +280,13 @@ export class Seeds {
     return this.#confirm(question, now.seed ?? (await this.#revive(versions, now.stored, facts)));
   }
 
-  /** Resolves when enough of a version is here to be compared with what another origin serves. */
+  /** Resolves when enough of a version is here to be compared with what another origin serves, or it takes too long. */
   async #grown(seed: SeedTask, signal: AbortSignal): Promise<void> {
-    const { stored } = seed;
-    while (seed.state === 'fetching' && stored.pieces.count < MIN_PROVABLE)
-      await this.#context.clock.sleep(GROW_MS, { signal });
+    const { clock } = this.#context;
+    using patience = clock.deadline(GROW_PATIENCE_MS);
+    while (seed.state === 'fetching' && !isProvable(seed.stored) && !patience.signal.aborted) {
+      await clock.sleep(GROW_MS, { signal });
+    }
   }
 
   #confirm({ versions, asker }: Question, seed: SeedTask): SeedTask {

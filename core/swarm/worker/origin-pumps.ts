@@ -14,6 +14,7 @@ import type {
   TransferOperations,
   TransferOriginHead,
 } from '../transfer-messages.ts';
+import { RunningDigest } from './running-digest.ts';
 import { PieceWriter } from './task-files.ts';
 import type { TaskFiles } from './task-files.ts';
 
@@ -100,15 +101,18 @@ export class OriginPumps {
     });
   }
 
-  /** Reads the body to its end and keeps nothing but its digest, `sha256:HEX`. */
-  async digest(origin: number, signal: AbortSignal): Promise<string> {
+  /** Reads the body to its end and keeps nothing but its digest, `ALGO:HEX`. */
+  async digest(
+    { origin, algorithm }: TransferOperations['origin-digest']['args'],
+    signal: AbortSignal,
+  ): Promise<string> {
     return this.#consume(origin, signal, async ({ body }) => {
-      const hash = createHash('sha256');
+      const sum = new RunningDigest(algorithm);
       for await (const chunk of body) {
-        hash.update(chunk);
+        sum.update(chunk);
         this.bytes += chunk.length;
       }
-      return `sha256:${hash.digest('hex')}`;
+      return sum.text();
     });
   }
 

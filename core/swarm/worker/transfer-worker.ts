@@ -1,7 +1,5 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
-import { crc32 } from 'node:zlib';
 import { CodedError } from '../../base/error.ts';
 import type { Log } from '../../base/log.ts';
 import { servePort } from '../../base/port-rpc.ts';
@@ -13,6 +11,7 @@ import type {
 } from '../transfer-messages.ts';
 import type { LinkHost } from './link-host.ts';
 import { OriginPumps } from './origin-pumps.ts';
+import { RunningDigest } from './running-digest.ts';
 import { TaskFiles } from './task-files.ts';
 
 /**
@@ -63,7 +62,7 @@ servePort<TransferOperations>(port, {
   'origin-open': async (args, { signal }) => pumpsOpen().open(args, signal),
   'origin-pump': async (args, { signal }) => pumpsOpen().pump(args, signal),
   'origin-read': async ({ origin, max }, { signal }) => pumpsOpen().read(origin, max, signal),
-  'origin-digest': async ({ origin }, { signal }) => pumpsOpen().digest(origin, signal),
+  'origin-digest': async (args, { signal }) => pumpsOpen().digest(args, signal),
   'origin-close': ({ origin }) => pumpsOpen().close(origin),
   digest: async ({ path, algorithm }, { signal }) => digestOf(path, algorithm, signal),
   stats,
@@ -99,15 +98,11 @@ function stats(): TransferStats {
 }
 
 async function digestOf(path: string, algorithm: string, signal: AbortSignal): Promise<string> {
-  const chunks = createReadStream(path, { highWaterMark: 1024 * 1024, signal });
-  if (algorithm === 'crc32') {
-    let sum = 0;
-    for await (const chunk of chunks) sum = crc32(chunk, sum);
-    return `crc32:${sum.toString(16).padStart(8, '0')}`;
+  const sum = new RunningDigest(algorithm);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal })) {
+    sum.update(chunk);
   }
-  const hash = createHash(algorithm);
-  for await (const chunk of chunks) hash.update(chunk);
-  return `${algorithm}:${hash.digest('hex')}`;
+  return sum.text();
 }
 
 /** Facts that survive being sent to another thread. */
