@@ -99,7 +99,7 @@ async function place<T>(
   const folder = dirname(name.path);
   // First, for the room that it may take.
   await removeLeftParts(folder);
-  const temporary = await newPartPath(folder);
+  const temporary = newPartPath(folder);
   try {
     const made = await make(temporary);
     throwIfAborted(options.signal);

@@ -23,7 +23,7 @@ async function endedPid(): Promise<number> {
 
 test('removeLeftParts() removes what a process that is gone left, and nothing that may be in use', async (t) => {
   await using folder = await temporaryFolder();
-  const own = basename(await newPartPath(folder.path));
+  const own = basename(newPartPath(folder.path));
   const dead = own.replace(`-${process.pid}-`, `-${await endedPid()}-`);
   const others = ['.odonata-0123456789abcdef.part', '.odonata-x', 'file', `x${dead}`];
   const foreign = own.replace(/-\w+-/, '-elsewhere_1-');
@@ -34,7 +34,7 @@ test('removeLeftParts() removes what a process that is gone left, and nothing th
 
 test('removeLeftParts() removes what another machine has not touched for a day', async (t) => {
   await using folder = await temporaryFolder();
-  const name = basename(await newPartPath(folder.path)).replace(/-\w+-/, '-elsewhere_1-');
+  const name = basename(newPartPath(folder.path)).replace(/-\w+-/, '-elsewhere_1-');
   await writeFile(join(folder.path, name), 'x');
   const clock = new ManualClock(new SystemClock().now());
   clock.advance(23 * HOUR_MS);
@@ -47,10 +47,7 @@ test('removeLeftParts() removes what another machine has not touched for a day',
 
 test('removeLeftParts() is stopped neither by a folder in its way nor by one that is not there', async (t) => {
   await using folder = await temporaryFolder();
-  const dead = (await newPartPath(folder.path)).replace(
-    `-${process.pid}-`,
-    `-${await endedPid()}-`,
-  );
+  const dead = newPartPath(folder.path).replace(`-${process.pid}-`, `-${await endedPid()}-`);
   await mkdir(dead);
   await removeLeftParts(folder.path);
   await removeLeftParts(join(folder.path, 'none'));
