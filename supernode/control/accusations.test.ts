@@ -87,8 +87,8 @@ test('a version is hashed again once a minute, however many accuse', (t) => {
 test('one accuser has few versions hashed within ten minutes', (t) => {
   const { clock, accuse } = begin();
   let hashed = 0;
-  for (let version = 0; version < 1_000; version += 1) {
-    if (accuse('one', { version: version.toString(16).padStart(16, '0') })) hashed += 1;
+  for (let number = 0; number < 1_000; number += 1) {
+    if (accuse('one', { version: number.toString(16).padStart(16, '0') })) hashed += 1;
     clock.advance(500);
   }
   t.is(hashed, 8);

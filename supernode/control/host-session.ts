@@ -143,7 +143,7 @@ export class HostSession {
         void this.#answer(message.id, async (signal) => swarm.register(this, message, { signal }));
         break;
       case 'report':
-        for (const report of message.tasks) swarm.report(this, report);
+        for (const report of message.tasks) this.#try(() => swarm.report(this, report), report);
         break;
       case 'announce':
         this.#onAnnounce(message);
@@ -153,7 +153,7 @@ export class HostSession {
           { peer: this.peer, task: message.task, reason: message.reason },
           'host asks for other parents',
         );
-        swarm.moreParents(this, message);
+        this.#try(() => swarm.moreParents(this, message), message);
         break;
       case 'renew-ticket':
         swarm.renewTicket(this, message);
@@ -174,6 +174,17 @@ export class HostSession {
       case 'renew-record':
         this.tellMembership();
         break;
+    }
+  }
+
+  /** What cannot be taken in of a host that is known to have too much is left out; it says it again. */
+  #try(work: () => void, { task, version }: { task: string; version: string }): void {
+    try {
+      work();
+    } catch (error) {
+      const { code, message: reason } = CodedError.from(error);
+      if (code !== 'ERR_BUSY') throw error;
+      this.#parts.log.warn({ peer: this.peer, task, version, code, reason }, 'not taken in');
     }
   }
 

@@ -117,7 +117,7 @@ export class Swarm implements SeedListener {
       return { ...common, shape, manifest: [], parents: [], ticket, content, ...whole };
     }
     const version = this.table.addVersion(task, shape);
-    const entry = version.peer(session.peer);
+    const entry = this.table.join(version, session.peer);
     entry.isActive = true;
     entry.isEntitled = true;
     this.#hold(version, entry, message.holding);
@@ -135,7 +135,7 @@ export class Swarm implements SeedListener {
     checkShape(shape, spec);
     if (spec !== undefined) checkTask(task, spec);
     const version = this.table.addVersion(task, shape);
-    const entry = version.peer(session.peer);
+    const entry = this.table.join(version, session.peer);
     this.#hold(version, entry, message.holding);
     this.#adoptions?.announced(session.peer, message);
     entry.isActive = active && this.#mayHave(version, session.peer);
@@ -159,7 +159,7 @@ export class Swarm implements SeedListener {
     if (seed.stored.version !== shape.version) {
       throw new CodedError('ERR_ORIGIN_CHANGED', 'the origin has another version now');
     }
-    const entry = version.peer(session.peer);
+    const entry = this.table.join(version, session.peer);
     entry.isEntitled = true;
     entry.isActive = true;
     this.#resume(version, session.peer);
@@ -174,7 +174,7 @@ export class Swarm implements SeedListener {
   report(session: HostSession, report: TaskReport): void {
     const version = this.table.version(report.task, report.version);
     if (version === undefined) return;
-    const entry = version.peer(session.peer);
+    const entry = this.table.join(version, session.peer);
     this.#had(version, entry, report.had ?? []);
     for (const piece of report.lost ?? []) version.lost(entry, piece);
     entry.fromPeers = report.fromPeers ?? entry.fromPeers;
@@ -340,7 +340,7 @@ export class Swarm implements SeedListener {
   }
 
   #parentsFor(version: SwarmVersion, child: string, seed: SeedTask | undefined): Parent[] {
-    const entry = version.peer(child);
+    const entry = this.table.join(version, child);
     const candidates = this.#candidates(version, seed !== undefined && seed.state !== 'failed');
     const idc = this.table.hosts.get(child)?.idc;
     const chosen = pickParents({ peer: child, idc }, candidates, { random: this.#parts.random });
@@ -419,15 +419,13 @@ export class Swarm implements SeedListener {
   }
 
   #forget(peer: string): void {
-    for (const version of this.table.versions()) {
-      if (version.peers.has(peer)) this.#leave(version, peer);
-    }
+    for (const version of this.table.versionsOf(peer)) this.#leave(version, peer);
     this.table.removeHost(peer);
   }
 
   #leave(version: SwarmVersion, peer: string): void {
     this.#offerAll(version, peer);
-    version.remove(peer);
+    this.table.leave(version, peer);
     // It may have been the last that had something.
     this.#seeds?.find(version.task, version.shape.version)?.refill();
   }
@@ -438,6 +436,7 @@ export class Swarm implements SeedListener {
   }
 
   #prune(): void {
+    for (const version of this.table.versions()) version.forgive();
     this.table.prune(
       (version) => this.#seeds?.find(version.task, version.shape.version) !== undefined,
     );

@@ -1,3 +1,4 @@
+import { CodedError } from '../../core/base/error.ts';
 import { Bitfield } from '../../core/piece/bitfield.ts';
 import { pieceCount } from '../../core/piece/piece-length.ts';
 import type { TaskShape } from '../../core/wire/messages.ts';
@@ -22,7 +23,7 @@ export interface HostEntry {
 /** What one host has of one version. */
 export interface PeerEntry {
   readonly peer: string;
-  readonly pieces: Bitfield;
+  pieces: Bitfield;
   isComplete: boolean;
   /** It downloads and may have what it downloads: it hears of parents and manifest. */
   isActive: boolean;
@@ -30,24 +31,49 @@ export interface PeerEntry {
   isEntitled: boolean;
   readonly parents: Set<string>;
   children: number;
+  /** Reports of others that it sent a piece wrong or not at all; decays. */
   failures: number;
   fromPeers: number;
   fromSeed: number;
   fromOrigin: number;
 }
 
-/** One version of a task in the swarm: its shape and who has what. */
+/** One version of a task in the swarm: its shape and who has what. Hosts enter and leave through the table. */
 export class SwarmVersion {
   readonly task: string;
-  shape: TaskShape;
+  #shape: TaskShape;
   readonly peers = new Map<string, PeerEntry>();
   /** How many hosts hold each piece. */
   #counts: Uint16Array;
 
   constructor(task: string, shape: TaskShape) {
     this.task = task;
-    this.shape = shape;
-    this.#counts = new Uint16Array(this.#capacity());
+    this.#shape = shape;
+    this.#counts = new Uint16Array(this.capacity);
+  }
+
+  get shape(): TaskShape {
+    return this.#shape;
+  }
+
+  /** Takes another shape over; what hosts have stays, as far as there are such pieces. */
+  set shape(shape: TaskShape) {
+    this.#shape = shape;
+    const { capacity } = this;
+    if (capacity === this.#counts.length) return;
+    const counts = new Uint16Array(capacity);
+    counts.set(this.#counts.subarray(0, capacity));
+    this.#counts = counts;
+    for (const entry of this.peers.values()) {
+      const held = [...entry.pieces.indexes()].filter((piece) => piece < capacity);
+      entry.pieces = new Bitfield(capacity);
+      for (const piece of held) entry.pieces.set(piece);
+    }
+  }
+
+  /** Pieces that are kept track of. */
+  get capacity(): number {
+    return this.pieceCount ?? UNKNOWN_CAPACITY;
   }
 
   get pieceCount(): number | undefined {
@@ -61,7 +87,7 @@ export class SwarmVersion {
     if (known !== undefined) return known;
     const entry: PeerEntry = {
       peer,
-      pieces: new Bitfield(this.#capacity()),
+      pieces: new Bitfield(this.capacity),
       isComplete: false,
       isActive: false,
       isEntitled: false,
@@ -117,6 +143,11 @@ export class SwarmVersion {
     if (entry !== undefined) entry.children += 1;
   }
 
+  /** Half of what hosts failed to give is forgotten; call it now and then. */
+  forgive(): void {
+    for (const entry of this.peers.values()) entry.failures = Math.floor(entry.failures / 2);
+  }
+
   /** How many hosts have the piece. */
   copies(piece: number): number {
     return this.#counts[piece] ?? 0;
@@ -138,10 +169,6 @@ export class SwarmVersion {
     return active;
   }
 
-  #capacity(): number {
-    return this.pieceCount ?? UNKNOWN_CAPACITY;
-  }
-
   #childGone(parent: string): void {
     const entry = this.peers.get(parent);
     if (entry !== undefined) entry.children = Math.max(0, entry.children - 1);
@@ -151,10 +178,31 @@ export class SwarmVersion {
 /** Pieces kept track of while the length is unknown: 256 GiB at 4 MiB a piece. */
 export const UNKNOWN_CAPACITY = 65_536;
 
+/** What is known of one host. */
+interface Share {
+  /** Its versions, the one it spoke of longest ago first. */
+  readonly versions: Set<SwarmVersion>;
+  /** Pieces of all of them. */
+  pieces: number;
+}
+
+/** Versions that are known of one host: as many as it keeps, and some that it begins. */
+const MAX_VERSIONS = 6_000;
+/** Pieces of those; one costs two bytes and, for each host, a bit. */
+const MAX_PIECES = 16 * 1024 * 1024;
+/** A host that downloads too much at a time is to try again after this long. */
+const RETRY_MS = 10_000;
+
 /** Who has what: hosts, tasks, versions. Soft state; hosts announce it again after a restart. */
 export class SwarmTable {
   readonly hosts = new Map<string, HostEntry>();
   readonly #tasks = new Map<string, Map<string, SwarmVersion>>();
+  readonly #shares = new Map<string, Share>();
+  readonly #limits: { readonly maxVersions: number; readonly maxPieces: number };
+
+  constructor(limits = { maxVersions: MAX_VERSIONS, maxPieces: MAX_PIECES }) {
+    this.#limits = limits;
+  }
 
   version(task: string, version: string): SwarmVersion | undefined {
     return this.#tasks.get(task)?.get(version);
@@ -167,7 +215,8 @@ export class SwarmTable {
     const known = versions.get(shape.version);
     if (known !== undefined) {
       const isPrivate = known.shape.isPrivate === true || shape.isPrivate === true;
-      if (known.shape.length === undefined && shape.length !== undefined) known.shape = shape;
+      if (known.shape.length === undefined && shape.length !== undefined)
+        this.#reshape(known, shape);
       // Whoever says so first or last: what is private for one is private.
       if (isPrivate) known.shape = { ...known.shape, isPrivate };
       return known;
@@ -179,6 +228,35 @@ export class SwarmTable {
 
   *versions(): Generator<SwarmVersion> {
     for (const versions of this.#tasks.values()) yield* versions.values();
+  }
+
+  /** The versions that a host has to do with. */
+  versionsOf(peer: string): Iterable<SwarmVersion> {
+    return this.#shares.get(peer)?.versions ?? [];
+  }
+
+  /**
+   * The host's entry in the version, made where there is none. When there are too many, the version that the host spoke
+   * of longest ago is forgotten of it, but none that it downloads; ERR_BUSY when it downloads all of them.
+   */
+  join(version: SwarmVersion, peer: string): PeerEntry {
+    const share = this.#shares.get(peer) ?? { versions: new Set(), pieces: 0 };
+    if (!share.versions.delete(version)) {
+      this.#makeRoom(share, peer, version);
+      share.pieces += version.capacity;
+    }
+    share.versions.add(version);
+    this.#shares.set(peer, share);
+    return version.peer(peer);
+  }
+
+  /** Forgets what a host has of a version. */
+  leave(version: SwarmVersion, peer: string): void {
+    version.remove(peer);
+    const share = this.#shares.get(peer);
+    if (share?.versions.delete(version) !== true) return;
+    share.pieces -= version.capacity;
+    if (share.versions.size === 0) this.#shares.delete(peer);
   }
 
   /** Forgets versions that no host holds or wants; returns how many. */
@@ -198,6 +276,34 @@ export class SwarmTable {
   /** Forgets a host everywhere. */
   removeHost(peer: string): void {
     this.hosts.delete(peer);
-    for (const version of this.versions()) version.remove(peer);
+    for (const version of this.versionsOf(peer)) version.remove(peer);
+    this.#shares.delete(peer);
+  }
+
+  #makeRoom(share: Share, peer: string, wanted: SwarmVersion): void {
+    const { maxVersions, maxPieces } = this.#limits;
+    const isFull = (): boolean =>
+      share.versions.size >= maxVersions || share.pieces + wanted.capacity > maxPieces;
+    if (!isFull()) return;
+    for (const version of share.versions) {
+      const entry = version.peers.get(peer);
+      if (entry?.isActive === true && !entry.isComplete) continue;
+      this.leave(version, peer);
+      if (!isFull()) return;
+    }
+    // It may have been added for this host only.
+    if (wanted.peers.size === 0) this.#tasks.get(wanted.task)?.delete(wanted.shape.version);
+    throw new CodedError('ERR_BUSY', 'the host downloads as much as may be known of one', {
+      detail: { versions: share.versions.size, pieces: share.pieces, retryAfterMs: RETRY_MS },
+    });
+  }
+
+  #reshape(version: SwarmVersion, shape: TaskShape): void {
+    const before = version.capacity;
+    version.shape = shape;
+    for (const peer of version.peers.keys()) {
+      const share = this.#shares.get(peer);
+      if (share !== undefined) share.pieces += version.capacity - before;
+    }
   }
 }
