@@ -26,7 +26,7 @@ export class HumanReporter implements Reporter {
   readonly #screen: Screen;
   readonly #clock: Clock;
   readonly #toldReasons = new Set<string>();
-  readonly #startedMs: number;
+  #startedMs = 0;
   #progress: Omit<ProgressState, 'elapsedMs'> = {
     received: 0,
     bytesPerSecond: 0,
@@ -38,8 +38,9 @@ export class HumanReporter implements Reporter {
   constructor(screen: Screen, clock: Clock) {
     this.#screen = screen;
     this.#clock = clock;
+    if (screen.columns === undefined) return;
     this.#startedMs = clock.monotonic();
-    if (screen.columns !== undefined) this.#timer = clock.every(REDRAW_MS, () => this.#draw());
+    this.#timer = clock.every(REDRAW_MS, () => this.#draw());
   }
 
   note(text: string): void {

@@ -142,8 +142,9 @@ function lossOf(error: unknown, run: Run): CodedError | undefined {
 /** Downloads with `downloader`, passes on what it says, and delivers the content. */
 async function follow(run: Run, downloader: Downloader, storeUid: number): Promise<DoneEvent> {
   const { plan, target, tools, signal, state } = run;
-  using watch = new SilenceWatch(tools);
+  // The request first: all that follows is done while dfdaemon works on it.
   const events = downloader.download(plan.request, { signal });
+  using watch = new SilenceWatch(tools);
   const loading = loadWhileWaiting();
   for await (const event of events) {
     watch.heard();
