@@ -96,12 +96,15 @@ export class EngineHost implements ServedHost, Disposable {
 
   health(): HostHealth {
     const supernode = this.#supernode();
-    const port = this.#engine.pool.linkPort;
-    const running = supernode.state === 'disconnected' ? 'degraded' : 'ok';
+    const { linkPort: port, workers } = this.#engine.pool;
+    const isWhole = supernode.state !== 'disconnected' && workers.alive === workers.total;
+    const running = isWhole ? 'ok' : 'degraded';
+    const alive = workers.alive === 0 ? 'down' : running;
     return {
-      status: this.slots.isStopping ? 'stopping' : running,
+      status: this.slots.isStopping ? 'stopping' : alive,
       store: { isReady: true },
       link: { isReady: port !== undefined, ...(port === undefined ? {} : { port }) },
+      workers,
       supernode,
     };
   }

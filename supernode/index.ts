@@ -196,8 +196,11 @@ async function startPool(
   const { certificatePem, keyPem } = selfSignedCertificate(authority.key, {
     now: options.clock.now(),
   });
+  const { clock, random, log } = options;
   return TransferPool.start({
-    log: options.log,
+    clock,
+    random,
+    log,
     ...(options.workers === undefined ? {} : { workers: options.workers }),
     listen: { host: options.listen, port: options.linkPort },
     onAltered: (key) => hooks.onAltered(key),

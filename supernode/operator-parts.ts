@@ -31,11 +31,12 @@ export function operatorParts(
   };
 }
 
-function statusOf({ authority }: OperatedSupernode, clock: Clock): ServingStatus {
+function statusOf({ authority, pool }: OperatedSupernode, clock: Clock): ServingStatus {
   const problems: string[] = [];
   if (authority.certificateExpires <= clock.now()) {
     problems.push('the certificate of this supernode has expired: its cell key is needed');
   }
+  if (pool.workers.alive === 0) problems.push('no transfer worker is running');
   return { isReady: problems.length === 0, problems };
 }
 

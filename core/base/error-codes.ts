@@ -181,6 +181,11 @@ export const errorCodes = {
     'A defect of this program.',
     'Please report it with the log.',
   ),
+  ERR_WORKER: facts(
+    ['system', true, 'internal', 503],
+    'A thread that carries payload ended; it is replaced unless that happens again and again.',
+    'Try again; when it persists look at the log and restart the program.',
+  ),
   // Store
   ERR_STORE_LOCKED: facts(
     ['environment', true, 'internal', 409],

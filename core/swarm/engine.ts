@@ -96,7 +96,7 @@ export class Engine implements Downloader {
     const key = await HostKey.load(join(options.dataDir, 'identity', 'host.key'));
     const store = stack.use(await openStore(options, { clock, log }));
     const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
-    const pool = stack.use(await startPool(options, { key, clock, log, hooks }));
+    const pool = stack.use(await startPool(options, { key, clock, random, log, hooks }));
     store.onRemove = async (task) => pool.dropTask(task);
     const member = await openMember(options, { key, pool, clock, random, log });
     if (member !== undefined) stack.use(member);
@@ -219,17 +219,18 @@ async function startPool(
   parts: {
     readonly key: HostKey;
     readonly clock: Clock;
+    readonly random: Random;
     readonly log: Log;
     readonly hooks: { onAltered(key: string): void };
   },
 ): Promise<TransferPool> {
-  const { key, clock, log, hooks } = parts;
+  const { key, clock, random, log, hooks } = parts;
   const origin = {
     allow: options.originAllow,
     bytesPerSecond: options.originRate ?? 0,
     connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
   };
-  const common = { origin, log, onAltered: (name: string) => hooks.onAltered(name) };
+  const common = { origin, clock, random, log, onAltered: (name: string) => hooks.onAltered(name) };
   const workers = options.workers === undefined ? {} : { workers: options.workers };
   if (options.supernodes.length === 0) return TransferPool.start({ ...common, ...workers });
   const { certificatePem, keyPem } = selfSignedCertificate(key, { now: clock.now() });

@@ -118,6 +118,22 @@ test('OriginTurn lets the origin rest after failures that others may not have', 
   t.is(shares.length, 2);
 });
 
+test('OriginTurn goes on after its own worker ended, as long as that brings it forward', (t) => {
+  const { clock, turn, all } = begin('when-orphaned');
+  turn.goAlone();
+  const ended = new CodedError('ERR_WORKER', 'ended');
+  for (let round = 0; round < 3; round += 1) {
+    for (let end = 0; end < 5; end += 1) t.true(turn.rests(ended, { mayComeElsewhere: false }));
+    t.false(turn.rests(ended, { mayComeElsewhere: false }));
+    turn.progressed();
+  }
+  turn.take(hosts);
+  t.is(all(), 0);
+  clock.advance(5_000);
+  turn.take(hosts);
+  t.is(all(), 1);
+});
+
 test('OriginTurn lets nothing rest that is lasting, or when there is nobody else', (t) => {
   const { turn } = begin('when-orphaned');
   const rests = (code: ErrorCode, mayComeElsewhere = true): boolean =>

@@ -19,6 +19,9 @@ const ORPHAN_AFTER_MS = 1_500;
 const PATIENCE_MS = 5_000;
 /** After a failure that other hosts may not have, the origin is left alone for so long. */
 const REST = { firstMs: 5_000, maxMs: 60_000 };
+/** A thread of this program that ended is replaced in less; without progress only so often is it counted on. */
+const REPLACED = { firstMs: 250, maxMs: 5_000 };
+const MAX_REPLACED = 5;
 const PASSING: ReadonlySet<string> = new Set([
   'ERR_BUSY',
   'ERR_ORIGIN_FAILING',
@@ -108,11 +111,16 @@ export class OriginTurn {
     });
   }
 
-  /** True when a failure of the origin ends nothing, because the pieces may come from elsewhere: it rests for a while. */
+  /**
+   * True when a failure to read from the origin ends nothing, because the pieces may come from elsewhere, or because
+   * it was this program's own: then the origin rests for a while.
+   */
   rests(error: CodedError, options: { readonly mayComeElsewhere: boolean }): boolean {
-    if (this.#policy !== 'when-orphaned' || !PASSING.has(error.code)) return false;
-    if (!options.mayComeElsewhere) return false;
-    const restMs = backoffMs(this.#failures, REST, this.#random);
+    const isOwn = error.code === 'ERR_WORKER';
+    if (isOwn && this.#failures >= MAX_REPLACED) return false;
+    if (!isOwn && (this.#policy !== 'when-orphaned' || !PASSING.has(error.code))) return false;
+    if (!isOwn && !options.mayComeElsewhere) return false;
+    const restMs = backoffMs(this.#failures, isOwn ? REPLACED : REST, this.#random);
     this.#restsUntilMs = this.#clock.monotonic() + restMs;
     this.#failures += 1;
     return true;

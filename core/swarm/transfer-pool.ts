@@ -1,25 +1,20 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
-import { extname } from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { CodedError, systemCode } from '../base/error.ts';
+import type { Clock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
-import { PortCaller } from '../base/port-rpc.ts';
+import type { Random } from '../base/random.ts';
 import type { StoredTask } from '../store/piece-store.ts';
+import { claimPort } from './claim-port.ts';
 import type {
-  TransferEvents,
   TransferInit,
-  TransferOperations,
   TransferOriginHead,
   TransferOriginRequest,
   TransferStats,
   TransferTask,
   TransferTrust,
 } from './transfer-messages.ts';
-
-/** Young objects of a worker are chunks of sockets: a small nursery keeps an idle daemon small. */
-const WORKER_LIMITS = { maxYoungGenerationSizeMb: 2 };
+import { TransferCrew } from './transfer-crew.ts';
+import type { TransferCaller, TransferEvent } from './transfer-thread.ts';
 
 /** A parent's channel for one task, seen from the main thread. */
 export interface RemoteChannel {
@@ -69,13 +64,21 @@ export interface RemoteOrigin extends AsyncDisposable {
 }
 
 interface OpenChannel extends ChannelListener {
-  readonly worker: PortCaller<TransferOperations, TransferEvents>;
+  readonly worker: TransferCaller;
   close(error: CodedError): void;
+}
+
+/** A task that workers know, as a new worker has to be told. */
+interface KnownTask {
+  readonly task: StoredTask;
+  readonly offered: Uint8Array | undefined;
 }
 
 export interface TransferPoolOptions extends TransferInit {
   readonly workers?: number;
   readonly listen?: { readonly host: string; readonly port: number };
+  readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
   /** A served file is no longer what was verified. */
   onAltered(key: string): void;
@@ -83,17 +86,29 @@ export interface TransferPoolOptions extends TransferInit {
 
 /** The transfer workers of this process: links to other hosts, origin bodies, and all payload. */
 export class TransferPool implements AsyncDisposable {
-  readonly #threads: Worker[] = [];
-  readonly #workers: PortCaller<TransferOperations, TransferEvents>[] = [];
+  readonly #crew: TransferCrew;
+  readonly #tasks = new Map<string, KnownTask>();
+  readonly #ownPorts = new Set<number>();
   readonly #channels = new Map<number, OpenChannel>();
   readonly #origins = new Map<number, (piece: number, digest: string, bytes: number) => void>();
   readonly #options: TransferPoolOptions;
   #nextId = 1;
   #isClosing = false;
   #port: number | undefined;
+  #trust: { readonly trust: TransferTrust; readonly atMs: number } | undefined;
 
   private constructor(options: TransferPoolOptions) {
     this.#options = options;
+    const { clock, random, log } = options;
+    this.#crew = new TransferCrew({
+      clock,
+      random,
+      log,
+      prepare: async (worker) => this.#prepare(worker),
+      brief: async (worker) => this.#brief(worker),
+      onEvent: (event) => this.#onEvent(event),
+      onDeath: (worker, error) => this.#onDeath(worker, error),
+    });
   }
 
   /** Starts the workers and, when told to listen, binds the link port in all of them. */
@@ -101,7 +116,7 @@ export class TransferPool implements AsyncDisposable {
     const pool = new TransferPool(options);
     try {
       const count = options.workers ?? defaultWorkers();
-      for (let index = 0; index < count; index += 1) await pool.#startWorker(options);
+      for (let index = 0; index < count; index += 1) await pool.#crew.add();
       if (options.listen !== undefined) await pool.#listen(options.listen);
       await pool.addOwnPorts(pool.#port === undefined ? [] : [pool.#port]);
       return pool;
@@ -111,6 +126,11 @@ export class TransferPool implements AsyncDisposable {
     }
   }
 
+  /** Workers there are, and those that live: another is replaced in a moment, or was too often. */
+  get workers(): { readonly alive: number; readonly total: number } {
+    return this.#crew.counts;
+  }
+
   /** The port the piece link listens on. */
   get linkPort(): number | undefined {
     return this.#port;
@@ -118,52 +138,45 @@ export class TransferPool implements AsyncDisposable {
 
   /** Other ports that this program listens on: it must not be made to fetch from itself. */
   async addOwnPorts(ports: readonly number[]): Promise<void> {
-    await this.#all('own-ports', { ports });
+    for (const port of ports) this.#ownPorts.add(port);
+    await this.#crew.all('own-ports', { ports });
   }
 
   async setTrust(trust: TransferTrust): Promise<void> {
-    await this.#all('trust', trust);
+    this.#trust = { trust, atMs: this.#options.clock.monotonic() };
+    await this.#crew.all('trust', trust);
   }
 
   /** Makes a task known to the workers, or tells them what changed about it. */
   async putTask(task: StoredTask, options: { offered?: Uint8Array } = {}): Promise<void> {
-    const { offered } = options;
-    await this.#all('task-put', {
-      key: keyOf(task),
-      task: task.taskId,
-      version: task.version,
-      path: task.path,
-      pieceLength: task.pieceLength,
-      length: task.length,
-      pieces: task.pieces.bytes,
-      capacity: task.pieces.length,
-      ...(offered === undefined ? {} : { offered }),
-      ...(task.sealed === undefined ? {} : { sealed: task.sealed }),
-    } satisfies TransferTask);
+    const known = { task, offered: options.offered };
+    this.#tasks.set(keyOf(task), known);
+    await this.#crew.all('task-put', putOf(known));
   }
 
   async dropTask(task: StoredTask): Promise<void> {
-    await this.#all('task-drop', { key: keyOf(task) });
+    this.#tasks.delete(keyOf(task));
+    await this.#crew.all('task-drop', { key: keyOf(task) });
   }
 
   /** Tells hosts that take from us which pieces they may now ask for. */
   announce(task: StoredTask, pieces: readonly number[], to?: string): void {
     const args = { key: keyOf(task), pieces, ...(to === undefined ? {} : { to }) };
-    this.#forget(this.#all('announce', args));
+    this.#forget(this.#crew.all('announce', args));
   }
 
   retract(task: StoredTask, pieces: readonly number[]): void {
-    this.#forget(this.#all('retract', { key: keyOf(task), pieces }));
+    this.#forget(this.#crew.all('retract', { key: keyOf(task), pieces }));
   }
 
   /** The batches a worker hands to hosts that ask for the manifest. */
   keepManifest(task: StoredTask, batches: readonly string[], replace = false): void {
-    this.#forget(this.#all('manifest', { key: keyOf(task), batches, replace }));
+    this.#forget(this.#crew.all('manifest', { key: keyOf(task), batches, replace }));
   }
 
   /** Pushes batches to all hosts linked for the task. */
   offerManifest(task: StoredTask, batches: readonly string[]): void {
-    this.#forget(this.#all('offer-manifest', { key: keyOf(task), batches }));
+    this.#forget(this.#crew.all('offer-manifest', { key: keyOf(task), batches }));
   }
 
   /** Links to a host and opens a channel for the task; throws ERR_LINK, ERR_NOT_MEMBER, ERR_TICKET. */
@@ -177,7 +190,7 @@ export class TransferPool implements AsyncDisposable {
     options: { readonly listener: ChannelListener; readonly signal: AbortSignal },
   ): Promise<RemoteChannel> {
     const channel = this.#newId();
-    const worker = this.#workerFor(to.peer);
+    const worker = await this.#crew.workerFor(to.peer, options);
     const { promise: closed, resolve } = Promise.withResolvers<CodedError>();
     this.#channels.set(channel, { ...options.listener, worker, close: resolve });
     try {
@@ -201,7 +214,7 @@ export class TransferPool implements AsyncDisposable {
     options: { signal: AbortSignal },
   ): Promise<RemoteOrigin> {
     const origin = this.#newId();
-    const worker = this.#workerFor(request.url);
+    const worker = await this.#crew.workerFor(request.url, options);
     const head = await worker.call('origin-open', { origin, request }, options);
     return {
       head,
@@ -223,19 +236,20 @@ export class TransferPool implements AsyncDisposable {
       digest: async (algorithm, { signal }) =>
         worker.call('origin-digest', { origin, algorithm }, { signal }),
       [Symbol.asyncDispose]: async () => {
-        if (!this.#isClosing) await worker.call('origin-close', { origin });
+        if (this.#crew.isAlive(worker)) await worker.call('origin-close', { origin });
       },
     };
   }
 
   /** Digest of a file, as `ALGO:HEX`, computed off the main thread. */
   async digest(path: string, algorithm: string, options: { signal: AbortSignal }): Promise<string> {
-    return this.#workerFor(path).call('digest', { path, algorithm }, options);
+    const worker = await this.#crew.workerFor(path, options);
+    return worker.call('digest', { path, algorithm }, options);
   }
 
   /** Sums over all workers. */
   async stats(): Promise<TransferStats> {
-    const all = await this.#all('stats', undefined);
+    const all = await this.#crew.all('stats', undefined);
     const sum = (pick: (stats: TransferStats) => number): number =>
       all.reduce((total, stats) => total + pick(stats), 0);
     return {
@@ -253,17 +267,13 @@ export class TransferPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosing) return;
     this.#isClosing = true;
-    await Promise.allSettled(this.#workers.map((worker) => worker.call('close', undefined)));
-    await Promise.all(this.#threads.map((thread) => thread.terminate()));
-    const error = new CodedError('ERR_INTERRUPTED', 'this program is stopping');
-    for (const channel of this.#channels.values()) channel.close(error);
-    for (const worker of this.#workers) worker.fail(error);
+    await this.#crew[Symbol.asyncDispose]();
   }
 
   #remoteChannel(
     open: {
       readonly channel: number;
-      readonly worker: PortCaller<TransferOperations, TransferEvents>;
+      readonly worker: TransferCaller;
       readonly closed: Promise<CodedError>;
       readonly to: { readonly peer: string; readonly task: StoredTask };
     },
@@ -286,46 +296,48 @@ export class TransferPool implements AsyncDisposable {
       renew: async (ticket) => worker.call('channel-ticket', { channel, ticket }),
       close: async () => {
         this.#channels.delete(channel);
-        if (!this.#isClosing) await worker.call('channel-close', { channel });
+        if (this.#crew.isAlive(worker)) await worker.call('channel-close', { channel });
       },
     };
   }
 
-  async #startWorker(options: TransferPoolOptions): Promise<void> {
-    const url = new URL(
-      `./worker/transfer-worker${extname(import.meta.filename)}`,
-      import.meta.url,
-    );
-    const thread = new Worker(url, { resourceLimits: WORKER_LIMITS });
-    const worker = new PortCaller<TransferOperations, TransferEvents>(thread, (name, value) =>
-      // A name and its value come as a pair; the type checker cannot see that through a generic call.
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-      this.#onEvent({ name, value } as WorkerEvent),
-    );
-    this.#threads.push(thread);
-    this.#workers.push(worker);
-    thread.on('error', (error) => this.#onCrash(worker, error));
-    thread.on('exit', () => this.#onCrash(worker, new Error('the transfer worker ended')));
-    const { origin, link } = options;
+  async #prepare(worker: TransferCaller): Promise<void> {
+    const { origin, link } = this.#options;
     await worker.call('init', { origin, ...(link === undefined ? {} : { link }) });
   }
 
+  /** Tells a new worker what all others know: whom to trust, the tasks, and where to listen. */
+  async #brief(worker: TransferCaller): Promise<void> {
+    const { listen, clock } = this.#options;
+    const told: Promise<unknown>[] = [worker.call('own-ports', { ports: [...this.#ownPorts] })];
+    if (this.#trust !== undefined) {
+      const { trust, atMs } = this.#trust;
+      told.push(worker.call('trust', { ...trust, now: trust.now + clock.monotonic() - atMs }));
+    }
+    for (const known of this.#tasks.values()) {
+      told.push(worker.call('task-put', putOf(known)));
+      const batches = known.task.manifest();
+      told.push(worker.call('manifest', { key: keyOf(known.task), batches, replace: true }));
+    }
+    await Promise.all(told);
+    if (listen === undefined || this.#port === undefined) return;
+    const reusePort = this.workers.total > 1;
+    await worker.call('listen', { host: listen.host, port: this.#port, reusePort });
+  }
+
   async #listen(listen: { readonly host: string; readonly port: number }): Promise<void> {
-    const [first, ...others] = this.#workers;
-    if (first === undefined) return;
-    if (others.length === 0) {
-      this.#port = (await first.call('listen', { ...listen, reusePort: false })).port;
+    if (this.workers.total === 1) {
+      const [listening] = await this.#crew.all('listen', { ...listen, reusePort: false });
+      this.#port = listening?.port;
       return;
     }
     // A second program on the port would share it silently, so it is bound once by us alone.
     const port = await claimPort(listen);
-    for (const worker of this.#workers) {
-      await worker.call('listen', { host: listen.host, port, reusePort: true });
-    }
+    await this.#crew.all('listen', { host: listen.host, port, reusePort: true });
     this.#port = port;
   }
 
-  #onEvent(event: WorkerEvent): void {
+  #onEvent(event: TransferEvent): void {
     switch (event.name) {
       case 'have':
         for (const { channel, pieces } of event.value) this.#channels.get(channel)?.onHave(pieces);
@@ -356,34 +368,12 @@ export class TransferPool implements AsyncDisposable {
     }
   }
 
-  #onCrash(worker: PortCaller<TransferOperations, TransferEvents>, cause: unknown): void {
-    if (this.#isClosing) return;
-    const error = new CodedError('ERR_INTERNAL', 'a transfer worker ended unexpectedly', { cause });
-    this.#options.log.error({ err: cause }, 'transfer worker ended');
-    worker.fail(error);
+  #onDeath(worker: TransferCaller, error: CodedError): void {
     for (const [id, channel] of this.#channels) {
       if (channel.worker !== worker) continue;
       this.#channels.delete(id);
       channel.close(error);
     }
-  }
-
-  /** The same worker for the same peer or origin, so that connections are shared. */
-  #workerFor(name: string): PortCaller<TransferOperations, TransferEvents> {
-    let hash = 0;
-    for (let index = 0; index < name.length; index += 1) {
-      hash = (Math.imul(hash, 31) + name.charCodeAt(index)) >>> 0;
-    }
-    const worker = this.#workers[hash % this.#workers.length];
-    if (worker === undefined) throw new CodedError('ERR_INTERNAL', 'no transfer worker is running');
-    return worker;
-  }
-
-  async #all<N extends keyof TransferOperations>(
-    op: N,
-    args: TransferOperations[N]['args'],
-  ): Promise<TransferOperations[N]['result'][]> {
-    return Promise.all(this.#workers.map(async (worker) => worker.call(op, args)));
   }
 
   #forget(sent: Promise<unknown>): void {
@@ -399,30 +389,19 @@ export class TransferPool implements AsyncDisposable {
   }
 }
 
-type WorkerEvent = {
-  [N in keyof TransferEvents]: { readonly name: N; readonly value: TransferEvents[N] };
-}[keyof TransferEvents];
-
-/** A port that nobody else listens on; ERR_ADDRESS_IN_USE when the asked one is taken. */
-async function claimPort(listen: {
-  readonly host: string;
-  readonly port: number;
-}): Promise<number> {
-  const server = createServer();
-  try {
-    server.listen({ host: listen.host, port: listen.port });
-    await once(server, 'listening');
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : listen.port;
-  } catch (error) {
-    if (systemCode(error) !== 'EADDRINUSE') throw error;
-    throw new CodedError('ERR_ADDRESS_IN_USE', `${listen.host}:${listen.port} is in use`, {
-      cause: error,
-      detail: { ...listen },
-    });
-  } finally {
-    server.close();
-  }
+function putOf({ task, offered }: KnownTask): TransferTask {
+  return {
+    key: keyOf(task),
+    task: task.taskId,
+    version: task.version,
+    path: task.path,
+    pieceLength: task.pieceLength,
+    length: task.length,
+    pieces: task.pieces.bytes,
+    capacity: task.pieces.length,
+    ...(offered === undefined ? {} : { offered }),
+    ...(task.sealed === undefined ? {} : { sealed: task.sealed }),
+  };
 }
 
 /** The name of a stored version among the workers. */

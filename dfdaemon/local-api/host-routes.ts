@@ -1,11 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import type { ServedHost } from './served-host.ts';
 
-/** `/healthz` (503 only while stopping) and `/metrics`, on the socket and on the proxy port alike. */
+/** `/healthz` (503 while stopping, and when no worker lives) and `/metrics`, on the socket and on the proxy port alike. */
 export function addHealthRoutes(server: FastifyInstance, host: ServedHost): void {
   server.get('/healthz', async (_request, reply) => {
     const health = host.health();
-    return reply.code(health.status === 'stopping' ? 503 : 200).send(health);
+    const isServing = health.status === 'ok' || health.status === 'degraded';
+    return reply.code(isServing ? 200 : 503).send(health);
   });
 
   server.get('/metrics', async (_request, reply) => {

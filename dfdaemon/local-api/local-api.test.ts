@@ -356,6 +356,10 @@ test('GET /healthz is 200 while it serves, degraded without its supernode, and 5
   const degraded = await ask(api.path, { path: '/healthz' });
   t.is(degraded.status, 200);
   t.like(JSON.parse(degraded.text), { status: 'degraded', supernode: { code: 'ERR_TOKEN' } });
+  host.workers = { alive: 0, total: 1 };
+  const down = await ask(api.path, { path: '/healthz' });
+  t.is(down.status, 503);
+  t.like(JSON.parse(down.text), { status: 'down', workers: { alive: 0 } });
   t.like(JSON.parse((await ask(api.path, { path: '/v1/status' })).text), { peer: 'peer' });
   t.is((await ask(api.path, { path: '/metrics' })).text, 'x 1\n');
   const { SystemClock } = await import('../../core/base/clock.ts');

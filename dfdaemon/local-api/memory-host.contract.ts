@@ -27,6 +27,7 @@ export class MemoryHost implements ServedHost {
   readonly slots: DownloadSlots;
   readonly stored: (TaskSummary & { readonly bytes: () => AsyncIterable<Uint8Array> })[] = [];
   supernode: HostHealth['supernode'] = { state: 'none' };
+  workers: HostHealth['workers'] = { alive: 1, total: 1 };
   readonly #script: Script;
 
   constructor(script: Script, options: { readonly max?: number } = {}) {
@@ -62,10 +63,13 @@ export class MemoryHost implements ServedHost {
 
   health(): HostHealth {
     const running = this.supernode.state === 'disconnected' ? 'degraded' : 'ok';
+    const { workers } = this;
+    const alive = workers.alive === 0 ? 'down' : running;
     return {
-      status: this.slots.isStopping ? 'stopping' : running,
+      status: this.slots.isStopping ? 'stopping' : alive,
       store: { isReady: true },
       link: { isReady: false },
+      workers,
       supernode: this.supernode,
     };
   }

@@ -28,12 +28,14 @@ export interface SupernodeHealth {
   readonly reason?: string;
 }
 
-/** What `/healthz` answers: `degraded` serves, and says what is missing. */
+/** What `/healthz` answers: `degraded` serves, and says what is missing; `down` cannot fetch or send a byte. */
 export interface HostHealth {
-  readonly status: 'ok' | 'degraded' | 'stopping';
+  readonly status: 'ok' | 'degraded' | 'down' | 'stopping';
   readonly store: { readonly isReady: boolean };
   /** `isReady` false without a supernode: there is nobody to link with. */
   readonly link: { readonly isReady: boolean; readonly port?: number };
+  /** Threads that carry payload: one that ends is replaced, unless that happens again and again. */
+  readonly workers: { readonly alive: number; readonly total: number };
   readonly supernode: SupernodeHealth;
 }
 
