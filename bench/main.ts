@@ -8,12 +8,15 @@ import { interruptSignal } from './cluster/interrupt-signal.ts';
 import { barsOf, renderSingle, summarize } from './report/single-report.ts';
 import { runSingle } from './scenario/single.ts';
 import type { SingleOptions } from './scenario/single.ts';
+import { swarmCommand } from './scenario/swarm-command.ts';
 
 const usage = `Measures this checkout on this machine.
 
   npm run bench -- single [--sizes 1,1MiB,100MiB,1GiB] [--rounds N] [--source] [--dir DIR] [--json FILE]
+  npm run bench -- swarm [--hosts N] [--size S] [--rate R] …    see npm run bench -- swarm --help
 
   single        one file to one host, beside curl and aria2c: cold, warm, and to a second host
+  swarm         one file to many hosts at once, in a lab, beside curl and BitTorrent
   --sizes LIST  sizes, parted by commas
   --rounds N    how often each; default 11 below 10 MiB, 5 above
   --source      run the TypeScript; default: built, packed and unpacked as users get it
@@ -39,6 +42,10 @@ function sizesOf(text: string, rounds: string | undefined): SingleOptions['sizes
 }
 
 async function main(args: string[], signal: AbortSignal): Promise<void> {
+  if (args[0] === 'swarm') {
+    await swarmCommand(args.slice(1), signal);
+    return;
+  }
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
@@ -57,7 +64,7 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
     return;
   }
   if (scenario !== 'single') {
-    throw new CodedError('ERR_USAGE', `there is no scenario ${scenario}; there is: single`);
+    throw new CodedError('ERR_USAGE', `there is no scenario ${scenario}; there are: single, swarm`);
   }
   const result = await runSingle({
     form: values.source ? 'source' : 'package',

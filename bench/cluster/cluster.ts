@@ -7,6 +7,7 @@ import { outputOf } from './command.ts';
 import { eventually } from './eventually.ts';
 import { freePorts, isOwnAddress } from './free-ports.ts';
 import { askApi, askJson } from './local-api.ts';
+import type { Place, Places } from './place.ts';
 import { Program } from './program.ts';
 import { Workplace } from './workplace.ts';
 import type { WorkplaceOptions } from './workplace.ts';
@@ -17,6 +18,8 @@ export interface ClusterOptions extends WorkplaceOptions {
   readonly supernodeArgs?: readonly string[];
   /** Further arguments of the dfdaemon of the host with this number, from 1. */
   readonly daemonArgs?: (host: number) => readonly string[];
+  /** Default: this machine's loopback. */
+  readonly places?: Places;
 }
 
 /** What the supernode knows of one version of a task. */
@@ -31,12 +34,15 @@ export interface KnownVersion {
   readonly seed?: { readonly state: string; readonly originBytes: number };
 }
 
-const SUPERNODE_ADDRESS = '127.0.0.1';
+const LOOPBACK_ADDRESS = '127.0.0.1';
 const LOOPBACK = '127.0.0.0/8';
+/** Mesh, link, HTTP; and link, proxy: what a program takes where nobody else is. */
+const SUPERNODE_PORTS = [8002, 8003, 8001];
+const HOST_PORTS = [65_002, 65_001];
 const PORT_TRIES = 3;
 const CONNECT_MS = 30_000;
 
-/** A supernode and hosts as real processes, each host on a loopback address of its own. */
+/** A supernode and hosts as real processes, each host on an address of its own. */
 export class Cluster implements AsyncDisposable {
   readonly workplace: Workplace;
   readonly hosts: ClusterHost[] = [];
@@ -56,7 +62,9 @@ export class Cluster implements AsyncDisposable {
     const cluster = new Cluster(await Workplace.open(options), options);
     try {
       await cluster.#startSupernode();
-      cluster.#hasOwnAddresses = await isOwnAddress(addressOf(1));
+      if (options.places === undefined) {
+        cluster.#hasOwnAddresses = await isOwnAddress(addressOf(1));
+      }
       await cluster.addHosts(options.hosts);
       return cluster;
     } catch (error) {
@@ -72,7 +80,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Base of the supernode's HTTP API. */
   get apiUrl(): string {
-    return `http://${SUPERNODE_ADDRESS}:${this.#ports[2]}`;
+    return `http://${this.#supernodePlace.address}:${this.#ports[2]}`;
   }
 
   /** The host with this number, from 1. */
@@ -153,21 +161,35 @@ export class Cluster implements AsyncDisposable {
   }
 
   get #api(): { host: string; port: number } {
-    return { host: SUPERNODE_ADDRESS, port: this.#ports[2] };
+    return { host: this.#supernodePlace.address, port: this.#ports[2] };
+  }
+
+  get #supernodePlace(): Place {
+    return this.#options.places?.supernode ?? { address: LOOPBACK_ADDRESS, enter: [] };
+  }
+
+  get #originAllow(): string[] {
+    return ['--origin-allow', this.#options.places?.origins ?? LOOPBACK];
+  }
+
+  #placeOf(number: number): Place {
+    const address = this.#hasOwnAddresses ? addressOf(number) : LOOPBACK_ADDRESS;
+    return this.#options.places?.host(number) ?? { address, enter: [] };
   }
 
   async #startSupernode(): Promise<void> {
     const { workplace } = this;
     const { installation, guard, env } = workplace;
     const dataDir = await workplace.subfolder('supernode');
+    const place = this.#supernodePlace;
     const look = async (): Promise<true | undefined> => isHealthy(this.#api);
-    this.#supernode = await this.#withFreePorts(SUPERNODE_ADDRESS, 3, async (ports) => {
+    this.#supernode = await this.#withFreePorts(place, SUPERNODE_PORTS, async (ports) => {
       const [mesh = 0, link = 0, http = 0] = ports;
       this.#ports = [mesh, link, http];
-      const words = ['--data-dir', dataDir, '--listen', SUPERNODE_ADDRESS];
+      const words = ['--data-dir', dataDir, '--listen', place.address];
       words.push('--mesh-port', `${mesh}`, '--link-port', `${link}`, '--http-port', `${http}`);
-      words.push('--origin-allow', LOOPBACK, ...(this.#options.supernodeArgs ?? []));
-      const argv = [...installation('supernode'), ...words];
+      words.push(...this.#originAllow, ...(this.#options.supernodeArgs ?? []));
+      const argv = [...place.enter, ...installation('supernode'), ...words];
       const logFile = join(workplace.folder, 'supernode.log');
       const program = { name: 'supernode', argv, logFile, guard, env, look };
       return Program.start(program, this.#options.signal);
@@ -184,30 +206,31 @@ export class Cluster implements AsyncDisposable {
     const name = `host-${number}`;
     const folder = await workplace.subfolder(name);
     const socket = join(folder, 'dfdaemon.sock');
-    const address = this.#hasOwnAddresses ? addressOf(number) : SUPERNODE_ADDRESS;
+    const place = this.#placeOf(number);
     const look = async (): Promise<true | undefined> => isHealthy({ socketPath: socket });
-    const daemon = await this.#withFreePorts(address, 2, async ([link = 0, proxy = 0]) => {
+    const daemon = await this.#withFreePorts(place, HOST_PORTS, async ([link = 0, proxy = 0]) => {
       const words = ['--data-dir', join(folder, 'data'), '--socket', socket];
-      words.push('--supernode', `${SUPERNODE_ADDRESS}:${this.#ports[0]}`);
-      words.push('--join-token', `@${this.#tokenFile}`, '--listen', address);
+      words.push('--supernode', `${this.#supernodePlace.address}:${this.#ports[0]}`);
+      words.push('--join-token', `@${this.#tokenFile}`, '--listen', place.address);
       words.push('--link-port', `${link}`, '--proxy-port', `${proxy}`);
-      words.push('--origin-allow', LOOPBACK, ...(this.#options.daemonArgs?.(number) ?? []));
-      const argv = [...installation('dfdaemon'), ...words];
+      words.push(...this.#originAllow, ...(this.#options.daemonArgs?.(number) ?? []));
+      const argv = [...place.enter, ...installation('dfdaemon'), ...words];
       const logFile = join(folder, 'dfdaemon.log');
       return Program.start({ name, argv, logFile, guard, env, look }, this.#options.signal);
     });
-    return new ClusterHost({ name, address, folder, socket }, { daemon, workplace });
+    return new ClusterHost({ name, address: place.address, folder, socket }, { daemon, workplace });
   }
 
-  /** Tries again with other ports when somebody else was faster. */
+  /** Tries again with other ports when somebody else was faster; in a place of its own nobody is. */
   async #withFreePorts(
-    address: string,
-    count: number,
-    start: (ports: number[]) => Promise<Program>,
+    { address, enter }: Place,
+    usual: readonly number[],
+    start: (ports: readonly number[]) => Promise<Program>,
   ): Promise<Program> {
+    if (enter.length > 0) return start(usual);
     for (let tries = 1; ; tries += 1) {
       try {
-        return await start(await freePorts(address, count));
+        return await start(await freePorts(address, usual.length));
       } catch (error) {
         const isTaken = error instanceof Error && error.message.includes('ERR_ADDRESS_IN_USE');
         if (!isTaken || tries === PORT_TRIES) throw error;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { OriginStats } from '../origin/fault-origin.ts';
 import { checkout } from './installation.ts';
 import { askJson } from './local-api.ts';
+import type { Place } from './place.ts';
 import { Program } from './program.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -23,16 +24,22 @@ export class OriginProcess implements AsyncDisposable {
   static async start(
     workplace: Workplace,
     served: Served,
-    options: { readonly name?: string; readonly signal?: AbortSignal | undefined } = {},
+    options: {
+      readonly name?: string;
+      readonly place?: Place;
+      readonly signal?: AbortSignal | undefined;
+    } = {},
   ): Promise<OriginProcess> {
-    const { name = 'origin', signal } = options;
-    const what = 'file' in served ? ['--file', served.file] : ['--size', String(served.size)];
+    const { name = 'origin', place, signal } = options;
+    const words = 'file' in served ? ['--file', served.file] : ['--size', String(served.size)];
+    if (place !== undefined) words.push('--host', place.address);
+    const main = [process.execPath, join(checkout, 'bench', 'origin', 'main.ts')];
     const logFile = join(workplace.folder, `${name}.log`);
     let url = '';
     const program = await Program.start(
       {
         name,
-        argv: [process.execPath, join(checkout, 'bench', 'origin', 'main.ts'), ...what],
+        argv: [...(place?.enter ?? []), ...main, ...words],
         logFile,
         guard: workplace.guard,
         env: workplace.env,
