@@ -6,6 +6,8 @@ import { shapeOf } from './task-shape.ts';
 export interface Running {
   readonly shape: TaskShape;
   readonly spec: TaskSpec;
+  /** Hosts that it is taken from. */
+  readonly parents: readonly string[];
 }
 
 /** What is held of a version, as the supernode is told. */
@@ -33,7 +35,7 @@ export function announcementsOf(stored: StoredTask, running: Running | undefined
     manifest: part.filter(isSigned),
     provisional: part.filter((batch) => !isSigned(batch)),
     active: running !== undefined,
-    ...(running === undefined ? {} : { spec: running.spec }),
+    ...(running === undefined ? {} : { spec: running.spec, parents: [...running.parents] }),
     ...(digest === undefined ? {} : { digest }),
   }));
 }

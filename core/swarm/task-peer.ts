@@ -124,6 +124,12 @@ export class TaskPeer {
     return this.#isOver || this.#failure !== undefined;
   }
 
+  /** Hosts that are linked as parents now. */
+  get parents(): readonly string[] {
+    const hosts = this.#parents.open().filter(({ role }) => role === 'peer');
+    return hosts.map(({ peer }) => peer);
+  }
+
   /** True when the cell restated what it had signed of this very version: nothing of it can be kept. */
   get isContradicted(): boolean {
     return this.#isContradicted;

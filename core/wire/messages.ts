@@ -203,6 +203,8 @@ export const Announce = Type.Object({
   provisional: Type.Optional(Type.Array(Envelope, { maxItems: 4096 })),
   /** True while it wants the rest. */
   active: Type.Boolean(),
+  /** Hosts that it takes the version from: they will have something to announce too. */
+  parents: Type.Optional(Type.Array(PeerId, { maxItems: 64 })),
 });
 
 /** Asks for other parents: those it has do not bring it forward. */
