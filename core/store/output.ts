@@ -12,8 +12,8 @@ import {
   open,
   readlink,
   rename,
-  rm,
   stat,
+  unlink,
 } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
@@ -109,7 +109,7 @@ async function place<T>(
     return made;
   } finally {
     // Also after a success: renaming one hard link over another of the same file leaves both.
-    await rm(temporary, { force: true }).catch(() => undefined);
+    await remove(temporary).catch(() => undefined);
   }
 }
 
@@ -207,14 +207,14 @@ async function reflink(source: FileHandle, temporary: string, mode: number): Pro
 async function hardLink(path: string, temporary: string, stats: Stats): Promise<boolean> {
   if (stats.uid !== process.geteuid?.()) return false;
   try {
-    await rm(temporary, { force: true });
+    await remove(temporary);
     await link(path, temporary);
     const linked = await lstat(temporary);
     if (linked.ino === stats.ino && linked.dev === stats.dev) return true;
   } catch {
     // Another filesystem, too many links, or a policy of the kernel: the copy decides.
   }
-  await rm(temporary, { force: true });
+  await remove(temporary);
   return false;
 }
 
@@ -277,6 +277,15 @@ async function nextChunk(
   } catch (error) {
     throwIfAborted(signal);
     throw error;
+  }
+}
+
+/** As `rm` with `force`, which loads a module for trees and looks at the file twice. */
+async function remove(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
   }
 }
 
