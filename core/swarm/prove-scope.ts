@@ -30,6 +30,12 @@ const PROOF_MS = 60_000;
 const SLOWEST_BYTES_PER_MS = 1024;
 const UNKNOWN_BYTES = 1024 * 1024 * 1024;
 
+/** What an asker is told whose origin serves something else. */
+export function notServed(): CodedError {
+  const message = 'this URL does not serve the content with that digest';
+  return new CodedError('ERR_DIGEST_MISMATCH', message);
+}
+
 /** True when enough is held for samples of it to tell whether another origin has the same. */
 export function isProvable(stored: StoredTask): boolean {
   return stored.isComplete || stored.pieces.count * stored.pieceLength >= MIN_HELD_BYTES;

@@ -1,6 +1,7 @@
+import type { Clock } from '../base/clock.ts';
 import { Coalescer } from '../base/coalescer.ts';
 import { CodedError } from '../base/error.ts';
-import { taskIdOf } from '../piece/task-id.ts';
+import { isNamedByDigest, taskIdOf, withoutSecrets } from '../piece/task-id.ts';
 import { plainValidators } from '../piece/version.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
 import type { Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
@@ -9,6 +10,7 @@ import type { CellMember } from './cell-member.ts';
 import type { DownloadRequest } from './download-events.ts';
 import { openerOf } from './origin-request.ts';
 import type { OriginPolicy } from './origin-turn.ts';
+import { compareSamples, notServed, servesDigest } from './prove-scope.ts';
 import { shapeOf, shapeOfAnswer } from './task-shape.ts';
 import type { RemoteOrigin, TransferPool } from './transfer-pool.ts';
 
@@ -70,16 +72,19 @@ export function isWorthAlone(error: unknown): boolean {
 export class Registrar {
   readonly #store: PieceStore;
   readonly #pool: TransferPool;
+  readonly #clock: Clock;
   readonly #member: CellMember | undefined;
   readonly #answers = new Coalescer<OriginAnswer>(({ initial }) => void closeUnread(initial));
 
   constructor(parts: {
     readonly store: PieceStore;
     readonly pool: TransferPool;
+    readonly clock: Clock;
     readonly member: CellMember | undefined;
   }) {
     this.#store = parts.store;
     this.#pool = parts.pool;
+    this.#clock = parts.clock;
     this.#member = parts.member;
   }
 
@@ -175,6 +180,10 @@ export class Registrar {
   /** What is stored of the same version is kept. */
   async #askOrigin(spec: TaskSpec, task: string, signal: AbortSignal): Promise<OriginAnswer> {
     const known = this.#store.find(task);
+    if (known?.isComplete === true && isNamedByDigest(spec)) {
+      // The URL it was kept from is asked as ever; any other has to show that it serves the same.
+      if (known.url !== withoutSecrets(spec.url)) return this.#prove(spec, known, signal);
+    }
     const probe = await this.#probe(spec, known, signal);
     if (probe === 'unchanged' && known !== undefined) {
       return { shape: shapeOf(known), initial: undefined };
@@ -184,6 +193,16 @@ export class Registrar {
     const { validators, length, status } = probe.head;
     const facts = { validators, length, acceptsRanges: status === 206 };
     return { shape: shapeOfAnswer(spec, facts), initial: probe };
+  }
+
+  /** Content kept under a digest, for an asker whose URL really serves it. */
+  async #prove(spec: TaskSpec, stored: StoredTask, signal: AbortSignal): Promise<OriginAnswer> {
+    const proof = { pool: this.#pool, clock: this.#clock, stored, spec };
+    const verdict = await compareSamples(proof, { signal });
+    const isSame =
+      verdict === 'unknown' ? await servesDigest(proof, { signal }) : verdict === 'same';
+    if (isSame) return { shape: shapeOf(stored), initial: undefined };
+    throw notServed();
   }
 
   /** The origin's answer from the first byte on, unread: a 206 tells that it has ranges. */

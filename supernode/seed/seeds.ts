@@ -7,7 +7,12 @@ import { withoutSecrets } from '../../core/piece/task-id.ts';
 import { plainValidators, versionOf } from '../../core/piece/version.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
 import { openerOf } from '../../core/swarm/origin-request.ts';
-import { compareSamples, isProvable, servesDigest } from '../../core/swarm/prove-scope.ts';
+import {
+  compareSamples,
+  isProvable,
+  notServed,
+  servesDigest,
+} from '../../core/swarm/prove-scope.ts';
 import { shapeOf, shapeOfAnswer, wholeDigest } from '../../core/swarm/task-shape.ts';
 import type { RemoteOrigin } from '../../core/swarm/transfer-pool.ts';
 import type { TaskShape, TaskSpec } from '../../core/wire/messages.ts';
@@ -244,8 +249,7 @@ export class Seeds {
     const isWhole = held.stored.isComplete;
     if (held.seed === undefined && !isWhole) return this.#askToBegin(question, signal);
     if ((isWhole && verdict === 'differs') || !(await servesDigest(proof, { signal }))) {
-      const message = 'this URL does not serve the content with that digest';
-      throw new CodedError('ERR_DIGEST_MISMATCH', message);
+      throw notServed();
     }
     if (verdict === 'unknown') return versions.turns.run(async () => this.#admit(question, held));
     // Their origin serves the digest, and what is held is something else.

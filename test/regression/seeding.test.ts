@@ -186,6 +186,28 @@ test('what is kept under a digest is not lost to an origin that serves something
   t.true(stored?.isComplete);
 });
 
+test('without a supernode, content kept under a digest is given to whom his URL really serves it', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 22, length: 3 * MIB };
+  const digest = await contentDigest(content);
+  for (const path of ['/f', '/mirror']) swarm.origin.set(path, { content });
+  swarm.origin.set('/whole', { content, ranges: false });
+  swarm.origin.set('/evil', { content: { ...content, seed: 23 } });
+  swarm.origin.set('/evil-whole', { content: { ...content, seed: 23 }, ranges: false });
+  const host = await swarm.host('alone', { supernodes: [] });
+  const from = async (path: string): Promise<unknown> =>
+    swarm.download(host, { url: swarm.origin.url(path), digest });
+  doneOf(await swarm.download(host, { url: swarm.origin.url('/f'), digest }));
+  for (const path of ['/evil', '/evil-whole']) {
+    t.like(await from(path), { type: 'failed', code: 'ERR_DIGEST_MISMATCH' }, path);
+  }
+  for (const path of ['/f', '/mirror', '/whole']) {
+    t.like(await from(path), { type: 'done', fromOrigin: 0, fromCache: content.length }, path);
+  }
+  t.is(swarm.origin.stats('/f').rangeRequests, 2);
+  t.is(swarm.origin.stats('/mirror').rangeRequests, 3);
+});
+
 test('content that is not what its digest says is not kept under that name, whatever the algorithm', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 9, length: MIB };
