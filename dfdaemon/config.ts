@@ -69,9 +69,12 @@ export const dfdaemonOptions = defineOptions({
   location: {
     kind: 'string',
     valueName: 'A|B|C',
-    help: 'Place within the idc, outermost first: near hosts are preferred',
+    help: 'Place within the idc, outermost first; recorded and shown, not yet used to choose parents',
   },
-  seed: { kind: 'boolean', help: 'Ask for the role of a seed; the join token must grant it' },
+  seed: {
+    kind: 'boolean',
+    help: 'Ask for the role of a seed, which the join token must grant; recorded and shown, not used yet',
+  },
   storage: {
     kind: 'choice',
     choices: ['disk', 'memory'],

@@ -51,7 +51,7 @@ export const tokenCreateFlags = defineOptions({
     kind: 'choice',
     choices: ['host', 'seed'],
     default: 'host',
-    help: 'What hosts become; a seed may fetch from origins and sign for the cell',
+    help: 'What hosts may become; the role of a seed is recorded and shown, not used yet',
   },
   idc: { kind: 'string', defaultHelp: 'each host names its own', help: 'Where the hosts stand' },
   ...json,
