@@ -115,9 +115,14 @@ test('PieceStore on a full disk makes room, and what is marked after that surviv
   const error = { code: 'ERR_NO_SPACE' };
   for (let at = 0; at < 20; at += 1)
     await t.throwsAsync(task.setWholeDigest('x'.repeat(5000)), error);
+  const final = { wholeDigest: 'sha256:01' };
+  await t.throwsAsync(task.replaceManifest(['final'], entriesOf(content), final), error);
+  t.false(task.isManifestFinal);
+  t.not(task.wholeDigest, final.wholeDigest);
+  t.deepEqual(task.manifest(), ['all']);
   t.true(await store.makeRoom(1_000_000));
   t.is(store.find(old.taskId), undefined);
-  await task.setWholeDigest('sha256:00');
+  await task.replaceManifest(['final'], entriesOf(content), final);
   for (let piece = 1; piece < 100; piece += 1) {
     await writePiece(task, piece, content);
     await task.markHad(piece);
@@ -130,5 +135,9 @@ test('PieceStore on a full disk makes room, and what is marked after that surviv
   await using again = await openStore(copy);
   t.deepEqual(again.repairs, []);
   t.is(again.tasks().length, 1);
-  t.true(again.tasks()[0]?.isComplete);
+  const kept = again.tasks()[0];
+  t.true(kept?.isComplete);
+  t.true(kept?.isManifestFinal);
+  t.is(kept?.wholeDigest, final.wholeDigest);
+  t.deepEqual(kept?.manifest(), ['final']);
 });

@@ -2,6 +2,8 @@ import { CodedError } from '../base/error.ts';
 import type { Journal, JournalChange } from './journal.ts';
 import { PieceDigests } from './piece-digests.ts';
 import type { DigestConflict } from './piece-digests.ts';
+import { nextRow, rowNumbers, withNextRow, withoutRows } from './row-runs.ts';
+import type { RowRuns } from './row-runs.ts';
 import { Serial } from './serial.ts';
 import { encodeBatches, isManifestEntry, manifestKey, parseBatches } from './task-row.ts';
 import type { ManifestEntry, StoredBatch } from './task-row.ts';
@@ -15,17 +17,23 @@ export interface ManifestOwner {
   capacity(): number;
   /** Un-has pieces whose digest is gone or another, and answers with all that are lost; the next journal write says so. */
   lose(pieces: readonly number[]): Promise<readonly number[]>;
-  /** Journals the changes together with the task's row. */
-  commit(changes: readonly JournalChange[]): Promise<void>;
+  /** Journals the changes together with the task's row, which then states what is final. */
+  commit(changes: readonly JournalChange[], final: FinalFacts | undefined): Promise<void>;
   /** A row cannot be read and was dropped. */
   onMalformed(key: string): void;
+}
+
+/** What is known of the whole content when its manifest is final. */
+export interface FinalFacts {
+  readonly wholeDigest?: string | undefined;
 }
 
 interface Plan {
   readonly changes: readonly JournalChange[];
   readonly conflicts: readonly DigestConflict[];
   /** The rows that are there afterwards. */
-  readonly sequences: readonly number[];
+  readonly rows: RowRuns;
+  readonly final?: FinalFacts | undefined;
   /** Brings the digests in memory up to date. */
   readonly apply: (digests: PieceDigests) => PieceDigests;
 }
@@ -37,17 +45,17 @@ interface Plan {
 export class ManifestLog {
   readonly #owner: ManifestOwner;
   readonly #turns = new Serial();
-  #sequences: readonly number[];
-  /** As `#sequences`, ahead of it while a change is being journalled. */
-  #rowSequences: readonly number[];
+  #rows: RowRuns;
+  /** As `#rows`, ahead of it while a change is being journalled. */
+  #rowsToBe: RowRuns;
   #digests: PieceDigests | undefined;
   #isKept = false;
 
-  /** `sequences`: numbers of the rows that are there, ascending. */
-  constructor(owner: ManifestOwner, sequences: readonly number[]) {
+  /** `rows`: those that are there. */
+  constructor(owner: ManifestOwner, rows: RowRuns) {
     this.#owner = owner;
-    this.#sequences = sequences;
-    this.#rowSequences = sequences;
+    this.#rows = rows;
+    this.#rowsToBe = rows;
   }
 
   /** While true the digests stay in memory after their first use. */
@@ -57,8 +65,8 @@ export class ManifestLog {
   }
 
   /** Numbers of the manifest rows, as the task's row in the same journal write must state them. */
-  get sequences(): readonly number[] {
-    return this.#rowSequences;
+  get rows(): RowRuns {
+    return this.#rowsToBe;
   }
 
   digests(): PieceDigests {
@@ -69,19 +77,19 @@ export class ManifestLog {
 
   /** All batches in the order they came, read from the journal. */
   batches(): StoredBatch[] {
-    const before = this.#read(this.#sequences);
+    const before = this.#read(this.#rows);
     if (before.malformed.length === 0) return before.batches;
     // A rewrite may have reached the journal, and its answer not yet us.
-    const isChanging = this.#rowSequences !== this.#sequences;
-    if (isChanging) return this.#read(this.#rowSequences).batches;
+    const isChanging = this.#rowsToBe !== this.#rows;
+    if (isChanging) return this.#read(this.#rowsToBe).batches;
     this.#forget(before.malformed);
     return before.batches;
   }
 
-  #read(sequences: readonly number[]): { batches: StoredBatch[]; malformed: number[] } {
+  #read(rows: RowRuns): { batches: StoredBatch[]; malformed: number[] } {
     const batches: StoredBatch[] = [];
     const malformed: number[] = [];
-    for (const sequence of sequences) {
+    for (const sequence of rowNumbers(rows)) {
       const row = parseBatches(this.#owner.journal.get(this.#key(sequence)) ?? '');
       if (row === undefined) malformed.push(sequence);
       else batches.push(...row);
@@ -94,9 +102,9 @@ export class ManifestLog {
     return this.#run(() => this.#planAdd(batch), { isUnhaving: batch.signer === undefined });
   }
 
-  /** Puts signed batches in the place of all; ERR_MANIFEST when they contradict or leave out what is known. */
-  async replace(batches: readonly StoredBatch[]): Promise<readonly number[]> {
-    return this.#run(() => this.#planReplace(batches), { isUnhaving: true });
+  /** Puts final signed batches in the place of all; ERR_MANIFEST when they contradict or leave out what is known. */
+  async replace(batches: readonly StoredBatch[], final: FinalFacts): Promise<readonly number[]> {
+    return this.#run(() => ({ ...this.#planReplace(batches), final }), { isUnhaving: true });
   }
 
   /** Forgets provisional batches, of one signer or of all; un-has and answers with the pieces that lose their digest. */
@@ -106,7 +114,7 @@ export class ManifestLog {
 
   /** Joins all rows into one, without provisional batches that the cell has signed since. */
   async compact(): Promise<void> {
-    if (this.#sequences.length > 1)
+    if (nextRow(this.#rows) - (this.#rows[0]?.[0] ?? 0) > 1)
       await this.#run(() => this.#planCompact(), { isUnhaving: false });
   }
 
@@ -117,7 +125,8 @@ export class ManifestLog {
 
   /** What removes every row. */
   removal(): JournalChange[] {
-    return this.#sequences.map((sequence) => ({ type: 'del', key: this.#key(sequence) }));
+    const rows = [...rowNumbers(this.#rows)];
+    return rows.map((sequence) => ({ type: 'del', key: this.#key(sequence) }));
   }
 
   async #run(makePlan: () => Plan, options: { isUnhaving: boolean }): Promise<readonly number[]> {
@@ -125,19 +134,19 @@ export class ManifestLog {
       const plan = makePlan();
       const losers = options.isUnhaving ? plan.conflicts.map(({ piece }) => piece) : [];
       const lost = await this.#owner.lose(losers);
-      if (plan.changes.length > 0) await this.#commit(plan);
+      if (plan.changes.length > 0 || plan.final !== undefined) await this.#commit(plan);
       return lost;
     });
   }
 
   async #commit(plan: Plan): Promise<void> {
-    this.#rowSequences = plan.sequences;
+    this.#rowsToBe = plan.rows;
     try {
-      await this.#owner.commit(plan.changes);
-      this.#sequences = plan.sequences;
+      await this.#owner.commit(plan.changes, plan.final);
+      this.#rows = plan.rows;
       if (this.#digests !== undefined) this.#digests = plan.apply(this.#digests);
     } finally {
-      this.#rowSequences = this.#sequences;
+      this.#rowsToBe = this.#rows;
     }
   }
 
@@ -147,11 +156,10 @@ export class ManifestLog {
     const isSigned = batch.signer === undefined;
     if (isSigned) refuseSigned(conflicts);
     if (!isNews) return this.#planNothing(conflicts);
-    const sequence = this.#nextSequence();
     return {
-      changes: [this.#put(sequence, [batch])],
+      changes: [this.#put(nextRow(this.#rows), [batch])],
       conflicts,
-      sequences: [...this.#sequences, sequence],
+      rows: withNextRow(this.#rows),
       apply: (digests) => {
         digests.add(batch);
         return digests;
@@ -200,34 +208,30 @@ export class ManifestLog {
   }
 
   #planRewrite(batches: readonly StoredBatch[], conflicts: readonly DigestConflict[]): Plan {
-    const sequence = this.#nextSequence();
+    const sequence = nextRow(this.#rows);
     const puts = batches.length === 0 ? [] : [this.#put(sequence, batches)];
     return {
       changes: [...this.removal(), ...puts],
       conflicts,
-      sequences: batches.length === 0 ? [] : [sequence],
+      rows: batches.length === 0 ? [] : [[sequence, sequence + 1]],
       apply: () => PieceDigests.of(batches),
     };
   }
 
   #planNothing(conflicts: readonly DigestConflict[]): Plan {
-    return { changes: [], conflicts, sequences: this.#sequences, apply: (digests) => digests };
+    return { changes: [], conflicts, rows: this.#rows, apply: (digests) => digests };
   }
 
   /** Pieces that only a lost row vouched for cannot be proven any more. */
   #forget(malformed: readonly number[]): void {
-    this.#sequences = this.#sequences.filter((sequence) => !malformed.includes(sequence));
-    this.#rowSequences = this.#sequences;
+    this.#rows = withoutRows(this.#rows, malformed);
+    this.#rowsToBe = this.#rows;
     const keys = malformed.map((sequence) => this.#key(sequence));
     for (const key of keys) this.#owner.onMalformed(key);
   }
 
   #put(sequence: number, batches: readonly StoredBatch[]): JournalChange {
     return { type: 'put', key: this.#key(sequence), value: encodeBatches(batches) };
-  }
-
-  #nextSequence(): number {
-    return (this.#sequences.at(-1) ?? -1) + 1;
   }
 
   #key(sequence: number): string {

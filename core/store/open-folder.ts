@@ -17,6 +17,7 @@ import {
   taskKey,
   taskName,
 } from './task-row.ts';
+import { hasRow } from './row-runs.ts';
 import type { TaskRow } from './task-row.ts';
 
 /** Something that was not as it should be and was put right. */
@@ -156,7 +157,7 @@ async function orphanRows(
   const changes: JournalChange[] = [];
   for await (const key of journal.keys(MANIFEST_PREFIX)) {
     const { name = '', sequence = -1 } = parseManifestKey(key) ?? {};
-    if (found.rows.get(name)?.manifestRows.includes(sequence) === true) continue;
+    if (hasRow(found.rows.get(name)?.manifestRows ?? [], sequence)) continue;
     changes.push({ type: 'del', key });
     found.onRepair({ kind: 'row-orphan', name: key, pieces: 0 });
   }

@@ -7,6 +7,7 @@ import { DataIntegrity } from './data-integrity.ts';
 import { HadPieces } from './had-pieces.ts';
 import type { JournalChange } from './journal.ts';
 import { ManifestLog } from './manifest-log.ts';
+import type { FinalFacts } from './manifest-log.ts';
 import type { DigestOrigin } from './piece-digests.ts';
 import { readPieces } from './read-pieces.ts';
 import { RowWriter } from './row-writer.ts';
@@ -77,7 +78,7 @@ export class StoredTask {
         name: this.name,
         capacity: () => this.pieces.length,
         lose: (pieces) => this.#integrity.lose(pieces),
-        commit: (changes) => this.#writer.flush(changes),
+        commit: (changes, final) => this.#commitManifest(changes, final),
         onMalformed: (key) => this.#dropManifestRow(key),
       },
       row.manifestRows,
@@ -174,18 +175,16 @@ export class StoredTask {
     return this.#manifest.add({ batch: text, signer, entries });
   }
 
-  /** Puts final signed batches in the place of all others; they must cover every known piece. Answers and throws as `addManifest`. */
+  /** Puts final signed batches in the place of all others, in one write with what they tell of the whole; they must cover every known piece. Answers and throws as `addManifest`. */
   async replaceManifest(
     texts: readonly string[],
     entries: readonly ManifestEntry[],
+    final: FinalFacts = {},
   ): Promise<readonly number[]> {
-    const dropped = await this.#manifest.replace(
+    return this.#manifest.replace(
       texts.map((batch, at) => ({ batch, signer: undefined, entries: at === 0 ? entries : [] })),
+      final,
     );
-    // Two writes: between them the manifest is merely not known to be final.
-    this.#isManifestFinal = true;
-    await this.#writer.flush();
-    return dropped;
   }
 
   /** Forgets provisional digests (of one signer), un-has their pieces and answers with them. */
@@ -375,13 +374,34 @@ export class StoredTask {
     this.#use.journalled(row.accessedMs);
   }
 
+  async #commitManifest(
+    changes: readonly JournalChange[],
+    final: FinalFacts | undefined,
+  ): Promise<void> {
+    const [wasFinal, digestBefore] = [this.#isManifestFinal, this.#wholeDigest];
+    if (final !== undefined) {
+      this.#isManifestFinal = true;
+      this.#wholeDigest = final.wholeDigest ?? digestBefore;
+    }
+    try {
+      await this.#writer.flush(changes);
+    } catch (error) {
+      // Asked for again, it must not be taken for done.
+      if (final !== undefined) {
+        this.#isManifestFinal = wasFinal;
+        this.#wholeDigest = digestBefore;
+      }
+      throw error;
+    }
+  }
+
   #row(): TaskRow {
     return {
       ...this.#firstRow,
       length: this.length,
       wholeDigest: this.#wholeDigest,
       isManifestFinal: this.#isManifestFinal,
-      manifestRows: this.#manifest.sequences,
+      manifestRows: this.#manifest.rows,
       accessedMs: this.accessedMs,
       sealed: this.sealed,
       boot: this.#boot,

@@ -15,6 +15,8 @@ import {
   taskName,
 } from './task-row.ts';
 import type { StoredBatch, TaskRow } from './task-row.ts';
+import { withNextRow } from './row-runs.ts';
+import type { RowRuns } from './row-runs.ts';
 
 const row: TaskRow = {
   taskId: hexId('task', 64),
@@ -27,7 +29,10 @@ const row: TaskRow = {
   validators: { etag: '"1"' },
   wholeDigest: undefined,
   isManifestFinal: true,
-  manifestRows: [0, 7],
+  manifestRows: [
+    [0, 3],
+    [7, 8],
+  ],
   createdMs: 1,
   accessedMs: 2,
   sealed: { size: 100, mtimeMs: 1.5 },
@@ -45,6 +50,18 @@ test('parseTaskRow() gives back what encodeTaskRow() was given', (t) => {
 test('encodeTaskRow() leaves out trailing zeros, so that a young task has a short row', (t) => {
   const long = { ...row, length: undefined, had: new Uint8Array(8192) };
   t.true(encodeTaskRow(long).length < 1000);
+});
+
+test('encodeTaskRow() is no longer for thousands of manifest rows than for ten', (t) => {
+  let rows: RowRuns = [];
+  const lengths: number[] = [];
+  for (let count = 1; count <= 9_999; count += 1) {
+    rows = withNextRow(rows);
+    if (count === 10 || count === 9_999) {
+      lengths.push(encodeTaskRow({ ...row, manifestRows: rows }).length);
+    }
+  }
+  t.true((lengths[1] ?? 0) - (lengths[0] ?? 0) <= 2, String(lengths));
 });
 
 test('parseTaskRow() refuses a row whose fields are wrong, one by one', (t) => {
@@ -66,6 +83,7 @@ test('parseTaskRow() refuses a row whose fields are wrong, one by one', (t) => {
     { had: Buffer.alloc(3).toString('base64') },
     { createdMs: '1' },
     { manifestRows: [-1] },
+    { manifestRows: [[0, 2 ** 40]] },
     { manifestRows: undefined },
   ];
   for (const change of wrong) {

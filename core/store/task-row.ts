@@ -1,11 +1,13 @@
 /**
  * Rows of the journal. `task/<taskId>-<version>` holds everything of a task but its digests and is rewritten
  * whole at each change; `manifest/<taskId>-<version>/<sequence>` holds signed batches and is written once,
- * together with the task's row, which lists the sequences.
+ * together with the task's row, which states the sequences.
  */
 import { Buffer } from 'node:buffer';
 import { Bitfield } from '../piece/bitfield.ts';
 import type { Validators } from '../piece/version.ts';
+import { isRowRuns } from './row-runs.ts';
+import type { RowRuns } from './row-runs.ts';
 
 /** A task as the journal has it. */
 export interface TaskRow {
@@ -19,8 +21,8 @@ export interface TaskRow {
   readonly validators: Validators;
   readonly wholeDigest: string | undefined;
   readonly isManifestFinal: boolean;
-  /** Numbers of its manifest rows, ascending; kept here so that opening need not read those. */
-  readonly manifestRows: readonly number[];
+  /** Numbers of its manifest rows; kept here so that opening need not read those. */
+  readonly manifestRows: RowRuns;
   readonly createdMs: number;
   readonly accessedMs: number;
   /** Size and mtime of the data file when it was found complete. */
@@ -122,7 +124,7 @@ export function parseTaskRow(key: string, text: string): TaskRow | undefined {
     validators: field.validators(),
     wholeDigest: field.optional('wholeDigest', isText),
     isManifestFinal: field.flag('isManifestFinal'),
-    manifestRows: field.counts('manifestRows'),
+    manifestRows: field.rowRuns('manifestRows'),
     createdMs: field.count('createdMs'),
     accessedMs: field.count('accessedMs'),
     sealed: field.sealed(),
@@ -206,11 +208,8 @@ class Fields {
     return this.#required(name, isCount, 0);
   }
 
-  counts(name: string): number[] {
-    const value = this.#value[name];
-    if (Array.isArray(value) && value.every(isCount)) return value;
-    this.isWhole = false;
-    return [];
+  rowRuns(name: string): RowRuns {
+    return this.#required(name, isRowRuns, []);
   }
 
   flag(name: string): boolean {

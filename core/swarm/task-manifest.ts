@@ -66,8 +66,8 @@ async function addSigned(
     await task.setLength(length);
     const final = addFinalPart(task, text, batch);
     if (final !== undefined) {
-      const dropped = await task.replaceManifest(final.texts, final.entries);
-      if (digest !== undefined) await task.setWholeDigest(digest);
+      const { texts, entries } = final;
+      const dropped = await task.replaceManifest(texts, entries, { wholeDigest: digest });
       return { dropped, pieces: piecesOf(final), isNews: true };
     }
   }

@@ -401,8 +401,7 @@ export class SeedTask {
     await this.#checkDigest(digest);
     const final = this.#finalManifest(stored.length ?? bytes, digest);
     if (final !== undefined) {
-      await stored.replaceManifest(final.texts, final.entries);
-      if (digest !== undefined) await stored.setWholeDigest(digest);
+      await stored.replaceManifest(final.texts, final.entries, { wholeDigest: digest });
       this.#batches.reload();
       this.#context.listener.onManifest(this, final.texts);
     }
