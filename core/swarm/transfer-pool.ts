@@ -236,6 +236,8 @@ export class TransferPool implements AsyncDisposable {
       digest: async (algorithm, { signal }) =>
         worker.call('origin-digest', { origin, algorithm }, { signal }),
       [Symbol.asyncDispose]: async () => {
+        // Of an unchanged version the worker keeps nothing: spares every question that finds it so a round trip.
+        if (head.status === 304) return;
         if (this.#crew.isAlive(worker)) await worker.call('origin-close', { origin });
       },
     };

@@ -74,8 +74,9 @@ export class OriginPumps {
       limiter: this.#limiter,
       signal,
     });
-    this.#open.set(args.origin, body);
     const { head } = body;
+    // There is nothing to read of a 304, and its connection is free again already.
+    if (head.status !== 304) this.#open.set(args.origin, body);
     const { status, rangeStart, acceptsRanges, validators, contentEncoding, contentType } = head;
     const { length } = head;
     return { status, length, rangeStart, acceptsRanges, validators, contentEncoding, contentType };
