@@ -8,10 +8,12 @@ import type { Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
 import { holdingOf } from './announcement.ts';
 import type { CellMember } from './cell-member.ts';
 import type { DownloadRequest } from './download-events.ts';
+import { isJoinRefusal } from './join-refusal.ts';
 import { openerOf } from './origin-request.ts';
 import type { OriginPolicy } from './origin-turn.ts';
 import { compareSamples, notServed, servesDigest } from './prove-scope.ts';
 import { shapeOf, shapeOfAnswer } from './task-shape.ts';
+import type { SwarmTasks } from './swarm-tasks.ts';
 import type { RemoteOrigin, TransferPool } from './transfer-pool.ts';
 
 /** What a request turned out to mean. */
@@ -52,6 +54,8 @@ interface OriginAnswer {
 
 /** How long a download waits for a first connection to the supernode before it does without. */
 const CONNECT_PATIENCE_MS = 4_000;
+/** A supernode that goes away while it is asked is asked once more when it is back. */
+const MAX_ASKED = 2;
 
 /** Failures of the seed that this host may not share: another network path, another disk. */
 const WORTH_ALONE = new Set([
@@ -74,6 +78,7 @@ export class Registrar {
   readonly #pool: TransferPool;
   readonly #clock: Clock;
   readonly #member: CellMember | undefined;
+  readonly #tasks: Pick<SwarmTasks, 'running'>;
   readonly #answers = new Coalescer<OriginAnswer>(({ initial }) => void closeUnread(initial));
 
   constructor(parts: {
@@ -81,11 +86,13 @@ export class Registrar {
     readonly pool: TransferPool;
     readonly clock: Clock;
     readonly member: CellMember | undefined;
+    readonly tasks: Pick<SwarmTasks, 'running'>;
   }) {
     this.#store = parts.store;
     this.#pool = parts.pool;
     this.#clock = parts.clock;
     this.#member = parts.member;
+    this.#tasks = parts.tasks;
   }
 
   async register(
@@ -101,22 +108,30 @@ export class Registrar {
       if (!mayGoAlone) throw meshUnavailable('back-to-source is forbidden');
       return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
     }
-    if (!(await client.whenConnected(CONNECT_PATIENCE_MS, options))) {
-      const refusal = client.lastError ?? meshUnavailable('no supernode answers');
-      if (!mayGoAlone) throw refusal;
-      if (isFinal(refusal)) return this.#kept(task, spec, { refusal, signal: options.signal });
-      return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
-    }
-    try {
-      return await this.#atSupernode(task, spec, { limitRate, mayGoAlone, signal: options.signal });
-    } catch (error) {
-      const { code, message } = CodedError.from(error);
-      if (!mayGoAlone || !isWorthAlone(error)) throw error;
-      if (client.isConnected) {
-        const answer = await client.askSource(task, `${code}: ${message}`, options);
-        if (!answer.granted) throw error;
+    const { signal } = options;
+    const wish = { limitRate, mayGoAlone, signal };
+    for (let asked = 1; ; asked += 1) {
+      const running = client.isConnected ? undefined : this.#tasks.running(task, spec);
+      if (running !== undefined) return joining(running, { task, spec, limitRate });
+      if (!(await client.whenConnected(CONNECT_PATIENCE_MS, options))) {
+        const refusal = client.lastError ?? meshUnavailable('no supernode answers');
+        if (!mayGoAlone) throw refusal;
+        if (isJoinRefusal(refusal)) return this.#kept(task, spec, { refusal, signal });
+        return this.#atOrigin(task, spec, wish);
       }
-      return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
+      try {
+        return await this.#atSupernode(task, spec, wish);
+      } catch (error) {
+        const { code, message } = CodedError.from(error);
+        // It went away while it was asked: who waited for the answer does as those do who come now.
+        if (code === 'ERR_MESH_UNAVAILABLE' && !client.isConnected && asked < MAX_ASKED) continue;
+        if (!mayGoAlone || !isWorthAlone(error)) throw error;
+        if (client.isConnected) {
+          const answer = await client.askSource(task, `${code}: ${message}`, options);
+          if (!answer.granted) throw error;
+        }
+        return this.#atOrigin(task, spec, wish);
+      }
     }
   }
 
@@ -255,9 +270,14 @@ export async function closeUnread(origin: RemoteOrigin | undefined): Promise<voi
   }
 }
 
-/** Errors of joining that no fallback should hide: the user gave a wrong token or asked for too much. */
-function isFinal(error: CodedError): boolean {
-  return error.code === 'ERR_TOKEN' || error.code === 'ERR_TOKEN_GRANT';
+/** The part in a download that runs already: with whom it is shared it goes on, supernode or not. */
+function joining(
+  running: { readonly shape: TaskShape },
+  request: { readonly task: string; readonly spec: TaskSpec; readonly limitRate: number },
+): SwarmRegistration {
+  const { shape } = running;
+  const nothing = { manifest: [], parents: [], ticket: '' };
+  return { kind: 'swarm', ...request, ...nothing, shape, policy: 'when-orphaned' };
 }
 
 function meshUnavailable(reason: string): CodedError {

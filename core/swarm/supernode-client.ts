@@ -18,6 +18,7 @@ import type {
   Update,
 } from '../wire/messages.ts';
 import { parser } from '../wire/parse-message.ts';
+import { isJoinRefusal } from './join-refusal.ts';
 
 const parseMessage = parser(FromSupernode);
 const parseWelcome = parser(Welcome);
@@ -27,6 +28,11 @@ const REPLY_TIMEOUT_MS = 60_000;
 const DIAL_TIMEOUT_MS = 5_000;
 /** A restarted supernode is to know within 5 s who has what. */
 const RECONNECT = { firstMs: 200, maxMs: 2_000 };
+
+/** A supernode that answered is waited for so long when it goes away: mostly it is being restarted. */
+const RETURN_MS = 6_000;
+/** Hosts that then do without it do not all go to the origin at the same moment. */
+const SPREAD_MS = 2_000;
 
 /** What a host does with what its supernode tells it. */
 export interface SupernodeListener {
@@ -73,7 +79,10 @@ export class SupernodeClient implements AsyncDisposable {
   #loop: Promise<void> | undefined;
   #nextId = 1;
   #lastError: CodedError | undefined;
+  /** Attempts in vain since the last connection. */
   #attempts = 0;
+  /** When the last connection ended. */
+  #lostMs: number | undefined;
 
   constructor(options: SupernodeClientOptions) {
     this.#options = options;
@@ -103,18 +112,22 @@ export class SupernodeClient implements AsyncDisposable {
     });
   }
 
-  /** True as soon as a supernode answers; false after `ms`, or once every address was tried in vain. */
+  /**
+   * True as soon as a supernode answers. False after `ms`, or once every address was tried in vain; where one answered
+   * before, some seconds after it went away, and a moment later that differs from host to host.
+   */
   async whenConnected(ms: number, options: { signal: AbortSignal }): Promise<boolean> {
     if (this.isConnected) return true;
-    if (this.#attempts >= this.#options.addresses.length) return false;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#connectedWaiters.add(resolve);
-    using deadline = this.#options.clock.deadline(ms);
-    deadline.signal.addEventListener('abort', () => resolve(), { once: true });
-    try {
-      await abortable(promise, options.signal);
-    } finally {
-      this.#connectedWaiters.delete(resolve);
+    using deadline = this.#options.clock.deadline(this.#patienceMs(ms));
+    while (!this.isConnected && !deadline.signal.aborted && this.#mayAnswer) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#connectedWaiters.add(resolve);
+      deadline.signal.addEventListener('abort', () => resolve(), { once: true });
+      try {
+        await abortable(promise, options.signal);
+      } finally {
+        this.#connectedWaiters.delete(resolve);
+      }
     }
     return this.isConnected;
   }
@@ -167,6 +180,19 @@ export class SupernodeClient implements AsyncDisposable {
     await this.#loop;
   }
 
+  #patienceMs(firstMs: number): number {
+    const { clock, random } = this.#options;
+    if (this.#lostMs === undefined) return firstMs;
+    const returnMs = Math.max(0, this.#lostMs + RETURN_MS - clock.monotonic());
+    return returnMs + random.next() * SPREAD_MS;
+  }
+
+  /** False when there is no sense in waiting. */
+  get #mayAnswer(): boolean {
+    if (isJoinRefusal(this.#lastError)) return false;
+    return this.#lostMs !== undefined || this.#attempts < this.#options.addresses.length;
+  }
+
   async #ask(message: (id: number) => FromHost, options: { signal: AbortSignal }): Promise<Reply> {
     const session = this.#session;
     if (session === undefined) {
@@ -214,8 +240,8 @@ export class SupernodeClient implements AsyncDisposable {
     } finally {
       this.#lastError = ended ?? new CodedError('ERR_MESH_UNAVAILABLE', 'the supernode went away');
       const wasConnected = this.#session !== undefined;
-      // A supernode that answered will do so again in a moment: then it is waited for.
       this.#attempts = wasConnected ? 0 : this.#attempts + 1;
+      if (wasConnected) this.#lostMs = clock.monotonic();
       this.#session = undefined;
       this.#failWaiting(this.#lastError);
       if (wasConnected) listener.onDisconnected(ended);

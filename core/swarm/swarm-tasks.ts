@@ -8,7 +8,7 @@ import type { HostKey } from '../identity/host-key.ts';
 import type { RateLimiter } from '../net/pacing.ts';
 import { withoutSecrets } from '../piece/task-id.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
-import type { Check, Update } from '../wire/messages.ts';
+import type { Check, TaskSpec, Update } from '../wire/messages.ts';
 import { announcementsOf } from './announcement.ts';
 import type { CellMember, TaskListener } from './cell-member.ts';
 import { KeptTasks } from './kept-tasks.ts';
@@ -90,6 +90,19 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   /** Downloads that are running. */
   get active(): number {
     return this.#active.size;
+  }
+
+  /**
+   * The running download of the task for the very same request, headers and all: content that was fetched with
+   * credentials is for whoever has them.
+   */
+  running(task: string, spec: TaskSpec): TaskPeer | undefined {
+    const same = JSON.stringify(spec);
+    for (const { peer } of this.#active.values()) {
+      if (peer.stored.taskId !== task || peer.isEnding) continue;
+      if (JSON.stringify(peer.spec) === same) return peer;
+    }
+    return undefined;
   }
 
   /** Keeps news of a task from now until it has begun, or the returned hold is disposed. */

@@ -59,3 +59,40 @@ test('content of unknown length is finished without a supernode, and never mixed
     t.is(await hosts[index]?.pool.digest(path, 'sha256', { signal }), digest);
   }
 });
+
+test('a download that begins just after the supernode was lost waits for it, and takes nothing from the origin', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 23, length: 4 * MIB };
+  swarm.origin.set('/f', { content });
+  const url = swarm.origin.url('/f');
+  const host = await swarm.host('host');
+  const client = host.member?.client;
+  t.true(await client?.whenConnected(10_000, { signal: new AbortController().signal }));
+  const { meshPort } = swarm.supernode;
+  await swarm.supernode[Symbol.asyncDispose]();
+  await swarm.until(() => client?.isConnected === false);
+  // Connecting again has failed once, too.
+  await swarm.until(() => client?.lastError?.message.includes('no session') === true);
+  const download = swarm.download(host, { url, timeoutMs: 60_000 });
+  await swarm.startSupernode({ meshPort });
+  const done = doneOf(await download);
+  t.is(done.fromOrigin, 0);
+  t.is(swarm.origin.stats('/f').bodyBytes, content.length, 'the seed took it once');
+});
+
+test('without a supernode a second download of the same shares what the first one does', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 24, length: 16 * MIB };
+  swarm.origin.set('/f', { content, bytesPerSecond: 4 * MIB });
+  const url = swarm.origin.url('/f');
+  const hosts = [await swarm.host('one'), await swarm.host('two')];
+  const first = await Promise.all(hosts.map(async (host) => begin(swarm, host, url)));
+  await swarm.supernode[Symbol.asyncDispose]();
+  await swarm.until(() => hosts.every((host) => host.member?.client.isConnected === false));
+  const second = hosts.map(async (host) => swarm.download(host, { url, timeoutMs: 60_000 }));
+  for (const last of [...first.map(async (begun) => begun.last), ...second]) {
+    t.is(doneOf(await last).length, content.length);
+  }
+  const { bodyBytes } = swarm.origin.stats('/f');
+  t.true(bodyBytes < 1.5 * content.length, `the origin sent ${bodyBytes} of ${content.length}`);
+});

@@ -1,0 +1,173 @@
+import test from 'ava';
+import { ManualClock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
+import { silentLog } from '../base/log.ts';
+import { SeededRandom } from '../base/random.ts';
+import type { MeshNode, MeshSession } from '../net/mesh/mesh-node.ts';
+import { SupernodeClient } from './supernode-client.ts';
+import type { SupernodeClientOptions } from './supernode-client.ts';
+
+const away = new CodedError('ERR_MESH_UNAVAILABLE', 'nobody listens');
+const nothing = (): void => undefined;
+const never = new AbortController().signal;
+
+/** The part of the mesh that dials: to a supernode that is there, or is not. */
+class Dialled {
+  isUp = false;
+  dials = 0;
+  sent: unknown[] = [];
+  end: ((error: CodedError) => void) | undefined;
+
+  async dial(): Promise<Partial<MeshSession>> {
+    this.dials += 1;
+    if (!this.isUp) throw away;
+    const { promise: closed, resolve } = Promise.withResolvers<CodedError>();
+    this.end = resolve;
+    return {
+      remotePeerId: 'supernode',
+      welcome: { v: 1, membership: { type: 'membership', record: 'r', certificates: [], now: 1 } },
+      send: (message) => void this.sent.push(message),
+      receive: async function* receive() {
+        await closed;
+        yield* [];
+      },
+      closed,
+      close: async () => resolve(away),
+    };
+  }
+
+  async disconnect(): Promise<void> {
+    this.end = undefined;
+  }
+}
+
+function begin(options: Partial<SupernodeClientOptions> = {}): {
+  clock: ManualClock;
+  mesh: Dialled;
+  client: SupernodeClient;
+} {
+  const clock = new ManualClock();
+  const mesh = new Dialled();
+  const client = new SupernodeClient({
+    mesh: mesh as unknown as MeshNode,
+    addresses: ['one:1', 'two:2'],
+    clock,
+    random: new SeededRandom(1),
+    log: silentLog,
+    hello: () => ({ v: 1, record: '', addresses: [], hostname: 'host' }),
+    ensureMember: async () => undefined,
+    verifySupernode: nothing,
+    onRefused: nothing,
+    listener: {
+      onConnected: nothing,
+      onDisconnected: nothing,
+      onMembership: nothing,
+      onNow: nothing,
+      onUpdate: nothing,
+      onCheck: nothing,
+      onUnwanted: nothing,
+    },
+    ...options,
+  });
+  return { clock, mesh, client };
+}
+
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Lets time pass in steps in which what is due happens. */
+async function pass(clock: ManualClock, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 100) {
+    clock.advance(100);
+    await settle();
+  }
+}
+
+test('SupernodeClient.whenConnected() is false once every address was tried in vain, and not before', async (t) => {
+  const { mesh, client } = begin();
+  const connected = client.whenConnected(60_000, { signal: never });
+  client.start();
+  t.false(await connected);
+  t.is(mesh.dials, 2);
+  t.false(await client.whenConnected(60_000, { signal: never }), 'at once');
+  await client[Symbol.asyncDispose]();
+});
+
+test('SupernodeClient.whenConnected() waits for a supernode that went away, and is true when it is back', async (t) => {
+  const { clock, mesh, client } = begin();
+  mesh.isUp = true;
+  client.start();
+  await settle();
+  t.true(client.isConnected);
+  mesh.isUp = false;
+  mesh.end?.(away);
+  await settle();
+  await pass(clock, 2_000);
+  t.true(mesh.dials > 3, 'it was tried in vain');
+  let answer: boolean | undefined;
+  const connected = client.whenConnected(4_000, { signal: never }).then((is) => (answer = is));
+  await pass(clock, 1_000);
+  t.is(answer, undefined);
+  mesh.isUp = true;
+  await pass(clock, 2_500);
+  t.true(await connected);
+  await client[Symbol.asyncDispose]();
+});
+
+test('SupernodeClient.whenConnected() does not wait for ever, and hosts give up at different times', async (t) => {
+  const waitedMs = new Set<number>();
+  for (let seed = 0; seed < 8; seed += 1) {
+    const { clock, mesh, client } = begin({ random: new SeededRandom(seed) });
+    mesh.isUp = true;
+    client.start();
+    await settle();
+    mesh.isUp = false;
+    mesh.end?.(away);
+    await settle();
+    const lostMs = clock.monotonic();
+    let gaveUpMs = Number.NaN;
+    const given = client
+      .whenConnected(4_000, { signal: never })
+      .then(() => (gaveUpMs = clock.monotonic()));
+    await pass(clock, 8_100);
+    await given;
+    t.true(gaveUpMs - lostMs >= 6_000 && gaveUpMs - lostMs <= 8_100, `${gaveUpMs - lostMs}`);
+    waitedMs.add(gaveUpMs - lostMs);
+    await client[Symbol.asyncDispose]();
+  }
+  t.true(waitedMs.size > 3, [...waitedMs].join(' '));
+});
+
+test('SupernodeClient.whenConnected() waits for nothing when joining is refused', async (t) => {
+  const refusals: CodedError[] = [];
+  const { clock, mesh, client } = begin({
+    ensureMember: async () => {
+      for (const refusal of refusals) throw refusal;
+    },
+  });
+  mesh.isUp = true;
+  client.start();
+  await settle();
+  refusals.push(new CodedError('ERR_TOKEN', 'the record has expired'));
+  mesh.end?.(away);
+  await pass(clock, 500);
+  t.false(await client.whenConnected(4_000, { signal: never }));
+  t.is(client.lastError, refusals[0]);
+  await client[Symbol.asyncDispose]();
+});
+
+test('SupernodeClient fails what was asked when the connection is lost', async (t) => {
+  const { mesh, client } = begin();
+  mesh.isUp = true;
+  client.start();
+  await settle();
+  const asked = client.askSource('task', 'reason', { signal: never });
+  t.like(mesh.sent.at(-1), { type: 'ask-source', task: 'task' });
+  mesh.isUp = false;
+  mesh.end?.(away);
+  await t.throwsAsync(asked, { code: 'ERR_MESH_UNAVAILABLE' });
+  const late = client.askSource('task', 'reason', { signal: never });
+  await t.throwsAsync(late, { code: 'ERR_MESH_UNAVAILABLE' });
+  await client[Symbol.asyncDispose]();
+});
