@@ -1,7 +1,4 @@
 import type { Clock, Timer } from '../../core/base/clock.ts';
-import type { Log } from '../../core/base/log.ts';
-import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
-import type { TransferPool } from '../../core/swarm/transfer-pool.ts';
 import type { SeedTask } from './seed-task.ts';
 
 const TICK_MS = 1_000;
@@ -9,27 +6,22 @@ const TICK_MS = 1_000;
 const KEEP_MS = 5_000;
 
 export interface KeptSeedsParts {
-  readonly store: PieceStore;
-  readonly pool: TransferPool;
   readonly clock: Clock;
-  readonly log: Log;
   /** True while some host downloads this version. */
   isInDemand(seed: SeedTask): boolean;
   /** Nobody downloads it any more; it may be evicted from now on. */
   onReleased(seed: SeedTask): void;
 }
 
-/** What of the seed's store must not be evicted now; and that the workers forget what was. */
+/** What of the seed's store must not be evicted now. */
 export class KeptSeeds implements AsyncDisposable {
   readonly #parts: KeptSeedsParts;
   readonly #kept = new Map<SeedTask, { readonly use: Disposable; untilMs: number }>();
-  /** What the workers know, by task and version. */
-  readonly #published = new Map<string, StoredTask>();
   readonly #timer: Timer;
 
   constructor(parts: KeptSeedsParts) {
     this.#parts = parts;
-    this.#timer = parts.clock.every(TICK_MS, () => this.#tick());
+    this.#timer = parts.clock.every(TICK_MS, () => this.#release(this.#now()));
   }
 
   has(seed: SeedTask): boolean {
@@ -38,10 +30,8 @@ export class KeptSeeds implements AsyncDisposable {
 
   /** Keeps it for a moment, and then while it is fetched or downloaded; a failed one is nothing to keep. */
   keep(seed: SeedTask): SeedTask {
-    const { taskId, version } = seed.stored;
     if (seed.state === 'failed') return seed;
-    this.#published.set(`${taskId}/${version}`, seed.stored);
-    const untilMs = this.#parts.clock.monotonic() + KEEP_MS;
+    const untilMs = this.#now() + KEEP_MS;
     const known = this.#kept.get(seed);
     if (known !== undefined) known.untilMs = untilMs;
     else this.#kept.set(seed, { use: seed.stored.acquire(), untilMs });
@@ -61,11 +51,6 @@ export class KeptSeeds implements AsyncDisposable {
     this.#kept.clear();
   }
 
-  #tick(): void {
-    this.#release(this.#parts.clock.monotonic());
-    this.#forgetEvicted();
-  }
-
   #release(nowMs: number): void {
     for (const [seed, { use, untilMs }] of this.#kept) {
       if (seed.state === 'fetching' || nowMs < untilMs) continue;
@@ -76,12 +61,7 @@ export class KeptSeeds implements AsyncDisposable {
     }
   }
 
-  #forgetEvicted(): void {
-    const { store, pool, log } = this.#parts;
-    for (const [key, stored] of this.#published) {
-      if (store.find(stored.taskId, stored.version) === stored) continue;
-      this.#published.delete(key);
-      pool.dropTask(stored).catch((error: unknown) => log.debug({ err: error }, 'not dropped'));
-    }
+  #now(): number {
+    return this.#parts.clock.monotonic();
   }
 }

@@ -222,7 +222,10 @@ export class SeedTask {
     log.warn({ task: this.stored.taskId, code, reason: message }, 'seed fetch failed');
     // Whoever asks next begins with nothing, instead of failing at the same piece for ever.
     if (this.#isContradicted) {
-      await this.#discard().catch((cause: unknown) => log.warn({ err: cause }, 'not discarded'));
+      const { store } = this.#context;
+      await store
+        .remove(this.stored)
+        .catch((cause: unknown) => log.warn({ err: cause }, 'not discarded'));
     }
     this.#end('failed');
   }
@@ -242,11 +245,6 @@ export class SeedTask {
     const put = this.#context.pool.putTask(this.stored, { offered: this.offered });
     this.#context.pool.keepManifest(this.stored, this.manifest(), true);
     await put;
-  }
-
-  async #discard(): Promise<void> {
-    await this.#context.pool.dropTask(this.stored);
-    await this.#context.store.remove(this.stored);
   }
 
   async #recheck(): Promise<void> {

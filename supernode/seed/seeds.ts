@@ -75,7 +75,7 @@ export class Seeds {
   constructor(context: SeedsContext) {
     this.#context = context;
     this.#kept = new KeptSeeds({
-      ...context,
+      clock: context.clock,
       isInDemand: (seed) => context.isInDemand(seed),
       onReleased: (seed) => this.#tasks.get(seed.stored.taskId)?.forgetFormer(seed),
     });
