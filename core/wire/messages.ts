@@ -20,7 +20,10 @@ const Address = Type.String({ minLength: 3, maxLength: 300 });
 const Addresses = Type.Array(Address, { maxItems: 16 });
 const PieceIndex = Type.Integer({ minimum: 0, maximum: 16_777_215 });
 const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-const Digest = Type.String({ pattern: '^[a-z0-9]{3,10}:[0-9a-f]{8,128}$' });
+const Digest = Type.String({
+  pattern:
+    '^(?:md5:[0-9a-f]{32}|sha1:[0-9a-f]{40}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}|crc32:[0-9a-f]{8})$',
+});
 const Text = Type.String({ maxLength: 4096 });
 const RequestId = Type.Integer({ minimum: 0 });
 

@@ -44,9 +44,6 @@ export interface SeedContext {
 const SIGN_AFTER_MS = 10;
 const RUN_PIECES = 64;
 
-/** Digests of the user's that are checked before content is called complete. */
-const CHECKED = new Set(['md5', 'sha1', 'sha256', 'sha512', 'crc32']);
-
 /** One version of a task in the seed: fetched once from the origin, signed, and offered as it arrives. */
 export class SeedTask {
   readonly stored: StoredTask;
@@ -410,8 +407,8 @@ export class SeedTask {
   /** Content that is not what its digest says is not kept: it would stand in the way of what is. */
   async #checkDigest(sha256: string | undefined): Promise<void> {
     const expected = this.spec.digest;
-    const algorithm = expected?.slice(0, expected.indexOf(':')) ?? '';
-    if (expected === undefined || !CHECKED.has(algorithm) || !this.#isWhole) return;
+    if (expected === undefined || !this.#isWhole) return;
+    const algorithm = expected.slice(0, expected.indexOf(':'));
     const { pool } = this.#context;
     const { signal } = this.#controller;
     const isKnown = algorithm === 'sha256' && sha256 !== undefined;
