@@ -20,7 +20,7 @@ import { HttpApi } from './http-api.ts';
 import type { HttpApiOptions } from './http-api.ts';
 import type { ServingStatus } from './supernode-view.ts';
 import { TableView } from './table-view.ts';
-import type { SeedState } from './table-view.ts';
+import type { SeedFacts } from './table-view.ts';
 
 const TASK = 'a'.repeat(64);
 const VERSION = 'b'.repeat(16);
@@ -29,7 +29,7 @@ interface Bench {
   readonly api: HttpApi;
   readonly authority: Authority;
   readonly table: SwarmTable;
-  readonly seeds: Map<string, SeedState>;
+  readonly seeds: Map<string, SeedFacts>;
   status: ServingStatus;
   readonly call: (
     method: string,
@@ -73,7 +73,7 @@ async function openBench(
     await rm(dataDir, { recursive: true });
   });
   const table = new SwarmTable();
-  const seeds = new Map<string, SeedState>();
+  const seeds = new Map<string, SeedFacts>();
   const call: Bench['call'] = async (method, path, { headers = {}, body, host } = {}) =>
     exchange({ host: host ?? '127.0.0.1', port: api.port, method, path }, headers, body);
   const bench: Bench = {

@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/base/clock.ts';
+import { withoutSecrets } from '../../core/piece/task-id.ts';
 import type { HostEntry, PeerEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
 import type { SeedTask } from '../seed/seed-task.ts';
 import { pageOf } from './paging.ts';
@@ -16,7 +17,7 @@ import type {
 } from './supernode-view.ts';
 
 /** What is read of a version in the seed. */
-export type SeedState = Pick<SeedTask, 'state' | 'failure' | 'originBytes' | 'spec'> & {
+export type SeedFacts = Pick<SeedTask, 'state' | 'failure' | 'originBytes' | 'spec'> & {
   readonly stored: { readonly pieces: { readonly count: number } };
 };
 
@@ -24,7 +25,7 @@ export interface TableViewParts {
   readonly table: SwarmTable;
   readonly clock: Clock;
   readonly status: () => ServingStatus;
-  readonly seed: (task: string, version: string) => SeedState | undefined;
+  readonly seed: (task: string, version: string) => SeedFacts | undefined;
 }
 
 /** What the swarm table and the seed know, as the API shows it. */
@@ -162,7 +163,7 @@ function namesOf(host: HostEntry | undefined): { hostname?: string; idc?: string
   };
 }
 
-function seedRow({ state, stored, originBytes, spec, failure }: SeedState): SeedRow {
+function seedRow({ state, stored, originBytes, spec, failure }: SeedFacts): SeedRow {
   return {
     state,
     pieces: stored.pieces.count,
@@ -170,9 +171,4 @@ function seedRow({ state, stored, originBytes, spec, failure }: SeedState): Seed
     url: withoutSecrets(spec.url),
     ...(failure === undefined ? {} : { failure: failure.toObject() }),
   };
-}
-
-function withoutSecrets(text: string): string {
-  const url = URL.parse(text);
-  return url === null ? '' : `${url.protocol}//${url.host}${url.pathname}`;
 }
