@@ -73,6 +73,7 @@ test('barsOf() measures each promise of the sizes that were run, and renderSingl
   const text = renderSingle(result);
   t.regex(text, /1 GiB warm, same host .* MISSED/);
   t.regex(text, /1 byte warm, local API .* met/);
+  t.regex(text, /bare Node +41 ms .* 2\.44 × that/);
   t.regex(text, /not on this machine: aria2c/);
   t.regex(text, /Other programs took 20 % of this machine/);
   t.is(barsOf(resultOf([])).length, 2);

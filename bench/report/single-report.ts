@@ -147,13 +147,15 @@ function summaryTable(result: SingleResult): string {
   return renderTable([...columns, ...shares, 'machine busy', 'others'], rows);
 }
 
-function machineLines({ machine, bareNodeMs }: SingleResult): string {
+function machineLines({ machine, bareNodeMs, tinyStartMs }: SingleResult): string {
+  const bareMs = median(bareNodeMs);
+  const times = (median(tinyStartMs) / bareMs).toFixed(2);
   return [
     `machine     ${machine.processors} × ${machine.model}`,
     `sha256      ${rate(machine.sha256Rate)} on one core`,
     `file write  ${rate(machine.writeRate)} to the cache, ${rate(machine.syncedWriteRate)} to the disk`,
     `            ${machine.writeCpuSecondsPerGib.toFixed(2)} CPU-s for 1 GiB`,
-    `bare Node   ${median(bareNodeMs).toFixed(0)} ms from start to end`,
+    `bare Node   ${bareMs.toFixed(0)} ms from start to end; dfget for 1 warm byte takes ${times} × that`,
     '',
   ].join('\n');
 }

@@ -48,7 +48,7 @@ export interface Sample {
 /** Everything one run of the benchmark found. */
 export interface SingleResult {
   readonly machine: MachineLimits;
-  /** Milliseconds to start and end Node with nothing to do, each. */
+  /** Milliseconds to start and end Node with nothing to do, each, in turn with those of dfget for one byte. */
   readonly bareNodeMs: readonly number[];
   readonly samples: readonly Sample[];
   /** Milliseconds from the start of dfget for one byte that the cell has, to its end, each. */
@@ -93,7 +93,6 @@ export async function runSingle(options: SingleOptions): Promise<SingleResult> {
   onStep('measuring the machine');
   const machine = measureMachineLimits(cluster.workplace.folder);
   const bench = new SingleBench(cluster, signal);
-  const bareNodeMs = await bench.bareNodeStarts();
   const missing = await bench.missingTools();
   const samples: Sample[] = [];
   for (const { bytes, rounds } of options.sizes) {
@@ -109,7 +108,7 @@ export async function runSingle(options: SingleOptions): Promise<SingleResult> {
     }
   }
   onStep('one byte, again and again');
-  return { machine, bareNodeMs, samples, ...(await bench.tinyTimes()), missing };
+  return { machine, samples, ...(await bench.tinyTimes()), missing };
 }
 
 interface Round {
@@ -164,17 +163,8 @@ class SingleBench {
     return missing;
   }
 
-  async bareNodeStarts(): Promise<number[]> {
-    const times: number[] = [];
-    for (let round = 0; round < START_ROUNDS; round += 1) {
-      const { seconds } = await runCommand([process.execPath, '-e', '0'], this.#running());
-      times.push(seconds * 1000);
-    }
-    return times;
-  }
-
   /** One byte, warm, one run after the other: how long dfget takes, and how long its dfdaemon does. */
-  async tinyTimes(): Promise<Pick<SingleResult, 'tinyStartMs' | 'localApiMs'>> {
+  async tinyTimes(): Promise<Pick<SingleResult, 'bareNodeMs' | 'tinyStartMs' | 'localApiMs'>> {
     const { workplace } = this.#cluster;
     const host = this.#cluster.host(1);
     await using origin = await OriginProcess.start(
@@ -190,13 +180,18 @@ class SingleBench {
         if (event.type === 'done' && round > 0) localApiMs.push(clock.monotonic() - startMs);
       }
     }
+    const bareNodeMs: number[] = [];
     const tinyStartMs: number[] = [];
     for (let round = 1 - START_WARM_UP; round <= START_ROUNDS; round += 1) {
       await rm(this.#output, { force: true });
-      const { seconds } = await this.#succeed(this.#dfget(host, origin.url));
-      if (round > 0) tinyStartMs.push(seconds * 1000);
+      // In turn: what slows one of them down slows both.
+      const bare = await this.#succeed([process.execPath, '-e', '0']);
+      const tiny = await this.#succeed(this.#dfget(host, origin.url));
+      if (round <= 0) continue;
+      bareNodeMs.push(bare.seconds * 1000);
+      tinyStartMs.push(tiny.seconds * 1000);
     }
-    return { tinyStartMs, localApiMs };
+    return { bareNodeMs, tinyStartMs, localApiMs };
   }
 
   async #sample(
