@@ -170,6 +170,8 @@ function startSeeds(
     isElsewhere: (task, piece) => swarm.isElsewhere(task, piece),
     isInDemand: (seed) => swarm.isInDemand(seed.stored),
     adopt: async (seed) => adoptions.adopt(seed),
+    hostsBack: async ({ taskId: task, version }, signal) =>
+      adoptions.hostsBack({ task, version }, signal),
   });
   const { trust } = authority;
   const adoptions: Adoptions = new Adoptions({ seeds, pool, trust, clock, random, log });

@@ -40,6 +40,14 @@ export interface SeedContext {
   isElsewhere(task: StoredTask, piece: number): boolean;
 }
 
+/** What hosts know of a version that was begun before a restart. */
+export interface ReturningHosts {
+  /** Takes over digests that hosts told of so far. */
+  adopt(): Promise<void>;
+  /** Resolves when the hosts have told what they hold, or had time to. */
+  back(signal: AbortSignal): Promise<void>;
+}
+
 /** New digests are signed together for this long: a signature costs 40 µs, a message more. */
 const SIGN_AFTER_MS = 10;
 const RUN_PIECES = 64;
@@ -140,20 +148,20 @@ export class SeedTask {
   }
 
   /**
-   * After a restart: serves what is stored and, after `adopt`, fetches what neither this store nor any host has,
-   * by ranges of the same version.
+   * After a restart: serves what is stored and, once hosts have come back, fetches what neither this store nor any of
+   * them has, by ranges of the same version.
    */
-  continueStored(adopt: () => Promise<void>): void {
+  continueStored(hosts: ReturningHosts): void {
     this.#run(async () => {
+      const { listener } = this.#context;
       await this.#publish();
-      await adopt();
-      const { listener, pool } = this.#context;
-      this.#batches.reload();
-      pool.keepManifest(this.stored, this.manifest(), true);
+      await this.#takeOver(hosts);
       listener.onBegun(this);
-      listener.onManifest(this, this.manifest());
       listener.onPieces(this, [...this.stored.pieces.indexes()]);
       await this.#proveVersion();
+      // A piece that a host is about to announce would seem to be nowhere.
+      if (!this.isTiny) await hosts.back(this.#controller.signal);
+      await this.#takeOver(hosts);
       await this.#fetchRest();
     });
   }
@@ -242,6 +250,13 @@ export class SeedTask {
     const put = this.#context.pool.putTask(this.stored, { offered: this.offered });
     this.#context.pool.keepManifest(this.stored, this.manifest(), true);
     await put;
+  }
+
+  async #takeOver(hosts: ReturningHosts): Promise<void> {
+    await hosts.adopt();
+    this.#batches.reload();
+    this.#context.pool.keepManifest(this.stored, this.manifest(), true);
+    this.#context.listener.onManifest(this, this.manifest());
   }
 
   async #recheck(): Promise<void> {

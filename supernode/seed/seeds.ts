@@ -47,6 +47,8 @@ export interface SeedsContext extends SeedContext {
   isInDemand(seed: SeedTask): boolean;
   /** Takes over digests that hosts know of a version, before the origin is asked for what is missing. */
   adopt(seed: SeedTask): Promise<void>;
+  /** Resolves when hosts have had time to tell what they hold of it. */
+  hostsBack(stored: StoredTask, signal: AbortSignal): Promise<void>;
 }
 
 /** One question to the origin, for all who ask it at the same time. */
@@ -323,7 +325,12 @@ export class Seeds {
     const version = { stored, spec: facts.spec, shape };
     const seed = this.#track(versions, new SeedTask(this.#context, version));
     if (stored.isComplete && stored.isManifestFinal) await seed.serveStored();
-    else seed.continueStored(async () => this.#context.adopt(seed));
+    else {
+      seed.continueStored({
+        adopt: async () => this.#context.adopt(seed),
+        back: async (signal) => this.#context.hostsBack(stored, signal),
+      });
+    }
     return seed;
   }
 
