@@ -26,6 +26,24 @@ test('DaemonClient.download() sends the request and gives the events as they com
   t.deepEqual(api.requests, [request]);
 });
 
+test('DaemonClient.download() asks before its first event is awaited', async (t) => {
+  const { promise: asked, resolve } = Promise.withResolvers<void>();
+  await using api = await LocalApi.open((_, { send }) => {
+    resolve();
+    send(doneEvent(1));
+  });
+  const events = new DaemonClient(api.socketPath).download(request, { signal });
+  await asked;
+  t.is((await Array.fromAsync(events)).length, 1);
+});
+
+test('DaemonClient.download() that nobody listens to fails for nobody', async (t) => {
+  const events = new DaemonClient(freshSocketPath()).download(request, { signal });
+  // An unhandled rejection would end the process by now.
+  await new Promise((resolve) => setImmediate(resolve));
+  await t.throwsAsync(Array.fromAsync(events), { code: 'ERR_DAEMON_UNAVAILABLE' });
+});
+
 test('DaemonClient.download() ends at done although the daemon keeps the connection', async (t) => {
   const events = await eventsOf(async (_, { send, closed }) => {
     send(doneEvent(1));

@@ -3,7 +3,8 @@
  * file, `--print-config`, help and docs are made (DESIGN §12). `--data-dir`, `ODONATA_DATA_DIR` and `data-dir:`
  * are one option; a flag wins over the environment, that over the file, that over the default.
  * This file holds the declaration and its types; option-values.ts reads one value, resolve-options.ts applies
- * the precedence, command-line.ts binds a table to commander.
+ * the precedence, flag-spellings.ts says how flags are written, command-line.ts binds them to commander, and
+ * plain-command.ts reads ordinary command lines without it.
  */
 import type { HostPort } from './addresses.ts';
 
