@@ -72,8 +72,11 @@ export async function runBatch(
   );
 }
 
-/** The tools stand where the path of root leads, which not every shell has. */
+/**
+ * The system's folders first: not every shell has those of root on its path, and npm puts commands of packages in
+ * front, one of which is called nft.
+ */
 function searchPath(): string[] {
   const given = (process.env['PATH'] ?? '').split(':').filter((folder) => folder !== '');
-  return [...new Set([...given, '/usr/sbin', '/sbin', '/usr/bin', '/bin'])];
+  return [...new Set(['/usr/sbin', '/sbin', '/usr/bin', '/bin', ...given])];
 }

@@ -10,7 +10,7 @@ import { runTool } from './lab-tools.ts';
  * namespace lives as long as a process in it, whatever becomes of its name, so these are killed first.
  */
 const TEARDOWN = `
-export PATH="$PATH:/usr/sbin:/sbin:/usr/bin:/bin"
+export PATH="/usr/sbin:/sbin:/usr/bin:/bin:$PATH"
 remove_lab() {
   spaces=$(ip netns list | awk -v p="${LAB_PREFIX}$1-" 'index($1, p) == 1 { print $1 }')
   tries=0

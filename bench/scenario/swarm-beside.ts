@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
-import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
+import { pieceLengthFor } from '../../core/piece/piece-length.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
 import { runCommand } from '../cluster/command.ts';
 import { isInstalled } from '../lab/lab-tools.ts';
@@ -8,7 +8,8 @@ import { withCpuUse } from '../measure/process-usage.ts';
 import { takeByBitTorrent } from './swarm-bittorrent.ts';
 import type { Beside } from './swarm-case.ts';
 import type { HostRun, SwarmParts, SwarmRun } from './swarm.ts';
-import { fileDigest, writtenBytes } from './swarm-output.ts';
+import { fileDigest } from './swarm-output.ts';
+import { PieceWatch } from './swarm-pieces.ts';
 
 /** When each host had it all, in seconds since the start of all, by name. */
 export interface Taken {
@@ -17,8 +18,6 @@ export interface Taken {
 }
 
 const TOOLS = { curl: 'curl', bittorrent: 'aria2c' };
-const SAMPLE_MS = 250;
-const clock = new SystemClock();
 
 /** ERR_USAGE when a program that is to be compared with is not there. */
 export function requireBesides(besides: readonly Beside[]): void {
@@ -31,14 +30,16 @@ export function requireBesides(besides: readonly Beside[]): void {
 export async function runBeside(beside: Beside, parts: SwarmParts): Promise<SwarmRun> {
   const { hosts } = parts.cluster;
   await Promise.all(hosts.map(async ({ output }) => rm(output, { force: true })));
-  const curves = new OutputCurves(hosts);
+  const files = hosts.map(({ name, output }) => ({ name, path: async () => output }));
+  const length = parts.swarm.size;
+  const watch = new PieceWatch(files, { length, pieceLength: pieceLengthFor(length) });
   const take = beside === 'curl' ? takeByCurl : takeByBitTorrent;
   const { result: taken, cpu } = await withCpuUse({ harness: process.pid }, async () => {
-    curves.start();
+    watch.start();
     try {
       return await take(parts);
     } finally {
-      curves.stop();
+      await watch.stop();
     }
   });
   for (const { name, output } of hosts) {
@@ -47,10 +48,11 @@ export async function runBeside(beside: Beside, parts: SwarmParts): Promise<Swar
     }
     await rm(output);
   }
-  const runs = hosts.map((host, at) => hostRun(parts, { host, at, taken, curves }));
+  const runs = hosts.map((host, at) => hostRun(parts, { host, at, taken, watch }));
   const { originBytes } = taken;
   const none = { killedAfter: undefined, crossed: undefined };
-  return { contender: beside, hosts: runs, cpu, originBytes, ...none };
+  const { spread } = watch;
+  return { contender: beside, hosts: runs, spread, cpu, originBytes, ...none };
 }
 
 async function takeByCurl({ lab, cluster, origin, running }: SwarmParts): Promise<Taken> {
@@ -75,50 +77,15 @@ function hostRun(
     readonly host: ClusterHost;
     readonly at: number;
     readonly taken: Taken;
-    readonly curves: OutputCurves;
+    readonly watch: PieceWatch;
   },
 ): HostRun {
   const { name } = of.host;
   const { idc, rate } = lab.host(`${of.at + 1}`);
   const seconds = of.taken.seconds.get(name);
   const end = seconds === undefined ? [] : [[seconds, swarm.size] as const];
-  const sampled = of.curves.of(name).filter(([at]) => seconds === undefined || at < seconds);
+  const sampled = of.watch.curve(name).filter(([at]) => seconds === undefined || at < seconds);
   const sources = { fromPeers: 0, fromSeed: 0, duplicate: 0, fromOtherIdcs: 0 };
   const curve = [[0, 0] as const, ...sampled, ...end];
   return { name, idc, rate: rate.up, joined: 0, seconds, ...sources, curve };
-}
-
-/** How outputs grow, looked at from outside. */
-class OutputCurves {
-  readonly #hosts: readonly ClusterHost[];
-  readonly #curves = new Map<string, [number, number][]>();
-  readonly #stopping = new AbortController();
-
-  constructor(hosts: readonly ClusterHost[]) {
-    this.#hosts = hosts;
-    for (const { name } of hosts) this.#curves.set(name, []);
-  }
-
-  of(name: string): readonly (readonly [number, number])[] {
-    return this.#curves.get(name) ?? [];
-  }
-
-  start(): void {
-    const startMs = clock.monotonic();
-    const look = async (): Promise<void> => {
-      const { signal } = this.#stopping;
-      while (!signal.aborted) {
-        for (const { name, output } of this.#hosts) {
-          const bytes = await writtenBytes(output);
-          this.#curves.get(name)?.push([(clock.monotonic() - startMs) / 1000, bytes]);
-        }
-        await clock.sleep(SAMPLE_MS, { signal }).catch(() => undefined);
-      }
-    };
-    void look();
-  }
-
-  stop(): void {
-    this.#stopping.abort();
-  }
 }

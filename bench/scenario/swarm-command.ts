@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { requireLab } from '../lab/lab-tools.ts';
+import { plotSwarm } from '../report/swarm-plot.ts';
 import { renderSwarm, summarizeSwarm, swarmBars } from '../report/swarm-report.ts';
 import { requireBesides } from './swarm-beside.ts';
 import { readSwarmCommand, swarmUsage } from './swarm-case.ts';
@@ -19,6 +20,7 @@ export async function swarmCommand(args: readonly string[], signal: AbortSignal)
     onStep: (text) => console.error(`… ${text}`),
   });
   console.log(renderSwarm(result));
+  if (command.svg !== undefined) await writeFile(command.svg, plotSwarm(result));
   if (command.json !== undefined) {
     const kept = { ...result, summary: summarizeSwarm(result), bars: swarmBars(result) };
     await writeFile(command.json, `${JSON.stringify(kept)}\n`);

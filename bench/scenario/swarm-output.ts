@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-
-const BLOCK_BYTES = 512;
 
 /** `sha256:HEX` of a file. */
 export async function fileDigest(path: string): Promise<string> {
@@ -12,8 +11,11 @@ export async function fileDigest(path: string): Promise<string> {
   return `sha256:${hash.digest('hex')}`;
 }
 
-/** Bytes of a file that were really written, holes left out; 0 when it is not there. */
-export async function writtenBytes(path: string): Promise<number> {
-  const found = await stat(path).catch(() => undefined);
-  return found === undefined ? 0 : Math.min(found.size, found.blocks * BLOCK_BYTES);
+/** The file that a dfdaemon keeps a task's pieces in; undefined until it is there. */
+export async function storedFile(folder: string, task: string): Promise<string | undefined> {
+  if (task === '') return undefined;
+  const tasks = join(folder, 'data', 'store', 'tasks', task.slice(0, 3));
+  const names = await readdir(tasks).catch(() => []);
+  const name = names.find((each) => each.startsWith(task));
+  return name === undefined ? undefined : join(tasks, name);
 }

@@ -3,7 +3,6 @@
  * BitTorrent. Supernode and origin have hosts of their own, at the same rate. Before anything else one TCP stream
  * is measured there, and every limit in the report is made of what that got through.
  */
-import { join } from 'node:path';
 import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { SystemRandom } from '../../core/base/random.ts';
@@ -23,7 +22,9 @@ import { contentDigest } from '../origin/content.ts';
 import { quantile } from '../report/swarm-limits.ts';
 import { runBeside } from './swarm-beside.ts';
 import type { Beside, SwarmCase } from './swarm-case.ts';
-import { fileDigest } from './swarm-output.ts';
+import { fileDigest, storedFile } from './swarm-output.ts';
+import { PieceWatch } from './swarm-pieces.ts';
+import type { Spread } from './swarm-pieces.ts';
 
 /** What one host took. */
 export interface HostRun {
@@ -52,6 +53,8 @@ export type SwarmContender = 'dfget' | 'dfget without the slow' | Beside;
 export interface SwarmRun {
   readonly contender: SwarmContender;
   readonly hosts: readonly HostRun[];
+  /** How many hosts had the same piece, over time. */
+  readonly spread: readonly Spread[];
   readonly cpu: CpuUse;
   /** Body bytes that left the origin; of BitTorrent what its first seed sent. */
   readonly originBytes: number | undefined;
@@ -200,8 +203,8 @@ class SwarmBench {
             into: crossedAfter.into - crossedBefore.into,
             out: crossedAfter.out - crossedBefore.out,
           };
-    const { killedAfter } = round;
-    return { contender, hosts: result, cpu, originBytes, killedAfter, crossed };
+    const { killedAfter, spread } = round;
+    return { contender, hosts: result, spread, cpu, originBytes, killedAfter, crossed };
   }
 
   async #forgetAll(): Promise<void> {
@@ -222,6 +225,11 @@ class SwarmBench {
   }
 }
 
+interface TakenByDfget {
+  readonly joined: number;
+  readonly result: DfgetResult;
+}
+
 /** All hosts take one URL, each from its own moment on. */
 class DfgetRound {
   readonly victims: readonly ClusterHost[];
@@ -231,6 +239,8 @@ class DfgetRound {
   readonly #parts: SwarmParts;
   readonly #curves = new Map<string, [number, number][]>();
   readonly #received = new Map<string, number>();
+  readonly #watch: PieceWatch;
+  #task = '';
   #startMs = 0;
 
   constructor(url: string, hosts: readonly ClusterHost[], parts: SwarmParts) {
@@ -239,11 +249,22 @@ class DfgetRound {
     this.#parts = parts;
     const killed = Math.round(hosts.length * parts.swarm.kill);
     this.victims = hosts.slice(hosts.length - killed);
+    const files = hosts.map(({ name, folder }) => {
+      const path = async (): Promise<string | undefined> => storedFile(folder, this.#task);
+      return { name, path };
+    });
+    const length = parts.swarm.size;
+    this.#watch = new PieceWatch(files, { length, pieceLength: pieceLengthFor(length) });
+  }
+
+  get spread(): readonly Spread[] {
+    return this.#watch.spread;
   }
 
   async run(): Promise<HostRun[]> {
     this.#startMs = clock.monotonic();
-    const runs = await Promise.all(this.#hosts.map(async (host, at) => this.#take(host, at)));
+    this.#watch.start();
+    const runs = await this.#takeAll();
     this.#parts.running.signal.throwIfAborted();
     const isVictim = new Set(this.victims);
     for (const [at, host] of this.#hosts.entries()) {
@@ -260,10 +281,15 @@ class DfgetRound {
     return runs.map(({ joined, result }, at) => this.#hostRun(at, joined, result));
   }
 
-  async #take(
-    host: ClusterHost,
-    at: number,
-  ): Promise<{ readonly joined: number; readonly result: DfgetResult }> {
+  async #takeAll(): Promise<readonly TakenByDfget[]> {
+    try {
+      return await Promise.all(this.#hosts.map(async (host, at) => this.#take(host, at)));
+    } finally {
+      await this.#watch.stop();
+    }
+  }
+
+  async #take(host: ClusterHost, at: number): Promise<TakenByDfget> {
     const { swarm, running } = this.#parts;
     const waitMs = (swarm.joinOverMs * at) / Math.max(1, this.#hosts.length - 1);
     await clock.sleep(waitMs, { signal: running.signal });
@@ -277,6 +303,7 @@ class DfgetRound {
   }
 
   #note(host: ClusterHost, event: DownloadEvent): void {
+    if (event.type === 'started') this.#task = event.task;
     const received =
       event.type === 'progress' ? event.received : event.type === 'done' ? event.length : undefined;
     if (received === undefined) return;
@@ -332,9 +359,4 @@ async function crossedAll(lab: Lab, { idcs }: SwarmCase): Promise<SwarmRun['cros
     total.out += out;
   }
   return total;
-}
-
-/** Where a contender's output of this host goes. */
-export function outputOf(host: ClusterHost): string {
-  return join(host.folder, 'output');
 }
