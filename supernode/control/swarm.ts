@@ -105,9 +105,11 @@ export class Swarm implements SeedListener {
     const { id, task, spec } = message;
     checkTask(task, spec);
     const seed = await this.#seeds.resolve(task, spec, options);
-    const content = await this.#seeds.inline(seed);
+    const content = await this.#seeds.inline(seed, options);
     // A host that left meanwhile would be counted among those that download for ever.
     options.signal.throwIfAborted();
+    // All who take part were told of it already.
+    if (seed.failure !== undefined) throw seed.failure;
     const common = { type: 'registered', id, task } as const;
     const digest = seed.stored.wholeDigest;
     const whole = digest === undefined ? {} : { digest };
@@ -247,7 +249,10 @@ export class Swarm implements SeedListener {
     if (seed.failure === undefined) return;
     const about = versionNames(seed);
     const version = this.table.version(about.task, about.version);
+    // What was asked for by a digest was something else: nobody has shown yet that his origin serves that digest.
+    const isRefuted = seed.failure.code === 'ERR_DIGEST_MISMATCH';
     for (const entry of version?.peers.values() ?? []) {
+      if (isRefuted) entry.isEntitled = false;
       if (!entry.isActive) continue;
       this.#sessions.get(entry.peer)?.updates.more(about, { failed: seed.failure.toObject() });
     }

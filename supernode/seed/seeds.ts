@@ -104,9 +104,9 @@ export class Seeds {
   }
 
   /** Content for replies, base64; undefined when it is not small or not there. */
-  async inline(seed: SeedTask): Promise<string | undefined> {
+  async inline(seed: SeedTask, { signal }: { signal: AbortSignal }): Promise<string | undefined> {
     if (!seed.isTiny) return undefined;
-    await seed.settled;
+    await abortable(seed.settled, signal);
     if (seed.failure !== undefined) throw seed.failure;
     const key = `${seed.stored.taskId}/${seed.stored.version}`;
     const known = this.#inline.get(key);

@@ -5,7 +5,9 @@ import test from 'ava';
 import { contentDigest, seededBytes } from '../../bench/origin/content.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { taskIdOf } from '../../core/piece/task-id.ts';
+import type { Registered, TaskSpec } from '../../core/wire/messages.ts';
 import type { SeedState } from '../../supernode/seed/seed-task.ts';
+import { Rogue } from '../support/rogue.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
 
 const KIB = 1024;
@@ -165,6 +167,38 @@ test('an origin that sends something else under a digest gives way to one that h
   await swarm.until(() => swarm.origin.stats('/evil').bodyBytes === 3 * MIB);
   t.like(await from(host, '/f'), { type: 'done', length: content.length });
   t.like(await running, { type: 'failed', code: 'ERR_DIGEST_MISMATCH' });
+});
+
+test('whoever asked for a digest at an origin that had something else has no right to what really has it', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 24, length: 3 * MIB };
+  const digest = await contentDigest(content);
+  swarm.origin.set('/evil', { content: { ...content, seed: 25 } });
+  swarm.origin.set('/f', { content });
+  const headers = { 'x-user': 'somebody' };
+  swarm.origin.set('/public', { content });
+  await using rogue = await Rogue.member(swarm.supernode);
+  const control = await rogue.control(`127.0.0.1:${swarm.supernode.meshPort}`);
+  const register = async (spec: TaskSpec): Promise<{ task: string; version: string }> => {
+    const task = taskIdOf(spec);
+    control.say({ type: 'register', id: 1, task, spec });
+    const answer = (await control.next('registered')) as unknown as Registered;
+    return { task, version: answer.shape.version };
+  };
+  const allowed = await register({ url: swarm.origin.url('/public') });
+  const wanted = await register({ url: swarm.origin.url('/evil'), digest, headers });
+  await swarm.until(() => swarm.log.some(({ message }) => message === 'seed fetch failed'));
+  const host = await swarm.host('host');
+  const url = swarm.origin.url('/f');
+  t.like(doneOf(await swarm.download(host, { url, digest, headers })), wanted);
+  t.true(await control.synced());
+  control.heard.length = 0;
+  for (const about of [wanted, allowed]) {
+    control.say({ type: 'more-parents', ...about, reason: 'test' });
+    control.say({ type: 'renew-ticket', ...about });
+  }
+  // News of one batch: what came of the first comes no later.
+  t.like(await control.next('update'), { task: allowed.task });
 });
 
 test('what is kept under a digest is not lost to an origin that serves something else', async (t) => {
