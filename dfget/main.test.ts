@@ -163,7 +163,9 @@ test('dfget draws a bar on a terminal, and erases it before the last line', asyn
     if (screen.includes('90%')) drawn.resolve();
   }
   const parts = screen.split('\r\u001b[K');
-  t.regex(parts[1] ?? '', /^ 90% \[=+> *\] 900 B\/1000 B 10 B\/s ETA 0:10/);
+  // On a slow machine a bar without news comes first.
+  const told = parts.find((part) => part.includes('90%'));
+  t.regex(told ?? '', /^ 90% \[=+> *\] 900 B\/1000 B 10 B\/s ETA 0:10/);
   t.true(parts.slice(1, -1).every((part) => part.length < 70 && !part.includes('\n')));
   t.regex(parts.at(-1) ?? '', /^download SUCCESS[^\r\n]*\r\n$/);
 });
