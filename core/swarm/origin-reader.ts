@@ -3,6 +3,7 @@ import { hasStrongEtag } from '../piece/version.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { TaskShape, TaskSpec } from '../wire/messages.ts';
 import type { Ledger } from './ledger.ts';
+import { BodyRoom } from './body-room.ts';
 import { sealManifest } from './manifest.ts';
 import { originRuns, ownOriginPieces } from './split-origin.ts';
 import type { OriginRun } from './split-origin.ts';
@@ -149,13 +150,16 @@ export class OriginReader {
 
   async #read(run: OriginRun): Promise<void> {
     const { stored, spec, shape, ledger, signal } = this.#options;
+    const { store } = this.#context;
     ledger.source('origin', 'origin', new URL(spec.url).host);
     const isWhole = run.end === Number.POSITIVE_INFINITY;
     const isPinned = hasStrongEtag(shape.validators) || shape.validators.lastModified !== undefined;
     await using origin = await this.#open(run, isPinned);
     const pending: Promise<void>[] = [];
     const giveUp = new AbortController();
+    using room = stored.length === undefined ? new BodyRoom(store, stored) : undefined;
     const { bytes } = await origin.pump(stored, {
+      room,
       start: run.start,
       ...(isWhole ? {} : { end: run.end }),
       whole: false,

@@ -148,6 +148,8 @@ export interface TransferOperations {
       /** True: also hash the whole, which needs start 0. */
       readonly whole: boolean;
       readonly bytesPerSecond: number;
+      /** Shared, of content of unknown length: pieces before this one may be written; see `BodyRoom`. */
+      readonly mayWrite?: Int32Array;
     };
     result: { readonly bytes: number; readonly digest?: string };
   };

@@ -4,6 +4,7 @@ import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { StoredTask } from '../store/piece-store.ts';
+import type { BodyRoom } from './body-room.ts';
 import { claimPort } from './claim-port.ts';
 import type {
   TransferInit,
@@ -53,6 +54,8 @@ export interface RemoteOrigin extends AsyncDisposable {
       readonly end?: number;
       readonly whole: boolean;
       readonly bytesPerSecond?: number;
+      /** Of content of unknown length. */
+      readonly room?: BodyRoom | undefined;
       readonly signal: AbortSignal;
       readonly onPiece: (piece: number, digest: string, bytes: number) => void;
     },
@@ -219,15 +222,22 @@ export class TransferPool implements AsyncDisposable {
     return {
       head,
       pump: async (task, pump) => {
-        this.#origins.set(origin, pump.onPiece);
+        const { start, end, whole, bytesPerSecond = 0, room, signal } = pump;
+        this.#origins.set(origin, (piece, digest, bytes) => {
+          void room?.admit(piece + 1);
+          pump.onPiece(piece, digest, bytes);
+        });
         try {
-          const { start, end, whole, bytesPerSecond = 0, signal } = pump;
+          await room?.admit(start);
           const range = { start, ...(end === undefined ? {} : { end }) };
+          const mayWrite = room === undefined ? {} : { mayWrite: room.mayWrite };
           return await worker.call(
             'origin-pump',
-            { origin, key: keyOf(task), ...range, whole, bytesPerSecond },
+            { origin, key: keyOf(task), ...range, whole, bytesPerSecond, ...mayWrite },
             { signal },
           );
+        } catch (error) {
+          throw room?.failure ?? error;
         } finally {
           this.#origins.delete(origin);
         }

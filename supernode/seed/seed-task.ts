@@ -5,6 +5,7 @@ import type { HostKey } from '../../core/identity/host-key.ts';
 import { TINY_BYTES } from '../../core/piece/piece-length.ts';
 import { hasStrongEtag } from '../../core/piece/version.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
+import { BodyRoom } from '../../core/swarm/body-room.ts';
 import { sealFinal } from '../../core/swarm/final-manifest.ts';
 import type { FinalManifest } from '../../core/swarm/final-manifest.ts';
 import { contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
@@ -135,8 +136,12 @@ export class SeedTask {
     this.#run(async () => {
       await using open = origin;
       await this.#publish();
+      const { stored } = this;
+      using room =
+        stored.length === undefined ? new BodyRoom(this.#context.store, stored) : undefined;
       this.#isReading = true;
-      const pumped = open.pump(this.stored, {
+      const pumped = open.pump(stored, {
+        room,
         start: 0,
         whole: true,
         signal: this.#controller.signal,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { CodedError } from '../../base/error.ts';
 import type { Log } from '../../base/log.ts';
-import { SystemClock } from '../../base/clock.ts';
+import { SystemClock, abortable } from '../../base/clock.ts';
 import { SystemRandom } from '../../base/random.ts';
 import { RateLimiter } from '../../net/pacing.ts';
 import { AddressGuard } from '../../origin/address-guard.ts';
@@ -15,6 +15,7 @@ import type {
   TransferOriginHead,
 } from '../transfer-messages.ts';
 import { RunningDigest } from './running-digest.ts';
+import { NO_ROOM } from '../body-room.ts';
 import { PieceWriter } from './task-files.ts';
 import type { TaskFiles } from './task-files.ts';
 
@@ -174,6 +175,9 @@ export class OriginPumps {
       bytes += chunk.length;
       this.bytes += chunk.length;
       while (rest.length > 0 && piece < end) {
+        if (args.mayWrite !== undefined && writer.bytes === 0) {
+          await roomFor(piece, args.mayWrite, signal);
+        }
         const part = rest.subarray(0, task.pieceLength - writer.bytes);
         writer.write(part);
         rest = rest.subarray(part.length);
@@ -189,5 +193,16 @@ export class OriginPumps {
     const body = this.#open.get(origin);
     if (body === undefined) throw new CodedError('ERR_NOT_FOUND', 'the body is not open');
     return body;
+  }
+}
+
+/** Waits until the piece may be written; ERR_NO_SPACE when it never may. */
+async function roomFor(piece: number, mayWrite: Int32Array, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const before = Atomics.load(mayWrite, 0);
+    if (before > piece) return;
+    if (before === NO_ROOM) throw new CodedError('ERR_NO_SPACE', 'there is no room for the body');
+    const { async, value } = Atomics.waitAsync(mayWrite, 0, before);
+    if (async) await abortable(value, signal);
   }
 }
