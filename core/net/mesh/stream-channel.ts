@@ -19,7 +19,14 @@ export class StreamChannel implements ByteChannel {
       else for (const part of data) listener.onBytes(part);
     });
     // Not at once: libp2p tells of it from inside its own send, and what is sent from there piles up in its buffer.
-    stream.addEventListener('drain', () => queueMicrotask(() => listener.onDrain()));
+    // And not while that buffer holds something: each window of the other side is told, and a frame takes several.
+    const onRoom = (): void => {
+      queueMicrotask(() => {
+        if (stream.writeBufferLength === 0 && !stream.writableNeedsDrain) listener.onDrain();
+      });
+    };
+    stream.addEventListener('drain', onRoom);
+    stream.addEventListener('idle', onRoom);
     stream.addEventListener('remoteCloseWrite', () => listener.onRemoteEnd());
     stream.addEventListener('close', ({ error }) => {
       // What came before the end and was held back is small (one window) and may hold the goodbye.
@@ -31,7 +38,7 @@ export class StreamChannel implements ByteChannel {
   }
 
   send(bytes: Uint8Array): boolean {
-    return this.#stream.send(bytes);
+    return this.#stream.send(bytes) && this.#stream.writeBufferLength === 0;
   }
 
   pause(): void {
