@@ -1,0 +1,117 @@
+import test from 'ava';
+import { SeededRandom } from '../../core/base/random.ts';
+import { OFFER_PATIENCE_MS, Offers } from './offers.ts';
+import type { Offer } from './offers.ts';
+
+const children = Array.from({ length: 5 }, (_unused, index) => `12D3KooWchild${index}`);
+const [first = '', second = '', third = ''] = children;
+const pieces = Array.from({ length: 1_000 }, (_unused, piece) => piece);
+
+/** Who each piece was offered to last. */
+function note(owners: Map<number, string | undefined>, offers: readonly Offer[]): void {
+  for (const { piece, to } of offers) owners.set(piece, to);
+}
+
+function offering(of: readonly string[], what: readonly number[] = pieces): Map<number, string> {
+  const offers = new Offers();
+  const owners = new Map<number, string>();
+  for (const child of of) offers.join(child, 0);
+  for (const piece of what) {
+    for (const { to } of offers.add(piece, 0)) if (to !== undefined) owners.set(piece, to);
+  }
+  return owners;
+}
+
+test('Offers.add() offers each piece to one child, and about the same number to each', (t) => {
+  const owners = offering(children);
+  t.is(owners.size, pieces.length);
+  for (const child of children) {
+    const share = owners
+      .values()
+      .filter((owner) => owner === child)
+      .toArray().length;
+    t.true(share > 120 && share < 280, `${child} has ${share} of 1,000`);
+  }
+});
+
+test('Offers.add() offers a piece once, and to nobody while there is no child', (t) => {
+  const offers = new Offers();
+  t.deepEqual(offers.add(7, 0), []);
+  t.deepEqual(offers.join(first, 0), [{ piece: 7, to: first }]);
+  t.deepEqual(offers.add(7, 0), []);
+  t.deepEqual(offers.join(first, 0), [], 'it is there already');
+});
+
+test('Offers: owners do not depend on who came first, on what came before, or on the order of pieces', (t) => {
+  const expected = offering(children);
+  t.deepEqual(offering(children.toReversed()), expected);
+  const others = offering(children, pieces.toReversed());
+  for (const [piece, owner] of expected) t.is(others.get(piece), owner);
+  const offers = new Offers();
+  const owners = new Map<number, string | undefined>();
+  for (const piece of pieces) note(owners, offers.add(piece, 0));
+  for (const child of children) note(owners, offers.join(child, 0));
+  t.deepEqual(new Map([...owners].toSorted(([a], [b]) => a - b)), expected);
+});
+
+test('Offers: a child that joins or leaves moves its own share and nothing else', (t) => {
+  const random = new SeededRandom(3);
+  const offers = new Offers();
+  const owners = new Map<number, string | undefined>();
+  const present = new Set<string>();
+  for (const piece of pieces) note(owners, offers.add(piece, 0));
+  for (let step = 0; step < 50; step += 1) {
+    const child = children[random.below(children.length)] ?? '';
+    const before = new Map(owners);
+    if (present.delete(child)) {
+      const moved = offers.leave(child, 0);
+      for (const { piece } of moved) t.is(before.get(piece), child);
+      for (const [piece, owner] of owners) if (owner === child) owners.set(piece, undefined);
+      note(owners, moved);
+    } else {
+      present.add(child);
+      const moved = offers.join(child, 0);
+      for (const { to } of moved) t.is(to, child);
+      note(owners, moved);
+    }
+    const expected = offering([...present]);
+    for (const piece of pieces) t.is(owners.get(piece), expected.get(piece));
+  }
+});
+
+test('Offers.seen() is for everybody, once', (t) => {
+  const offers = new Offers();
+  offers.join(first, 0);
+  offers.add(1, 0);
+  t.deepEqual(offers.seen(1), [{ piece: 1, to: undefined }]);
+  t.deepEqual(offers.seen(1), []);
+  t.deepEqual(offers.seen(2), [], 'it was never offered');
+  t.deepEqual(offers.leave(first, 0), []);
+  t.true(offers.isIdle);
+});
+
+test('Offers.overdue() gives up on a child that shows nothing, counted from the offer to it', (t) => {
+  const offers = new Offers();
+  offers.join(first, 0);
+  offers.add(1, 0);
+  t.deepEqual(offers.overdue(OFFER_PATIENCE_MS - 1), []);
+  const moved = offers.leave(first, OFFER_PATIENCE_MS - 1);
+  t.deepEqual(moved, [], 'nobody is left');
+  t.deepEqual(offers.overdue(10 * OFFER_PATIENCE_MS), [], 'there is nobody to tell');
+  offers.join(second, 10 * OFFER_PATIENCE_MS);
+  t.deepEqual(offers.overdue(11 * OFFER_PATIENCE_MS - 1), []);
+  t.deepEqual(offers.overdue(11 * OFFER_PATIENCE_MS), [{ piece: 1, to: undefined }]);
+  t.deepEqual(offers.overdue(20 * OFFER_PATIENCE_MS), []);
+});
+
+test('Offers.isIdle is true when there is nobody and nothing to offer', (t) => {
+  const offers = new Offers();
+  t.true(offers.isIdle);
+  offers.join(third, 0);
+  t.false(offers.isIdle);
+  offers.add(1, 0);
+  offers.leave(third, 0);
+  t.false(offers.isIdle, 'the piece waits for somebody');
+  offers.seen(1);
+  t.true(offers.isIdle);
+});
