@@ -14,10 +14,11 @@ import { Hello, protocols } from '../core/wire/messages.ts';
 import { parser } from '../core/wire/parse-message.ts';
 import { ControlCounts } from './control-counts.ts';
 import { Adoptions } from './control/adoptions.ts';
-import { HostSession } from './control/host-session.ts';
+import { CELL_WAITING, HostSession } from './control/host-session.ts';
 import { SourceBudget } from './control/source-budget.ts';
 import { Swarm } from './control/swarm.ts';
 import type { SwarmParts } from './control/swarm.ts';
+import { WaitingLimit } from './control/waiting-limit.ts';
 import { Authority } from './membership/authority.ts';
 import { joinService } from './membership/join-service.ts';
 import { Seeds } from './seed/seeds.ts';
@@ -244,6 +245,7 @@ async function startMesh(
   // Before the first host can ask for anything.
   await pool.addOwnPorts([mesh.port ?? meshPort, httpPort]);
   const budget = new SourceBudget(clock);
+  const waiting = new WaitingLimit(CELL_WAITING);
   mesh.setAdmission(async ({ peerId: peer, hello }) => {
     const { record } = parseHello(hello);
     const { role, idc } = authority.verifyMember(record, peer);
@@ -263,7 +265,7 @@ async function startMesh(
       const record = authority.verifyMember(hello.record, session.remotePeerId);
       log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
       const membershipFor = authority.membershipFor.bind(authority);
-      const shared = { swarm, budget, clock, log, counts, membershipFor };
+      const shared = { swarm, budget, waiting, clock, log, counts, membershipFor };
       await new HostSession(session, { record, hello }, shared).run();
     },
   );

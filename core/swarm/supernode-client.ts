@@ -26,6 +26,9 @@ const parseWelcome = parser(Welcome);
 /** A supernode that says nothing about a registration for this long is treated as gone. */
 const REPLY_TIMEOUT_MS = 60_000;
 const DIAL_TIMEOUT_MS = 5_000;
+/** A registration that is told to come again does so often, and waits so long at most each time. */
+const MAX_BUSY = 4;
+const MAX_BUSY_MS = 10_000;
 /** A restarted supernode is to know within 5 s who has what. */
 const RECONNECT = { firstMs: 200, maxMs: 2_000 };
 
@@ -134,6 +137,23 @@ export class SupernodeClient implements AsyncDisposable {
 
   /** Registers a task; throws the supernode's own error, or ERR_MESH_UNAVAILABLE when it does not answer. */
   async register(
+    task: Omit<Register, 'type' | 'id'>,
+    options: { signal: AbortSignal },
+  ): Promise<Registered> {
+    const { clock, random } = this.#options;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#registerOnce(task, options);
+      } catch (error) {
+        const waitMs = retryMs(error);
+        if (waitMs === undefined || tries >= MAX_BUSY) throw error;
+        // Many were refused at the same time: they come again spread out.
+        await clock.sleep(waitMs * (1 + random.next()), options);
+      }
+    }
+  }
+
+  async #registerOnce(
     task: Omit<Register, 'type' | 'id'>,
     options: { signal: AbortSignal },
   ): Promise<Registered> {
@@ -316,4 +336,12 @@ export class SupernodeClient implements AsyncDisposable {
     for (const waiting of this.#waiting.values()) waiting.reject(gone);
     this.#waiting.clear();
   }
+}
+
+/** How long a supernode that is too busy asks to wait; undefined for any other failure. */
+function retryMs(error: unknown): number | undefined {
+  const { code, detail } = CodedError.from(error);
+  const waitMs = detail['retryAfterMs'];
+  if (code !== 'ERR_BUSY' || typeof waitMs !== 'number' || !(waitMs >= 0)) return undefined;
+  return Math.min(waitMs, MAX_BUSY_MS);
 }

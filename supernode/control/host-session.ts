@@ -8,17 +8,28 @@ import type { MemberRecord } from '../../core/identity/membership.ts';
 import type { MeshSession } from '../../core/net/mesh/mesh-node.ts';
 import { Serial } from '../../core/store/serial.ts';
 import { FromHost } from '../../core/wire/messages.ts';
-import type { Announce, FromSupernode, Hello, Membership } from '../../core/wire/messages.ts';
+import type {
+  Announce,
+  FromSupernode,
+  Hello,
+  Membership,
+  Register,
+} from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { ControlCounts } from '../control-counts.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
 import type { SourceBudget } from './source-budget.ts';
 import type { Swarm } from './swarm.ts';
 import { UpdateBatcher } from './update-batcher.ts';
+import { WaitingLimit } from './waiting-limit.ts';
 
 const parseMessage = parser(FromHost);
-/** Registrations of one host that wait for an origin at a time. */
-const MAX_REGISTERING = 256;
+/** Questions for one host at a time: a quarter of what the seed asks origins at a time, for others wait too. */
+const MAX_REGISTERING = 64;
+/** Registrations of one host that wait: as many as a dfdaemon has downloads. */
+const HOST_WAITING = { max: 4_096, maxBytes: 16 * 1024 * 1024, retryAfterMs: 2_000 };
+/** Those of all hosts. */
+export const CELL_WAITING = { max: 32_768, maxBytes: 256 * 1024 * 1024, retryAfterMs: 5_000 };
 const NOW_MS = 10_000;
 const DIAL_BACK_MS = 3_000;
 
@@ -28,6 +39,8 @@ export interface HostSessionParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly counts: ControlCounts;
+  /** Registrations of all hosts that wait. */
+  readonly waiting: WaitingLimit;
   membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
 }
 
@@ -41,7 +54,8 @@ export class HostSession {
   readonly #hello: Hello;
   readonly #controller = new AbortController();
   readonly #turns = new Serial();
-  readonly #registering = new Limiter({ max: MAX_REGISTERING, maxWaiting: 10_000 });
+  readonly #waiting: WaitingLimit;
+  readonly #registering = new Limiter({ max: MAX_REGISTERING, maxWaiting: HOST_WAITING.max });
 
   constructor(
     session: MeshSession,
@@ -53,6 +67,7 @@ export class HostSession {
     this.#record = member.record;
     this.#hello = member.hello;
     this.#parts = parts;
+    this.#waiting = new WaitingLimit(HOST_WAITING, parts.waiting);
     this.updates = new UpdateBatcher(parts.clock, async (update) => this.#sendInTurn(update), {
       onFull: (error) => void session.close(error),
     });
@@ -140,7 +155,7 @@ export class HostSession {
     const { swarm } = this.#parts;
     switch (message.type) {
       case 'register':
-        void this.#answer(message.id, async (signal) => swarm.register(this, message, { signal }));
+        void this.#register(message);
         break;
       case 'report':
         for (const report of message.tasks) this.#try(() => swarm.report(this, report), report);
@@ -200,9 +215,12 @@ export class HostSession {
 
   async #prove(message: Announce): Promise<void> {
     const { signal } = this.#controller;
+    const { task, shape, spec } = message;
     try {
-      using _slot = await this.#registering.acquire({ signal });
-      await this.#parts.swarm.prove(this, message, { signal });
+      // The manifest of the message need not wait with it.
+      await this.#inTurn({ task, shape, spec }, async (about) => {
+        await this.#parts.swarm.prove(this, about, { signal });
+      });
     } catch (error) {
       if (!signal.aborted) this.#refuseAnnounced(message, CodedError.from(error));
     }
@@ -215,18 +233,30 @@ export class HostSession {
     if (active) this.updates.more({ task, version: shape.version }, { failed: error.toObject() });
   }
 
-  async #answer(id: number, work: (signal: AbortSignal) => Promise<FromSupernode>): Promise<void> {
+  async #register(message: Register): Promise<void> {
+    const { swarm, counts } = this.#parts;
     const { signal } = this.#controller;
     try {
-      using _slot = await this.#registering.acquire({ signal });
-      await this.#sendInTurn(await work(signal));
-      this.#parts.counts.registered('ok');
+      await this.#inTurn(message, async () => {
+        await this.#sendInTurn(await swarm.register(this, message, { signal }));
+      });
+      counts.registered('ok');
     } catch (error) {
-      const coded = CodedError.from(error);
-      this.#parts.counts.registered(coded.code);
-      const { code, message, detail } = coded;
-      this.send({ type: 'rejected', id, error: { code, message, detail } });
+      const { code, message: text, detail } = CodedError.from(error);
+      counts.registered(code);
+      // Whoever is refused for being too many, here or at the seed, is told when to come again.
+      const retry = code === 'ERR_BUSY' ? { retryAfterMs: HOST_WAITING.retryAfterMs } : {};
+      const failure = { code, message: text, detail: { ...retry, ...detail } };
+      this.send({ type: 'rejected', id: message.id, error: failure });
     }
+  }
+
+  /** Does what an origin is asked for when it is this host's turn; ERR_BUSY when too much waits already. */
+  async #inTurn<T extends object>(about: T, work: (about: T) => Promise<void>): Promise<void> {
+    const { signal } = this.#controller;
+    using _room = this.#waiting.take(JSON.stringify(about).length);
+    using _slot = await this.#registering.acquire({ signal });
+    await work(about);
   }
 
   /** A host nobody can reach may still take; it is offered to nobody. */

@@ -150,10 +150,10 @@ export class Swarm implements SeedListener {
    */
   async prove(
     session: HostSession,
-    message: Announce,
+    about: Pick<Announce, 'task' | 'shape'> & { readonly spec: Announce['spec'] | undefined },
     options: { signal: AbortSignal },
   ): Promise<void> {
-    const { task, shape, spec } = message;
+    const { task, shape, spec } = about;
     const version = this.table.version(task, shape.version);
     if (version === undefined || spec === undefined || this.#seeds === undefined) return;
     const seed = await this.#seeds.resolve(task, spec, options);
