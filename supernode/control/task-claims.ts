@@ -2,10 +2,8 @@ import { CodedError } from '../../core/base/error.ts';
 import { pieceCount, pieceLengthFor } from '../../core/piece/piece-length.ts';
 import { taskIdOf } from '../../core/piece/task-id.ts';
 import { versionOf } from '../../core/piece/version.ts';
+import { MAX_PIECES } from '../../core/store/task-row.ts';
 import type { TaskShape, TaskSpec } from '../../core/wire/messages.ts';
-
-/** As many as a have-map can name. */
-const MAX_PIECES = 1_048_576;
 
 /**
  * Refuses (ERR_REQUEST) a task id that is not that of what is asked for: everybody who asks for a task joins what is
