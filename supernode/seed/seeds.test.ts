@@ -1,7 +1,7 @@
 import test from 'ava';
 import { contentDigest } from '../../bench/origin/content.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { TestSeed } from './fixtures/test-seed.ts';
+import { TestSeed } from '../../test/support/seed.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
