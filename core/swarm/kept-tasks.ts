@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
@@ -19,7 +18,6 @@ export interface KeptTasksParts {
 
 /** What was hashed and found right is not hashed again for so long, whoever asks: hashing is costly. */
 const PROVEN_MS = 60_000;
-const MAX_PROVEN = 1_000;
 
 interface Kept {
   readonly stored: StoredTask;
@@ -32,7 +30,8 @@ export class KeptTasks {
   readonly #parts: KeptTasksParts;
   readonly #kept = new Map<string, Kept>();
   readonly #hashing = new Map<string, Promise<void>>();
-  readonly #proven = new LRUCache<string, number>({ max: MAX_PROVEN });
+  /** By the task itself: another begun under its name is another file. */
+  readonly #proven = new WeakMap<StoredTask, number>();
 
   constructor(parts: KeptTasksParts) {
     this.#parts = parts;
@@ -90,7 +89,7 @@ export class KeptTasks {
     const [task = '', version = ''] = key.split('/');
     const stored = store.find(task, version);
     if (stored === undefined) return;
-    const provenMs = this.#proven.get(key) ?? Number.NEGATIVE_INFINITY;
+    const provenMs = this.#proven.get(stored) ?? Number.NEGATIVE_INFINITY;
     const isRecent = clock.monotonic() - provenMs < PROVEN_MS;
     if (isRecent && stored.checkUnchanged() === 'same') return;
     this.#rehash(stored).catch((error: unknown) => {
@@ -119,7 +118,7 @@ export class KeptTasks {
       this.#parts.onLost(stored, wrong);
     } else {
       if (stored.isComplete) await stored.complete();
-      this.#proven.set(keyOf(stored), clock.monotonic());
+      this.#proven.set(stored, clock.monotonic());
     }
     await pool.putTask(stored);
     // Who asked while it was in doubt was refused, and thinks that nothing of it is here.
