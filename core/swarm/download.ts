@@ -44,12 +44,9 @@ export async function* download(
   await using lease = begun;
   const { peer, stored } = lease;
   const fromCache = stored.receivedBytes;
-  const before = { fromPeers: 0, fromSeed: 0, fromOrigin: 0 };
-  if (peer !== undefined) {
-    before.fromPeers = peer.ledger.bytesFrom('peer');
-    before.fromSeed = peer.ledger.bytesFrom('seed');
-    before.fromOrigin = peer.ledger.bytesFrom('origin');
-  }
+  // Others may have brought the task this far.
+  const before = peer?.ledger.since(NOTHING) ?? NOTHING;
+  const duplicateBefore = peer?.ledger.duplicate ?? 0;
   yield { type: 'started', task, url: request.url, ...lengthOf(stored) };
   if (peer !== undefined) {
     for await (const event of progressOf(peer, { before, fromCache, clock, signal, lease }))
@@ -57,7 +54,7 @@ export async function* download(
   }
   const digest = await engine.checkStored(stored, request.digest, { signal });
   const length = stored.length ?? stored.receivedBytes;
-  const sources = peer?.ledger.since(before) ?? { fromPeers: 0, fromSeed: 0, fromOrigin: 0 };
+  const sources = peer?.ledger.since(before) ?? NOTHING;
   yield {
     type: 'done',
     task,
@@ -67,7 +64,7 @@ export async function* download(
     seconds: seconds(),
     ...sources,
     fromCache,
-    duplicate: peer?.ledger.duplicate ?? 0,
+    duplicate: (peer?.ledger.duplicate ?? 0) - duplicateBefore,
     path: stored.path,
     ...(request.explain === true ? { explain: peer?.ledger.explain() ?? CACHED } : {}),
   };
@@ -88,6 +85,7 @@ async function begin(
   return { registration, lease: await engine.join(registration, options) };
 }
 
+const NOTHING = { fromPeers: 0, fromSeed: 0, fromOrigin: 0 };
 const INLINE = { sources: [], waits: [], notes: ['small enough to come inside the reply'] };
 const CACHED = { sources: [], waits: [], notes: ['complete and still valid on this host'] };
 

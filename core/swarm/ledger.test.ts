@@ -10,15 +10,15 @@ test('Ledger tells bytes by kind of source, and since a moment', (t) => {
   ledger.source('b', 'peer');
   ledger.source('s', 'seed');
   ledger.source('origin', 'origin');
-  ledger.piece('a', 10);
-  ledger.piece('b', 5);
-  ledger.piece('s', 3);
+  ledger.delivered('a', 1, 10);
+  ledger.delivered('b', 2, 5);
+  ledger.delivered('s', 3, 3);
   const before = ledger.since(none);
   t.deepEqual(before, { fromPeers: 15, fromSeed: 3, fromOrigin: 0 });
-  ledger.piece('origin', 7);
-  ledger.piece('a', 1);
+  ledger.delivered('origin', 4, 7);
+  ledger.delivered('a', 5, 1);
   t.deepEqual(ledger.since(before), { fromPeers: 1, fromSeed: 0, fromOrigin: 7 });
-  ledger.piece('nobody', 100);
+  ledger.delivered('nobody', 6, 100);
   t.is(ledger.bytesFrom('peer'), 16);
 });
 
@@ -27,7 +27,7 @@ test('Ledger explains its sources, the most useful first', (t) => {
   ledger.source('a', 'peer', 'a:1');
   ledger.source('s', 'seed');
   ledger.source('a', 'peer');
-  ledger.piece('s', 3);
+  ledger.delivered('s', 7, 3);
   ledger.wrongPiece('a');
   ledger.failure('a');
   ledger.failure('a');
@@ -73,4 +73,17 @@ test('Ledger keeps notes once in a row, and everything within bounds', (t) => {
   }
   const { notes, sources, waits } = ledger.explain();
   t.true([notes, sources, waits].every(({ length }) => length === 256));
+});
+
+test('Ledger counts what comes twice, and no source gets credit for it', (t) => {
+  const ledger = new Ledger(new ManualClock());
+  ledger.source('a', 'peer');
+  ledger.source('origin', 'origin');
+  t.true(ledger.delivered('a', 1, 10));
+  t.false(ledger.delivered('origin', 1, 10));
+  t.is(ledger.duplicate, 10);
+  t.is(ledger.bytesFrom('origin'), 0);
+  ledger.lost(1);
+  t.true(ledger.delivered('origin', 1, 10));
+  t.is(ledger.duplicate, 10);
 });

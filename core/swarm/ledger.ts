@@ -18,6 +18,8 @@ export class Ledger {
   readonly #sources = new Map<string, SourceEntry>();
   readonly #waits = new Map<string, number>();
   readonly #notes: string[] = [];
+  /** Pieces that came, and are still here. */
+  readonly #delivered = new Set<number>();
   readonly #clock: Clock;
   #waitingFor: { reason: string; sinceMs: number } | undefined;
   #duplicate = 0;
@@ -26,6 +28,7 @@ export class Ledger {
     this.#clock = clock;
   }
 
+  /** Bytes fetched more than once. */
   get duplicate(): number {
     return this.#duplicate;
   }
@@ -40,7 +43,23 @@ export class Ledger {
     }
   }
 
-  piece(name: string, bytes: number): void {
+  /** A piece came from there; false when it had come before, and was for nothing. */
+  delivered(name: string, piece: number, bytes: number): boolean {
+    if (this.#delivered.has(piece)) {
+      this.duplicated(bytes);
+      return false;
+    }
+    this.#delivered.add(piece);
+    this.#credit(name, bytes);
+    return true;
+  }
+
+  /** A piece that came is not here any more: it may come again. */
+  lost(piece: number): void {
+    this.#delivered.delete(piece);
+  }
+
+  #credit(name: string, bytes: number): void {
     const entry = this.#sources.get(name);
     if (entry === undefined) return;
     entry.pieces += 1;
@@ -57,6 +76,7 @@ export class Ledger {
     if (entry !== undefined) entry.failures += 1;
   }
 
+  /** Payload that came in vain: it was here already, or has to come once more. */
   duplicated(bytes: number): void {
     this.#duplicate += bytes;
   }

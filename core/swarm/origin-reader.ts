@@ -212,7 +212,7 @@ export class OriginReader {
       this.#context.pool.keepManifest(stored, [text]);
       this.#context.pool.offerManifest(stored, [text]);
     }
-    if (stored.pieces.has(piece)) return;
+    if (stored.pieces.has(piece)) return this.#options.ledger.duplicated(bytes);
     using _room = await this.#context.store.grow(stored, [piece]);
     await stored.markHad(piece);
     this.#options.onPiece(piece, bytes);

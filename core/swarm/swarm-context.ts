@@ -23,4 +23,6 @@ export interface SwarmContext {
   readonly isSupervised: () => boolean;
   /** Asks the supernode for other parents. */
   readonly askParents: (task: StoredTask, reason: string) => void;
+  /** Asks the supernode whether this host may fetch from the origin itself; false when it does not answer. */
+  readonly askSource: (task: StoredTask, reason: string) => Promise<boolean>;
 }

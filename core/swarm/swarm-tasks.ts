@@ -199,18 +199,18 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
 
   /** The seed gave up. What need not stop this host it may fetch itself, if the supernode lets it. */
   async #seedFailed(peer: TaskPeer, error: CodedError): Promise<void> {
-    const { member, clock } = this.#options;
-    if (member === undefined || !peer.mayGoAlone || !isWorthAlone(error)) {
-      peer.fail(error);
-      return;
-    }
-    using deadline = clock.deadline(SYNC_MS);
     const { code, message } = error;
-    const answer = await member.client
-      .askSource(peer.stored.taskId, `${code}: ${message}`, deadline)
-      .catch(() => undefined);
-    if (answer?.granted === true) peer.goAlone();
+    const mayAsk = peer.mayGoAlone && isWorthAlone(error);
+    if (mayAsk && (await this.#askSource(peer.stored, `${code}: ${message}`))) peer.goAlone();
     else peer.fail(error);
+  }
+
+  async #askSource({ taskId }: StoredTask, reason: string): Promise<boolean> {
+    const { member, clock } = this.#options;
+    using deadline = clock.deadline(SYNC_MS);
+    const asked = member?.client.askSource(taskId, reason, deadline);
+    const answer = await asked?.catch(() => undefined);
+    return answer?.granted === true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -352,6 +352,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
           member.verifySupernode(signer);
         },
         isSupervised: () => member?.client.isConnected === true,
+        askSource: async (task, reason) => this.#askSource(task, reason),
         askParents: (task, reason) =>
           member?.client.send({
             type: 'more-parents',

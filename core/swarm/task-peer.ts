@@ -7,10 +7,12 @@ import { ManifestIntake } from './manifest-intake.ts';
 import { OriginReader } from './origin-reader.ts';
 import { OriginTurn } from './origin-turn.ts';
 import type { OriginPolicy } from './origin-turn.ts';
+import { ParentFailures } from './parent-failures.ts';
 import type { ParentLink } from './parent-link.ts';
 import { ParentLinks } from './parent-links.ts';
 import { pickPieces } from './pick-piece.ts';
 import type { SwarmRegistration } from './registrar.ts';
+import { SourceSeeker } from './source-seeker.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { ManifestChange, ManifestJudge } from './task-manifest.ts';
 import type { RemoteOrigin } from './transfer-pool.ts';
@@ -31,6 +33,8 @@ export interface TaskPeerOptions {
 const MAX_IN_FLIGHT = 32;
 /** News of twenty parents come thick and fast; looking at all of it at once costs little, at each a lot. */
 const MIN_TICK_MS = 2;
+/** The last batch of the manifest, and with it the digest of the whole, is waited for when every piece is here. */
+const LAST_BATCH_MS = 3_000;
 /** How often the state is looked at when nothing happens. */
 const IDLE_TICK_MS = 250;
 /** Without progress for this long, other parents are asked for. */
@@ -40,9 +44,9 @@ const STUCK_MS = 5_000;
 export class TaskPeer {
   readonly stored: StoredTask;
   readonly spec: TaskSpec;
+  readonly shape: TaskShape;
   readonly ledger: Ledger;
   readonly #context: SwarmContext;
-  readonly #shape: TaskShape;
   readonly #parents: ParentLinks;
   /** Pieces that were asked for: of whom, and how to take that back. */
   readonly #inFlight = new Map<number, { readonly peer: string; take(): void }>();
@@ -62,17 +66,24 @@ export class TaskPeer {
   #tickedMs = Number.NEGATIVE_INFINITY;
   #lastProgressMs: number;
   #lastAskMs: number;
+  /** When somebody was last seen to bring something. */
+  #servedMs: number;
+  readonly #seeker: SourceSeeker;
+  readonly #failures: ParentFailures;
 
   constructor(context: SwarmContext, options: TaskPeerOptions) {
     this.#context = context;
     this.stored = options.stored;
     this.spec = options.spec;
-    this.#shape = options.shape;
+    this.shape = options.shape;
     this.ledger = new Ledger(context.clock);
     this.#rate = new TaskRate(context.clock);
     this.#room = new RoomMaker(context.store, this.stored);
     this.#lastProgressMs = context.clock.monotonic();
     this.#lastAskMs = this.#lastProgressMs;
+    this.#servedMs = this.#lastProgressMs;
+    this.#seeker = new SourceSeeker(context);
+    this.#failures = new ParentFailures({ ...context, stored: this.stored, ledger: this.ledger });
     for (const piece of this.stored.missingWithDigest()) this.#wanted.add(piece);
     this.#parents = new ParentLinks(
       {
@@ -115,10 +126,6 @@ export class TaskPeer {
     });
   }
 
-  get shape(): TaskShape {
-    return this.#shape;
-  }
-
   /** True once it fails or has everything: it takes nobody else in. */
   get isEnding(): boolean {
     return this.#isOver || this.#failure !== undefined;
@@ -148,6 +155,7 @@ export class TaskPeer {
   /** Pieces that were had are not any more: they are fetched again. */
   lost(pieces: readonly number[]): void {
     for (const piece of pieces) {
+      this.ledger.lost(piece);
       if (this.stored.digestOf(piece) !== undefined) this.#wanted.add(piece);
     }
     this.#poke();
@@ -195,9 +203,8 @@ export class TaskPeer {
       while (!this.isComplete) {
         if (this.#failure !== undefined) throw this.#failure;
         this.#tick();
-        await this.#change();
-        // What comes last may restate digests, and then it is not complete after all.
-        if (this.isComplete) await this.#intake.idle();
+        if (!this.isComplete && this.#failure === undefined) await this.#change();
+        if (this.isComplete) await this.#settle();
       }
       this.#isOver = true;
       await this.stored.complete();
@@ -217,13 +224,26 @@ export class TaskPeer {
     );
   }
 
+  /** What comes last may restate digests, and then it is not complete after all; it also tells the digest of the whole. */
+  async #settle(): Promise<void> {
+    const { clock, isSupervised } = this.#context;
+    const untilMs = clock.monotonic() + LAST_BATCH_MS;
+    this.ledger.wait(undefined);
+    await this.#intake.idle();
+    while (this.isComplete && !this.stored.isManifestFinal && clock.monotonic() < untilMs) {
+      if (!isSupervised() || this.#turn.isAlone || this.#failure !== undefined) return;
+      await this.#change();
+      await this.#intake.idle();
+    }
+  }
+
   #judge(): ManifestJudge {
     const { verifySupernode, isSupervised, key } = this.#context;
     return {
       verifySupernode,
       acceptsProvisional: (signer) => {
         if (signer === key.peerId) return true;
-        if (isSupervised() || this.#shape.isPrivate === true) return false;
+        if (isSupervised() || this.shape.isPrivate === true) return false;
         return this.#parents.get(signer)?.isBanned === false;
       },
     };
@@ -259,6 +279,7 @@ export class TaskPeer {
     this.#noteWait();
     const isStuck = now - Math.max(this.#lastProgressMs, this.#lastAskMs) > STUCK_MS;
     if (isStuck) this.#unstick(now);
+    if (this.#seeker.isDue(Math.max(this.#lastProgressMs, this.#servedMs))) void this.#seekSource();
   }
 
   #unstick(now: number): void {
@@ -267,6 +288,18 @@ export class TaskPeer {
     if (this.#context.isSupervised() && !this.#turn.isAlone) {
       this.#context.askParents(this.stored, this.ledger.waiting?.reason ?? 'no progress');
     }
+  }
+
+  /** The seed has more than this host can get: the supernode may let it fetch that from the origin. */
+  async #seekSource(): Promise<void> {
+    const { isSupervised, askSource } = this.#context;
+    // Of what the seed does not have yet the origin is asked already.
+    if (this.#wanted.size === 0 || this.#turn.isAlone) return;
+    if (!this.#turn.mayGoAlone || !isSupervised()) return;
+    const reason = `nothing comes, waiting for ${this.ledger.waiting?.reason ?? 'parents'}`;
+    if (!(await this.#seeker.seek(async () => askSource(this.stored, reason)))) return;
+    this.ledger.note(`the supernode lets this host go to the origin: ${reason}`);
+    this.goAlone();
   }
 
   #noteSupervision(): void {
@@ -333,12 +366,15 @@ export class TaskPeer {
       await this.#context.downloadLimiter.take(bytes, { signal });
       using _room = await this.#context.store.grow(this.stored, [index]);
       const fetched = await parent.fetch({ index, length: bytes, digest }, { signal });
-      if (this.stored.digestOf(index) !== digest) return;
+      // It was restated meanwhile.
+      if (this.stored.digestOf(index) !== digest) return this.ledger.duplicated(fetched.bytes);
       await this.#keep(index);
       this.#had(index, parent.peer, fetched.bytes);
     } catch (error) {
       if (!signal.aborted && !this.isEnding) {
-        this.#fetchFailed(parent, index, CodedError.from(error));
+        const coded = CodedError.from(error);
+        if (coded.code === 'ERR_NO_SPACE') void this.#makeRoom(coded);
+        else this.#failures.failed(parent, { index, bytes }, coded);
       }
     } finally {
       this.#inFlight.delete(index);
@@ -359,11 +395,8 @@ export class TaskPeer {
   }
 
   #stalled(parent: ParentLink): void {
-    const { peer, address } = parent;
-    this.ledger.failure(peer);
-    this.ledger.note(`${peer} at ${address ?? 'unknown'} brings nothing although it is asked`);
-    const piece = [...this.#inFlight].find(([, request]) => request.peer === peer)?.[0] ?? 0;
-    this.#context.reporter.failure(this.stored, { parent: peer, piece, code: 'ERR_TIMEOUT' });
+    const asked = [...this.#inFlight].find(([, request]) => request.peer === parent.peer);
+    this.#failures.stalled(parent, asked?.[0] ?? 0);
     this.#poke();
   }
 
@@ -376,41 +409,6 @@ export class TaskPeer {
     }
   }
 
-  #fetchFailed(parent: ParentLink, index: number, error: CodedError): void {
-    const { log, reporter } = this.#context;
-    const facts = { task: this.stored.taskId, piece: index, peer: parent.peer, code: error.code };
-    switch (error.code) {
-      case 'ERR_PIECE_DIGEST':
-        parent.sentWrong();
-        this.ledger.wrongPiece(parent.peer);
-        this.ledger.note(
-          `wrong piece ${index} from ${parent.peer} at ${parent.address ?? 'unknown'}`,
-        );
-        log.warn(
-          { ...facts, address: parent.address },
-          'wrong piece, its sender is dropped for this task',
-        );
-        reporter.failure(this.stored, { parent: parent.peer, piece: index, code: error.code });
-        break;
-      case 'ERR_BUSY':
-        parent.busyFor(
-          typeof error.detail['retryAfterMs'] === 'number' ? error.detail['retryAfterMs'] : 100,
-        );
-        break;
-      case 'ERR_NO_SPACE':
-        void this.#makeRoom(error);
-        break;
-      case 'ERR_NOT_FOUND':
-        parent.lacks(index);
-        break;
-      default:
-        parent.lacks(index);
-        this.ledger.failure(parent.peer);
-        log.debug({ ...facts, reason: error.message }, 'piece not received');
-        reporter.failure(this.stored, { parent: parent.peer, piece: index, code: error.code });
-    }
-  }
-
   /** Without room the task fails; once it has, making room would cost the pieces it leaves for the next try. */
   async #makeRoom(error: CodedError): Promise<boolean> {
     if (this.isEnding) return false;
@@ -420,7 +418,7 @@ export class TaskPeer {
   }
 
   #had(piece: number, source: string, bytes: number): void {
-    this.ledger.piece(source, bytes);
+    if (!this.ledger.delivered(source, piece, bytes)) return;
     this.#wanted.delete(piece);
     this.#room.progressed();
     this.#turn.progressed();
@@ -434,6 +432,7 @@ export class TaskPeer {
   /** Digests became known: pieces had under another digest are lost, the others may be asked for. */
   #restated({ dropped, pieces }: ManifestChange): void {
     for (const piece of dropped) {
+      this.ledger.lost(piece);
       this.#context.reporter.lost(this.stored, piece);
       this.ledger.note(`the digest of piece ${piece} was stated wrong; it is fetched again`);
     }
@@ -445,7 +444,10 @@ export class TaskPeer {
   #noteWait(): void {
     const parents = this.#parents.all();
     const isServed = parents.some((parent) => parent.inFlight > 0 && !parent.isStalled);
-    if (isServed || this.#origin.isBusy) return this.ledger.wait(undefined);
+    if (isServed || this.#origin.isBusy) {
+      this.#servedMs = this.#context.clock.monotonic();
+      return this.ledger.wait(undefined);
+    }
     const isSupervised = this.#context.isSupervised();
     const [isAsked, isWanted] = [this.#inFlight.size > 0, this.#wanted.size > 0];
     this.ledger.wait(waitReason({ parents, isSupervised, isAsked, isWanted }));
@@ -456,7 +458,6 @@ export class TaskPeer {
   }
 
   async #change(): Promise<void> {
-    if (this.isComplete || this.#failure !== undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#wake = resolve;
     const timer = this.#context.clock.after(IDLE_TICK_MS, resolve);
