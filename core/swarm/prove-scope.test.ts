@@ -172,9 +172,9 @@ for (const work of [compareSamples, servesDigest]) {
     origin.set('/f', { content, stall: { afterBytes: 10 } });
     const running = codeOf(work(proof({ clock }), { signal: never }));
     // The deadline may begin only with the answer: time passes until it is over.
-    const passing = setInterval(() => clock.advance(60_000), 1);
+    const passing = new SystemClock().every(1, () => clock.advance(60_000));
     t.is(await running, 'ERR_ORIGIN_STALLED');
-    clearInterval(passing);
+    passing.cancel();
     const controller = new AbortController();
     const leaving = codeOf(work(proof(), { signal: controller.signal }));
     controller.abort(new CodedError('ERR_INTERRUPTED', 'gone'));
