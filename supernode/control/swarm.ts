@@ -14,16 +14,15 @@ import type {
   Registered,
   TaskReport,
 } from '../../core/wire/messages.ts';
-import { pickParents } from '../schedule/pick-parents.ts';
-import type { Candidate } from '../schedule/pick-parents.ts';
 import type { SeedListener, SeedTask } from '../seed/seed-task.ts';
 import type { Seeds } from '../seed/seeds.ts';
 import type { HostEntry, PeerEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
 import { Accusations } from './accusations.ts';
-import { checkShape, checkTask } from './task-claims.ts';
 import type { Adoptions } from './adoptions.ts';
 import type { HostSession } from './host-session.ts';
+import { Introductions } from './introductions.ts';
 import { SeedOffers } from './seed-offers.ts';
+import { checkShape, checkTask } from './task-claims.ts';
 
 export interface SwarmParts {
   readonly self: { readonly peer: string; readonly addresses: readonly string[] };
@@ -50,6 +49,7 @@ export class Swarm implements SeedListener {
   readonly #sessions = new Map<string, HostSession>();
   readonly #offers: SeedOffers;
   readonly #accusations: Accusations;
+  readonly #introductions: Introductions;
   readonly #prunes: Timer;
   readonly #startedMs: number;
   #seeds: Seeds | undefined;
@@ -59,6 +59,11 @@ export class Swarm implements SeedListener {
     this.#parts = parts;
     this.#startedMs = parts.clock.monotonic();
     this.#accusations = new Accusations(parts);
+    this.#introductions = new Introductions({
+      ...parts,
+      tell: (peer, { task, shape: { version } }, parent) =>
+        this.#sessions.get(peer)?.updates.parent({ task, version }, parent),
+    });
     const find = (task: string, version: string): SeedTask | undefined =>
       this.#seeds?.find(task, version);
     this.#offers = new SeedOffers({ pool: parts.pool, clock: parts.clock, find });
@@ -124,7 +129,7 @@ export class Swarm implements SeedListener {
     entry.isEntitled = true;
     this.#hold(version, entry, message.holding);
     const parents = this.#parentsFor(version, session.peer, seed);
-    this.#introduce(version, session.peer);
+    this.#introductions.introduce(version, session.peer);
     this.#offers.join(seed, session.peer);
     const [manifest = [], ...rest] = messagesOf(seed.manifest());
     for (const batches of rest) session.updates.manifest(versionNames(seed), batches);
@@ -199,9 +204,8 @@ export class Swarm implements SeedListener {
       session.updates.more(about, { failed: LOST.toObject() });
       return;
     }
-    for (const parent of this.#parentsFor(version, session.peer, seed)) {
-      session.updates.parent(about, parent);
-    }
+    // It downloads, or it would not ask, also when it was forgotten meanwhile that it does.
+    this.table.join(version, session.peer).isActive = true;
     this.#resume(version, session.peer);
   }
 
@@ -235,12 +239,10 @@ export class Swarm implements SeedListener {
   onBegun(seed: SeedTask): void {
     const about = versionNames(seed);
     const version = this.table.version(about.task, about.version);
-    const { peer, addresses } = this.#parts.self;
-    for (const entry of version?.peers.values() ?? []) {
+    if (version === undefined) return;
+    for (const entry of version.peers.values()) {
       if (!entry.isActive || entry.isComplete) continue;
-      this.#sessions
-        .get(entry.peer)
-        ?.updates.parent(about, { peer, addresses: [...addresses], role: 'seed', reason: 'seed' });
+      this.#introductions.introduceSeed(version, entry.peer);
       this.#offers.join(seed, entry.peer);
     }
   }
@@ -269,7 +271,7 @@ export class Swarm implements SeedListener {
     if (version === undefined || version.copies(piece) === 0) return false;
     return version.peers.values().some((entry) => {
       const host = this.table.hosts.get(entry.peer);
-      return entry.pieces.has(piece) && host !== undefined && this.#isOffered(host);
+      return entry.pieces.has(piece) && host !== undefined && this.#introductions.isOffered(host);
     });
   }
 
@@ -281,7 +283,7 @@ export class Swarm implements SeedListener {
 
   /** True when all hosts together lack a part of it; said only once those of before a restart have come back. */
   #isLost(version: SwarmVersion): boolean {
-    if (this.#now() - this.#startedMs < COMEBACK_MS) return false;
+    if (this.#parts.clock.monotonic() - this.#startedMs < COMEBACK_MS) return false;
     if (version.pieceCount !== undefined) return version.missing().length > 0;
     return ![...version.peers.values()].some(({ isComplete }) => isComplete);
   }
@@ -345,66 +347,8 @@ export class Swarm implements SeedListener {
   }
 
   #parentsFor(version: SwarmVersion, child: string, seed: SeedTask | undefined): Parent[] {
-    const entry = this.table.join(version, child);
-    const candidates = this.#candidates(version, seed !== undefined && seed.state !== 'failed');
-    const idc = this.table.hosts.get(child)?.idc;
-    const chosen = pickParents({ peer: child, idc }, candidates, { random: this.#parts.random });
-    const parents: Parent[] = [];
-    for (const { peer, role, reason } of chosen) {
-      const addresses = this.#addressesOf(peer);
-      if (addresses === undefined) continue;
-      version.link(entry, peer);
-      parents.push({ peer, role, reason, addresses: [...addresses] });
-    }
-    return parents;
-  }
-
-  #candidates(version: SwarmVersion, withSeed: boolean): Candidate[] {
-    const candidates: Candidate[] = [];
-    const count = version.pieceCount ?? 0;
-    for (const entry of version.peers.values()) {
-      const host = this.table.hosts.get(entry.peer);
-      if (host === undefined || !this.#isOffered(host)) continue;
-      candidates.push({
-        peer: entry.peer,
-        idc: host.idc,
-        role: 'peer',
-        share: count === 0 ? 0 : entry.pieces.count / count,
-        children: entry.children,
-        failures: entry.failures,
-      });
-    }
-    const { peer } = this.#parts.self;
-    if (withSeed)
-      candidates.push({ peer, idc: undefined, role: 'seed', share: 1, children: 0, failures: 0 });
-    return candidates;
-  }
-
-  #isOffered(host: HostEntry): boolean {
-    return host.isConnected && host.isReachable && host.quarantinedUntilMs <= this.#now();
-  }
-
-  #addressesOf(peer: string): readonly string[] | undefined {
-    if (peer === this.#parts.self.peer) return this.#parts.self.addresses;
-    return this.table.hosts.get(peer)?.addresses;
-  }
-
-  /** Tells those who are short of parents about a newcomer. */
-  #introduce(version: SwarmVersion, newcomer: string): void {
-    const host = this.table.hosts.get(newcomer);
-    if (host === undefined || !this.#isOffered(host)) return;
-    const about = { task: version.task, version: version.shape.version };
-    for (const entry of version.peers.values()) {
-      if (entry.peer === newcomer || !entry.isActive || entry.isComplete) continue;
-      if (entry.parents.size >= MAX_INTRODUCED) continue;
-      version.link(entry, newcomer);
-      this.#sessions.get(entry.peer)?.updates.parent(about, {
-        peer: newcomer,
-        addresses: [...host.addresses],
-        role: 'peer',
-        reason: 'newcomer',
-      });
-    }
+    const withSeed = seed !== undefined && seed.state !== 'failed';
+    return this.#introductions.parentsFor(version, child, { withSeed });
   }
 
   /** After a reconnection: parents, ticket and manifest for a host that wants the rest. */
@@ -420,7 +364,7 @@ export class Swarm implements SeedListener {
       session.updates.manifest(about, seed.manifest());
       this.#offers.join(seed, peer);
     }
-    this.#introduce(version, peer);
+    this.#introductions.introduce(version, peer);
   }
 
   #forget(peer: string): void {
@@ -447,15 +391,8 @@ export class Swarm implements SeedListener {
     );
     this.#accusations.decay();
   }
-
-  #now(): number {
-    return this.#parts.clock.monotonic();
-  }
 }
 
 function versionNames({ stored }: SeedTask): { task: string; version: string } {
   return { task: stored.taskId, version: stored.version };
 }
-
-/** Parents a host may have before newcomers are no longer introduced to it. */
-const MAX_INTRODUCED = 20;

@@ -42,7 +42,7 @@ test('UpdateBatcher gathers what comes within a moment into one message a versio
   const batcher = new UpdateBatcher(clock, send);
   const parent = parentOf(1);
   batcher.manifest(about, ['one']);
-  batcher.manifest(about, ['two']);
+  batcher.manifest(about, ['one', 'two']);
   batcher.parent(about, parent);
   batcher.parent(about, { ...parent, role: 'seed' });
   batcher.more(about, { ticket: 'early' });

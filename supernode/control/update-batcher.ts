@@ -15,7 +15,7 @@ type Facts = Partial<Pick<Update, 'ticket' | 'failed'>>;
 interface Pending {
   readonly task: string;
   readonly version: string;
-  readonly manifest: string[];
+  readonly manifest: Set<string>;
   readonly parents: Map<string, Parent>;
   more: Facts;
 }
@@ -53,14 +53,16 @@ export class UpdateBatcher {
 
   manifest(version: { task: string; version: string }, batches: readonly string[]): void {
     if (this.#isClosed) return;
-    this.#characters += charactersOf(batches);
+    const { manifest } = this.#of(version);
+    // A host that asks again before it was answered is not answered twice.
+    const fresh = batches.filter((batch) => !manifest.has(batch));
+    this.#characters += charactersOf(fresh);
     if (this.#characters > this.#maxCharacters) {
       this.close();
       this.#onFull(new CodedError('ERR_BUSY', 'the host does not take what it is told'));
       return;
     }
-    const { manifest } = this.#of(version);
-    for (const batch of batches) manifest.push(batch);
+    for (const batch of fresh) manifest.add(batch);
   }
 
   parent(version: { task: string; version: string }, parent: Parent): void {
@@ -88,7 +90,7 @@ export class UpdateBatcher {
     const key = `${task}/${version}`;
     const known = this.#pending.get(key);
     if (known !== undefined) return known;
-    const created: Pending = { task, version, manifest: [], parents: new Map(), more: {} };
+    const created: Pending = { task, version, manifest: new Set(), parents: new Map(), more: {} };
     this.#pending.set(key, created);
     return created;
   }
@@ -121,7 +123,8 @@ export class UpdateBatcher {
 }
 
 /** One message where all of it fits a frame; else facts and parents first, for it can begin with those. */
-function updatesOf({ task, version, manifest, parents, more }: Pending): Update[] {
+function updatesOf({ task, version, manifest: batches, parents, more }: Pending): Update[] {
+  const manifest = [...batches];
   const about = { type: 'update', task, version } as const;
   const facts = {
     ...about,
