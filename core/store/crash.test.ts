@@ -1,7 +1,7 @@
 import test from 'ava';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SeededRandom } from '../base/random.ts';
@@ -140,4 +140,26 @@ test('PieceStore on a full disk makes room, and what is marked after that surviv
   t.true(kept?.isManifestFinal);
   t.is(kept?.wholeDigest, final.wholeDigest);
   t.deepEqual(kept?.manifest(), ['final']);
+});
+
+test('PieceStore.makeRoom() makes room for the journal too, where the bytes alone would fit', async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => removeFolder(folder));
+  if (!mountSmall(folder)) {
+    t.pass('no right to mount a small filesystem');
+    return;
+  }
+  t.teardown(() => execFileSync('umount', ['--lazy', folder]));
+  await using store = await openStore(join(folder, 'data'));
+  await completeTask(store, 'old', 1_500_000);
+  const task = await store.create(specOf('new', 1000));
+  using _use = task.acquire();
+  await fillUp(folder);
+  const write = async (): Promise<void> => task.setWholeDigest('x'.repeat(5000));
+  await t.throwsAsync(write(), { code: 'ERR_NO_SPACE' });
+  const filling = join(folder, `filling-${2 ** 22}`);
+  await truncate(filling, (await stat(filling)).size - 300_000);
+  t.true((await freeBytes(folder)) >= 200_000);
+  t.true(await store.makeRoom(1000));
+  await write();
 });

@@ -11,6 +11,8 @@ export type JournalChange =
 /** Small: rows are short and rewritten often, and every byte of these counts for an idle daemon. */
 const CACHE_BYTES = 1024 * 1024;
 const WRITE_BUFFER_BYTES = 1024 * 1024;
+/** Free space with which a journal that met a full disk can be written again. */
+export const JOURNAL_ROOM_BYTES = WRITE_BUFFER_BYTES + 1;
 
 type Database = Level;
 
@@ -95,7 +97,7 @@ export class Journal implements AsyncDisposable {
   async mend(): Promise<void> {
     if (!this.#isTorn) return;
     const free = await freeBytes(this.directory);
-    if (free <= WRITE_BUFFER_BYTES) throw this.#isFull(free, undefined);
+    if (free < JOURNAL_ROOM_BYTES) throw this.#isFull(free, undefined);
     await this.#reopen();
   }
 
@@ -112,7 +114,7 @@ export class Journal implements AsyncDisposable {
   async #writeError(cause: unknown): Promise<CodedError> {
     if (cause instanceof CodedError) return cause;
     const free = await freeBytes(this.directory).catch(() => Infinity);
-    if (free > WRITE_BUFFER_BYTES) {
+    if (free >= JOURNAL_ROOM_BYTES) {
       return ioError('writing the journal failed', cause, this.directory);
     }
     return this.#isFull(free, cause);

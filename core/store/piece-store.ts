@@ -8,7 +8,7 @@ import { defaultReserveBytes, diskSpace } from './capacity.ts';
 import { createDataFile, removeDataFile } from './data-file.ts';
 import { planEviction } from './evict.ts';
 import type { Eviction } from './evict.ts';
-import { Journal } from './journal.ts';
+import { JOURNAL_ROOM_BYTES, Journal } from './journal.ts';
 import type { JournalChange } from './journal.ts';
 import { dataPath, findTasks, makeFolders, refuseNewer, writeFormat } from './open-folder.ts';
 import type { Repair } from './open-folder.ts';
@@ -200,7 +200,9 @@ export class PieceStore implements AsyncDisposable {
 
   /** Evicts so that `bytes` can be written after the disk said it was full; false when they still cannot. */
   async makeRoom(bytes: number): Promise<boolean> {
-    return this.#inTurn(() => this.#room.free(bytes));
+    // Where only the bytes fit, their row does not: the next write would find the disk full again.
+    const wanted = Math.max(bytes, JOURNAL_ROOM_BYTES);
+    return this.#inTurn(() => this.#room.free(wanted));
   }
 
   /** Ends what is under way, brings bytes to the platter within `settleMs`, and unlocks the folder. */
