@@ -12,14 +12,15 @@ const UNLIMITED_BYTES = 512 * 1024 * 1024;
 const ROUNDS = 3;
 const PORT = 9;
 
-/** Payload bytes per second of one TCP connection from one host to another, the median of three. */
+/** Payload bytes per second of one TCP connection from one host to another, the median of some rounds. */
 export async function measureGoodput(
   lab: Lab,
-  pair: { readonly from: string; readonly to: string },
+  pair: { readonly from: string; readonly to: string; readonly rounds?: number },
   running: CommandOptions,
 ): Promise<number> {
+  const { rounds = ROUNDS } = pair;
   const rates: number[] = [];
-  for (let round = 0; round < ROUNDS; round += 1) rates.push(await stream(lab, pair, running));
+  for (let round = 0; round < rounds; round += 1) rates.push(await stream(lab, pair, running));
   return median(rates);
 }
 
@@ -29,8 +30,9 @@ async function stream(
   running: CommandOptions,
 ): Promise<number> {
   const program = [process.execPath, join(import.meta.dirname, 'tcp-stream.ts')];
-  const { up } = lab.host(from).rate;
-  const bytes = up === 0 ? UNLIMITED_BYTES : Math.round((up / 8) * SECONDS);
+  const limits = [lab.host(from).rate.up, lab.host(to).rate.down].filter((rate) => rate > 0);
+  const bytes =
+    limits.length === 0 ? UNLIMITED_BYTES : Math.round((Math.min(...limits) / 8) * SECONDS);
   const where = [lab.host(to).address, `${PORT}`];
   const lines: string[] = [];
   const taking = await Command.start([...lab.enter(to), ...program, 'take', ...where], {

@@ -28,6 +28,6 @@ export function lossScript(device: string, share: number): string {
   const none = `${table}\ndelete ${table}\n`;
   if (share === 0) return none;
   const perMillion = Math.round(share * 1e6);
-  const rule = `iifname "${device}" numgen random mod 1000000 < ${perMillion} drop`;
+  const rule = `iifname "${device}" numgen random mod 1000000 < ${perMillion} counter drop`;
   return `${none}${table} { chain in { type filter hook input priority 0; ${rule}; }; }\n`;
 }

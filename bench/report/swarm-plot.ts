@@ -59,7 +59,7 @@ function completion(
 }
 
 function spread({ run, summary }: Shown, place: { top: number; color: string }): string[] {
-  const title = 'hosts that have a piece: the rarest, the middle, the commonest one';
+  const title = 'hosts that have the rarest, the middle, the commonest piece';
   const left = PANEL_WIDTH;
   const panel = {
     ...panelOf({ run, summary }, place.top),
@@ -80,7 +80,8 @@ function panelOf(
   top: number,
 ): Pick<Panel, 'top' | 'xMax' | 'xLabel'> {
   const ends = run.hosts.map(({ joined, seconds = 0 }) => joined + seconds);
-  const last = Math.max(...ends, ...run.hosts.flatMap(({ curve }) => curve.map(([at]) => at)));
+  const seen = run.hosts.flatMap(({ curve }) => curve.map(([at]) => at));
+  const last = Math.max(...ends, ...seen, run.spread.at(-1)?.seconds ?? 0);
   return { top, xMax: Math.max(1, last * 1.03), xLabel: 'seconds' };
 }
 

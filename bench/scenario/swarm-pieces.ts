@@ -66,11 +66,13 @@ export class PieceWatch {
   async #watch(): Promise<void> {
     const startMs = clock.monotonic();
     const { signal } = this.#stopping;
-    while (!signal.aborted) {
+    for (let isLast = false; !isLast;) {
+      // Once more when it is over, to see how it ended.
+      isLast = signal.aborted;
       const seconds = (clock.monotonic() - startMs) / 1000;
       for (const [at, file] of this.#files.entries()) await this.#look(at, file, seconds);
       this.spread.push(this.#spreadAt(seconds));
-      await clock.sleep(SAMPLE_MS, { signal }).catch(() => undefined);
+      if (!isLast) await clock.sleep(SAMPLE_MS, { signal }).catch(() => undefined);
     }
   }
 

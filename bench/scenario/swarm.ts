@@ -10,7 +10,7 @@ import { pieceCount, pieceLengthFor } from '../../core/piece/piece-length.ts';
 import type { DownloadEvent } from '../../core/swarm/download-events.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
-import type { DfgetResult } from '../cluster/dfget-run.ts';
+import type { DfgetResult, DfgetRun } from '../cluster/dfget-run.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
 import type { Place } from '../cluster/place.ts';
 import { measureGoodput } from '../lab/goodput.ts';
@@ -239,6 +239,7 @@ class DfgetRound {
   readonly #parts: SwarmParts;
   readonly #curves = new Map<string, [number, number][]>();
   readonly #received = new Map<string, number>();
+  readonly #runs = new Map<ClusterHost, DfgetRun>();
   readonly #watch: PieceWatch;
   #task = '';
   #startMs = 0;
@@ -298,8 +299,9 @@ class DfgetRound {
     const { signal } = running;
     const args = swarm.idcs > 1 ? ['--explain'] : [];
     const onEvent = (event: DownloadEvent): void => this.#note(host, event);
-    const result = await host.dfget(this.#url, { args, signal, onEvent });
-    return { joined, result };
+    const run = await host.startDfget(this.#url, { args, signal, onEvent });
+    this.#runs.set(host, run);
+    return { joined, result: await run.result };
   }
 
   #note(host: ClusterHost, event: DownloadEvent): void {
@@ -316,7 +318,11 @@ class DfgetRound {
     const received = this.#hosts.map(({ name }) => this.#received.get(name) ?? 0);
     if (quantile(received, 0.5) < this.#parts.swarm.size / 2) return;
     this.killedAfter = this.#seconds();
-    for (const { daemon } of this.victims) void daemon.kill('SIGKILL');
+    // The whole host: a dfget that lives on would take it from the origin.
+    for (const victim of this.victims) {
+      this.#runs.get(victim)?.kill('SIGKILL');
+      void victim.daemon.kill('SIGKILL');
+    }
   }
 
   #hostRun(at: number, joined: number, result: DfgetResult): HostRun {
