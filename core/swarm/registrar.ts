@@ -65,6 +65,7 @@ const WORTH_ALONE = new Set([
   'ERR_NO_SPACE',
   'ERR_BUSY',
   'ERR_MESH_UNAVAILABLE',
+  'ERR_WORKER',
 ]);
 
 /** True for a failure of the seed that need not stop a host. */

@@ -124,6 +124,16 @@ test('addManifestBatch() learns length and digest from the final batch', async (
   t.false((await addManifestBatch(task, batchOf(task, { length }), judge)).isNews);
 });
 
+test('addManifestBatch() takes the digest of the whole from a later final batch, too', async (t) => {
+  const task = await begin(t);
+  const length = PIECES * PIECE_LENGTH;
+  await addManifestBatch(task, batchOf(task, { length }), judge);
+  t.is(task.wholeDigest, undefined);
+  const whole = `sha256:${digest(9)}`;
+  t.true((await addManifestBatch(task, batchOf(task, { length, digest: whole }), judge)).isNews);
+  t.is(task.wholeDigest, whole);
+});
+
 test('addManifestBatch() of empty content makes it complete', async (t) => {
   const task = await begin(t);
   const change = await addManifestBatch(task, batchOf(task, { digests: [], length: 0 }), judge);

@@ -61,7 +61,9 @@ async function addSigned(
 ): Promise<ManifestChange> {
   const { length, digest } = batch.body;
   if (length !== undefined) {
-    if (task.isManifestFinal && isKnown(task, batch)) return UNCHANGED;
+    // A seed that has not all of it signs without the digest of the whole, and once more when it has.
+    const isDigestKnown = digest === undefined || digest === task.wholeDigest;
+    if (task.isManifestFinal && isDigestKnown && isKnown(task, batch)) return UNCHANGED;
     // Throws when another length is known.
     await task.setLength(length);
     const final = addFinalPart(task, text, batch);
