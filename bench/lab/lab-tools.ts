@@ -1,10 +1,22 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { CodedError } from '../../core/base/error.ts';
+import { LAB_PREFIX } from './lab-names.ts';
 
 const TOOLS = { ip: 'iproute2', tc: 'iproute2', nft: 'nftables', ethtool: 'ethtool' };
+
+/** One of everything a lab needs of the kernel, made and removed: a container's root may be allowed none of it. */
+const PROBE = `
+space="${LAB_PREFIX}probe-$$"
+ip netns add "$space" || exit 1
+trap 'ip netns del "$space"' EXIT
+ip -n "$space" link add one type veth peer name two &&
+ip -n "$space" link add bridge type bridge &&
+tc -n "$space" qdisc add dev one root tbf rate 1mbit burst 3000 limit 3000 &&
+ip netns exec "$space" nft add table inet odonata
+`;
 
 /** What a lab is built with. */
 export type LabTool = keyof typeof TOOLS;
@@ -13,10 +25,15 @@ export type LabTool = keyof typeof TOOLS;
 export function labProblem(): string | undefined {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'needs root on Linux';
   const missing = Object.entries(TOOLS).filter(([tool]) => !isInstalled(tool));
-  if (missing.length === 0) return undefined;
+  if (missing.length === 0) return probe();
   const names = missing.map(([tool]) => tool).join(', ');
   const packages = [...new Set(missing.map(([, each]) => each))].join(' ');
   return `needs ${names} (apt-get install ${packages})`;
+}
+
+function probe(): string | undefined {
+  const { status, stderr } = spawnSync('sh', ['-c', PROBE], { env: toolEnv(), encoding: 'utf8' });
+  return status === 0 ? undefined : `cannot be made here: ${stderr.trim()}`;
 }
 
 /** Throws ERR_USAGE where no lab can be made. */
@@ -43,8 +60,7 @@ export async function runTool(
   args: readonly string[],
   input = '',
 ): Promise<string> {
-  const env = { ...process.env, PATH: searchPath().join(':') };
-  const child = spawn(tool, args, { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(tool, args, { env: toolEnv(), stdio: ['pipe', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -70,6 +86,10 @@ export async function runBatch(
     [...where, '-batch', '-'],
     lines.map((line) => `${line.join(' ')}\n`).join(''),
   );
+}
+
+function toolEnv(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: searchPath().join(':') };
 }
 
 /**
