@@ -27,19 +27,32 @@ const BREAKING: ReadonlySet<string> = new Set([
   'ERR_STORE_IO',
 ]);
 
+/** Characters of batches that may wait to be taken in; more than any manifest has. What a host sends past it is dropped. */
+const MAX_WAITING_CHARACTERS = 64 * 1024 * 1024;
+
 /** Takes manifest batches in the order they come; a bad one is logged with its sender and passed over. */
 export class ManifestIntake {
   readonly #parts: ManifestIntakeParts;
   #queue: Promise<void> = Promise.resolve();
+  #waitingCharacters = 0;
 
   constructor(parts: ManifestIntakeParts) {
     this.#parts = parts;
   }
 
   add(batches: readonly string[], sender: string): void {
+    const characters = batches.reduce((sum, batch) => sum + batch.length, 0);
+    // The cell's own word is never crowded out.
+    const isHost = sender !== 'supernode';
+    if (isHost && this.#waitingCharacters + characters > MAX_WAITING_CHARACTERS) {
+      this.#refuse(new CodedError('ERR_BUSY', 'too many batches are waiting'), sender);
+      return;
+    }
+    this.#waitingCharacters += characters;
     this.#queue = this.#queue
       .then(async () => this.#take(batches, sender))
-      .catch((error: unknown) => this.#parts.onBroken(CodedError.from(error)));
+      .catch((error: unknown) => this.#parts.onBroken(CodedError.from(error)))
+      .finally(() => (this.#waitingCharacters -= characters));
   }
 
   /** Resolves when everything that came so far has been taken in. */

@@ -188,6 +188,27 @@ test('ManifestIntake takes batches in their order, and tells what is new', async
   );
 });
 
+test('ManifestIntake drops what comes faster than it can take it in, and goes on', async (t) => {
+  const task = await begin(t, PIECES * PIECE_LENGTH);
+  const ledger = new Ledger(new ManualClock());
+  const intake = new ManifestIntake({
+    stored: task,
+    judge,
+    ledger,
+    log: silentLog,
+    onChange: () => undefined,
+    onGrown: () => undefined,
+    makeRoom: async () => false,
+    onBroken: (error) => t.fail(error.message),
+  });
+  const flood = 'x'.repeat(1024 * 1024);
+  for (let count = 0; count < 70; count += 1) intake.add([flood], 'host');
+  t.regex(ledger.explain().notes.join(' '), /from host refused: too many batches are waiting/);
+  intake.add([batchOf(task)], 'supernode');
+  await intake.idle();
+  t.true(task.isSigned(0));
+});
+
 test('ManifestIntake tells of a store that takes nothing any more, and goes on', async (t) => {
   const task = await begin(t, PIECES * PIECE_LENGTH);
   const broken: CodedError[] = [];
