@@ -589,6 +589,18 @@ export function testPieceStore(test: TestFn, kind: StorageKind): void {
     await store.create(specOf('g3', 6000));
   });
 
+  test(title('grow() looks at all of the rest when the length comes while it looks'), async (t) => {
+    await using store = await openStore(await folder(t), { quotaBytes: 5000 });
+    const task = await store.create(specOf('g4', undefined));
+    using _use = task.acquire();
+    using _hold = await store.grow(task, [0, 1, 2]);
+    const growing = store.grow(task, [3, 4]);
+    // It has begun, and asks the disk.
+    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    await task.setLength(6000);
+    await t.throwsAsync(growing, { code: 'ERR_NO_SPACE' });
+  });
+
   test(
     title('create() keeps the reserve, and does not make a task for which the disk is too small'),
     async (t) => {

@@ -162,9 +162,13 @@ export class PieceStore implements AsyncDisposable {
   async grow(task: StoredTask, pieces: readonly number[]): Promise<Disposable> {
     if (!this.#unbounded.has(task)) return NOTHING_HELD;
     return this.#inTurn(async () => {
-      const { length, storedBytes } = task;
-      if (length === undefined) return this.#room.reserve(task, pieces);
-      await this.#room.ensure(length - storedBytes, task);
+      if (task.length === undefined) {
+        const hold = await this.#room.reserve(task, pieces);
+        // The length may have come meanwhile, and then what is held is not looked at.
+        if (task.length === undefined) return hold;
+        hold[Symbol.dispose]();
+      }
+      await this.#room.ensure(task.length - task.storedBytes, task);
       this.#unbounded.delete(task);
       return NOTHING_HELD;
     });

@@ -31,8 +31,8 @@ export class BodyRoom implements Disposable {
   async admit(piece: number): Promise<void> {
     try {
       const hold = await this.#store.grow(this.#stored, [piece]);
-      if (this.#isOver) hold[Symbol.dispose]();
-      else this.#holds.set(piece, hold);
+      if (this.#isOver) return hold[Symbol.dispose]();
+      this.#holds.set(piece, hold);
       this.#tell(piece + 1);
     } catch (error) {
       this.#failure = CodedError.from(error);
