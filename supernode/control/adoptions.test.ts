@@ -7,6 +7,7 @@ import { SeededRandom } from '../../core/base/random.ts';
 import { issueCertificate } from '../../core/identity/cell.ts';
 import { HostKey } from '../../core/identity/host-key.ts';
 import { CellTrust } from '../../core/identity/trust.ts';
+import { Bitfield } from '../../core/piece/bitfield.ts';
 import { taskIdOf } from '../../core/piece/task-id.ts';
 import { versionOf } from '../../core/piece/version.ts';
 import { contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
@@ -248,14 +249,26 @@ test('waiting for hosts ends with its signal', async (t) => {
   await t.throwsAsync(waiting, { code: 'ERR_INTERRUPTED' });
 });
 
-/**
- * A host that was without a supernode comes back holding everything, with the digests of the content of `seed`; what
- * the cell has signed then, and how many bytes left the origin. The origin has the content of seed 1.
- */
-async function comeBack(
-  seed: number,
-): Promise<{ readonly signed: number; readonly bytes: number }> {
-  await using swarm = await TestSwarm.start();
+/** Hosts that were without a supernode, of whom each comes back when it is called, with its pieces. */
+interface Comeback {
+  readonly swarm: TestSwarm;
+  readonly shape: TaskShape;
+  readonly task: string;
+  /** Says what a host holds, with the digests of the content of `seed`. */
+  readonly say: (
+    rogue: Rogue,
+    held: {
+      readonly seed: number;
+      readonly pieces: readonly number[];
+      readonly parents?: string[];
+    },
+  ) => Promise<void>;
+  /** The seed has all it wants: pieces that the cell signed rightly, and bytes that left the origin. */
+  readonly outcome: () => Promise<{ readonly signed: number; readonly bytes: number }>;
+}
+
+/** A cell that was restarted and knows nothing; the origin has the content of seed 1. */
+async function restarted(swarm: TestSwarm): Promise<Comeback> {
   swarm.origin.set('/f', { content: { seed: 1, length }, validators: 'strong' });
   const from = swarm.origin.url('/f');
   const { headers } = await fetch(from, { method: 'HEAD' });
@@ -263,29 +276,61 @@ async function comeBack(
     etag: headers.get('etag') ?? '',
     lastModified: headers.get('last-modified') ?? '',
   });
-  const { meshPort } = swarm.supernode;
-  await using rogue = await Rogue.member(swarm.supernode);
-  const reachable = { addresses: [`127.0.0.1:${meshPort}`] };
-  const talk = await rogue.control(`127.0.0.1:${meshPort}`, reachable);
-  const said = { kind: 'provisional', key: rogue.key, digests: digestsOf(seed, all) } as const;
-  const message = announcement({ shape, from }, said);
-  const { task } = message;
-  talk.say(message);
-  await swarm.until(() => {
-    const state = swarm.supernode.seeds.find(task, shape.version)?.state;
-    return state !== undefined && state !== 'fetching';
-  });
-  const stored = swarm.supernode.store.find(task, shape.version);
-  const signed = [...digestsOf(1, all)].filter(
-    ([piece, digest]) => stored?.isSigned(piece) === true && stored.digestOf(piece) === digest,
-  );
-  return { signed: signed.length, bytes: swarm.origin.stats('/f').bodyBytes };
+  const { version } = shape;
+  const task = taskIdOf({ url: from });
+  const { meshPort, seeds, store } = swarm.supernode;
+  return {
+    swarm,
+    shape,
+    task,
+    say: async (rogue, { seed, pieces, parents = [] }) => {
+      const reachable = { addresses: [`127.0.0.1:${meshPort}`] };
+      const talk = await rogue.control(`127.0.0.1:${meshPort}`, reachable);
+      const digests = digestsOf(seed, pieces);
+      const said = { kind: 'provisional', key: rogue.key, digests } as const;
+      const held = new Bitfield(PIECES);
+      for (const piece of pieces) held.set(piece);
+      const holding = { version, pieces: Buffer.from(held.bytes).toString('base64') };
+      talk.say({ ...announcement({ shape, from }, said), holding, parents });
+      await talk.synced();
+    },
+    outcome: async () => {
+      await swarm.until(() => {
+        const state = seeds.find(task, version)?.state;
+        return state !== undefined && state !== 'fetching';
+      });
+      const stored = store.find(task, version);
+      const signed = [...digestsOf(1, all)].filter(
+        ([piece, digest]) => stored?.isSigned(piece) === true && stored.digestOf(piece) === digest,
+      );
+      return { signed: signed.length, bytes: swarm.origin.stats('/f').bodyBytes };
+    },
+  };
 }
 
 test('what a host stated while there was no supernode is signed after one piece of it was compared', async (t) => {
-  t.deepEqual(await comeBack(1), { signed: PIECES, bytes: pieceLength });
+  await using swarm = await TestSwarm.start();
+  await using rogue = await Rogue.member(swarm.supernode);
+  const { say, outcome } = await restarted(swarm);
+  await say(rogue, { seed: 1, pieces: all });
+  t.deepEqual(await outcome(), { signed: PIECES, bytes: pieceLength });
 });
 
 test('what a host stated wrong is not signed, and the content is fetched', async (t) => {
-  t.deepEqual(await comeBack(2), { signed: PIECES, bytes: length + pieceLength });
+  await using swarm = await TestSwarm.start();
+  await using rogue = await Rogue.member(swarm.supernode);
+  const { say, outcome } = await restarted(swarm);
+  await say(rogue, { seed: 2, pieces: all });
+  t.deepEqual(await outcome(), { signed: PIECES, bytes: length + pieceLength });
+});
+
+test('pieces of a host that comes back a moment after another are not asked of the origin', async (t) => {
+  await using swarm = await TestSwarm.start();
+  await using early = await Rogue.member(swarm.supernode);
+  await using late = await Rogue.member(swarm.supernode);
+  const { say, outcome, task, shape } = await restarted(swarm);
+  await say(early, { seed: 1, pieces: all.slice(0, 8), parents: [late.peerId] });
+  await swarm.until(() => swarm.supernode.seeds.find(task, shape.version) !== undefined);
+  await say(late, { seed: 1, pieces: all.slice(8) });
+  t.deepEqual(await outcome(), { signed: PIECES, bytes: 2 * pieceLength });
 });
