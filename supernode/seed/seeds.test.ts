@@ -1,5 +1,6 @@
 import test from 'ava';
 import { contentDigest } from '../../bench/origin/content.ts';
+import { ManualClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { TestSeed } from '../../test/support/seed.ts';
 
@@ -141,6 +142,29 @@ test('Seeds.resolve() makes room of what nobody downloads', async (t) => {
   t.is(it.store.find(taskId, version), undefined);
   t.is(it.seeds.find(taskId, version), undefined);
   t.is((await it.fetch('/a')).state, 'complete');
+});
+
+test('Seeds forgets versions of before that nobody downloads, however often the content changes', async (t) => {
+  const clock = new ManualClock();
+  await using it = await TestSeed.start({ clock });
+  const versions: string[] = [];
+  let task = '';
+  for (let month = 1; month <= 4; month += 1) {
+    const lastModified = `Wed, 0${month} May 2024 00:00:00 GMT`;
+    it.origin.set('/f', { content: { ...content, seed: month }, lastModified });
+    const { stored } = await it.fetch('/f');
+    task = stored.taskId;
+    versions.push(stored.version);
+    clock.advance(10_000);
+  }
+  const known = versions.filter((version) => it.seeds.find(task, version) !== undefined);
+  t.deepEqual(known, versions.slice(-1));
+  it.origin.set('/f', {
+    content: { ...content, seed: 1 },
+    lastModified: 'Wed, 01 May 2024 00:00:00 GMT',
+  });
+  t.is((await it.fetch('/f')).stored.version, versions[0] ?? '', 'it is in the store');
+  t.is(it.seeds.find(task, versions.at(-1) ?? ''), undefined);
 });
 
 test('Seeds.close() ends what is being fetched, and takes nothing up any more', async (t) => {

@@ -297,7 +297,8 @@ export class Seeds {
 
   #confirm({ versions, asker }: Question, seed: SeedTask): SeedTask {
     versions.confirm(asker, seed, this.#context.clock.monotonic());
-    return seed;
+    this.#forgetFormers(versions);
+    return this.#kept.keep(seed);
   }
 
   async #fetch(question: Question, origin: RemoteOrigin): Promise<SeedTask> {
@@ -363,7 +364,15 @@ export class Seeds {
 
   #track(versions: TaskVersions, seed: SeedTask): SeedTask {
     versions.add(seed);
+    this.#forgetFormers(versions);
     return this.#kept.keep(seed);
+  }
+
+  /** Those that were the newest when the last host had them, and are not any more. */
+  #forgetFormers(versions: TaskVersions): void {
+    for (const seed of versions.seeds()) {
+      if (!this.#kept.has(seed)) versions.forgetFormer(seed);
+    }
   }
 }
 
