@@ -1,0 +1,203 @@
+import test from 'ava';
+import { array, assert, constantFrom, nat, oneof, property, record } from 'fast-check';
+import { SeededRandom } from '../base/random.ts';
+import { PiecePicker } from './piece-picker.ts';
+import type { Ask } from './piece-picker.ts';
+
+function picker(pieces: number, seed = 1): PiecePicker {
+  const made = new PiecePicker({ pieces, random: new SeededRandom(seed) });
+  for (let piece = 0; piece < pieces; piece += 1) made.want(piece);
+  return made;
+}
+
+/** A picker of `pieces` pieces with peers, by name what each has. */
+function linked(pieces: number, parents: Record<string, readonly number[]>): PiecePicker {
+  const made = picker(pieces);
+  for (const [peer, held] of Object.entries(parents)) {
+    made.open(peer, peer === 'seed' ? 'seed' : 'peer');
+    for (const piece of held) made.has(peer, piece);
+  }
+  return made;
+}
+
+function all(made: PiecePicker, options: { isSeedFree?: boolean } = {}): Ask[] {
+  const asks: Ask[] = [];
+  for (let ask = made.next(0, options); ask !== undefined; ask = made.next(0, options)) {
+    asks.push(ask);
+  }
+  return asks;
+}
+
+test('the rarest piece of a parent is asked first', (t) => {
+  const made = linked(4, { a: [0, 1, 2, 3], b: [0, 1, 2], c: [0, 1] });
+  made.rest('b', true);
+  made.rest('c', true);
+  t.deepEqual(
+    all(made).map(({ peer, piece }) => [peer, piece]),
+    [
+      ['a', 3],
+      ['a', 2],
+    ],
+  );
+});
+
+test('the parent with the shorter line is asked first', (t) => {
+  const made = linked(8, { long: [0, 1, 2, 3], short: [0, 1, 2, 3] });
+  made.loaded('long', 5);
+  made.loaded('short', 2);
+  t.deepEqual(
+    all(made).map(({ peer }) => peer),
+    ['short', 'short', 'long', 'long'],
+  );
+});
+
+test('a seed is asked for what it offers, before all others, and for nothing else', (t) => {
+  const made = linked(6, { seed: [0, 1, 2, 3], peer: [0, 1] });
+  made.offered('seed', 3);
+  made.offered('seed', 0);
+  const asks = all(made).map(({ peer, piece }) => `${peer} ${piece}`);
+  t.is(asks[0], 'seed 3');
+  t.deepEqual(asks.slice(1).toSorted(), ['peer 0', 'peer 1'], 'a peer has what it offered last');
+  t.deepEqual(
+    all(made, { isSeedFree: true }).map(({ peer, piece }) => `${peer} ${piece}`).length,
+    1,
+    'free, it gives what nobody else was asked for',
+  );
+});
+
+test('what fails is asked of another; what came is not asked again', (t) => {
+  const made = linked(1, { a: [0], b: [0] });
+  const [first] = all(made);
+  t.is(made.openPieces, 0);
+  made.failed(first?.peer ?? '', 0);
+  made.lacks(first?.peer ?? '', 0);
+  const [second] = all(made);
+  t.not(second?.peer, first?.peer);
+  t.deepEqual(made.brought(second?.peer ?? '', 0, 10), []);
+  made.failed(second?.peer ?? '', 0);
+  t.deepEqual([made.openPieces, made.inFlight], [0, 0]);
+});
+
+test('a closed parent gives back what it was asked for', (t) => {
+  const made = linked(2, { a: [0, 1], b: [0, 1] });
+  made.rest('b', true);
+  t.is(all(made).length, 2);
+  made.close('a');
+  t.deepEqual([made.openPieces, made.inFlight, made.askedOf('a')], [2, 0, 0]);
+  made.rest('b', false);
+  t.deepEqual(
+    all(made).map(({ peer }) => peer),
+    ['b', 'b'],
+  );
+});
+
+test('a late piece is asked of a second parent, and the loser is named when it comes', (t) => {
+  const made = linked(40, { slow: Array.from({ length: 40 }, (_item, at) => at), other: [] });
+  for (let count = 0; count < 8; count += 1) {
+    const ask = made.next(0);
+    made.brought('slow', ask?.piece ?? 0, 100);
+  }
+  const late = made.next(1000);
+  made.has('other', late?.piece ?? 0);
+  t.is(made.hedge(1050), undefined, 'not late yet');
+  t.like(made.hedge(2000), { peer: 'other', piece: late?.piece, isHedge: true });
+  t.is(made.hedge(3000), undefined, 'asked twice is enough');
+  t.deepEqual(made.brought('other', late?.piece ?? 0, 50), ['slow']);
+  t.is(made.inFlight, 0);
+});
+
+test('a new holder takes over from a longer line, in about half of the cases', (t) => {
+  let moves = 0;
+  for (let seed = 1; seed <= 200; seed += 1) {
+    const made = picker(1, seed);
+    made.open('old', 'peer');
+    made.has('old', 0);
+    made.loaded('old', 9);
+    t.is(made.next(0)?.peer, 'old');
+    made.open('new', 'peer');
+    made.has('new', 0);
+    const from = made.betterThan('new', 0);
+    if (from === undefined) continue;
+    moves += 1;
+    t.like(made.moved(0, { from, to: 'new', nowMs: 1 }), { peer: 'new', piece: 0, isHedge: false });
+    t.deepEqual([made.askedOf('old'), made.askedOf('new'), made.inFlight], [0, 1, 1]);
+  }
+  t.true(moves > 60 && moves < 140, `${moves} of 200`);
+});
+
+test('a shorter line is not left for a longer one', (t) => {
+  const made = linked(1, { old: [0] });
+  made.next(0);
+  made.open('new', 'peer');
+  made.has('new', 0);
+  made.loaded('new', 5);
+  for (let tries = 0; tries < 50; tries += 1) t.is(made.betterThan('new', 0), undefined);
+});
+
+test('a consumer in order gets what it needs next, from within its window', (t) => {
+  const held = Array.from({ length: 100 }, (_item, at) => at);
+  const made = linked(100, { a: held, b: held, c: held, d: held });
+  made.needFrom(10);
+  const asks = all(made);
+  t.true(asks.every(({ piece }) => piece >= 10 && piece < 26));
+  t.true(asks.every(({ piece, isUrgent }) => isUrgent === piece < 12));
+});
+
+test('a fast parent far away is asked for as much as its path holds', (t) => {
+  const made = linked(600, { far: Array.from({ length: 600 }, (_item, at) => at) });
+  let most = 0;
+  const onWay = all(made);
+  // 40 ms there and back, and no line however much is asked: each piece takes 41 ms.
+  for (let ask = onWay.shift(); ask !== undefined; ask = onWay.shift()) {
+    most = Math.max(most, made.inFlight);
+    made.brought('far', ask.piece, 41);
+    onWay.push(...all(made));
+  }
+  t.true(most > 15, `${most}`);
+});
+
+test('whatever happens, a piece is open, asked for, or not wanted, and counts stay true', (t) => {
+  const PIECES = 12;
+  const peer = constantFrom('a', 'b', 'c', 'seed');
+  const piece = nat({ max: PIECES - 1 });
+  const deed = oneof(
+    record({ kind: constantFrom('open', 'close', 'rest', 'wake'), peer }),
+    record({
+      kind: constantFrom('has', 'lacks', 'offered', 'brought', 'failed'),
+      peer,
+      piece,
+    }),
+    record({ kind: constantFrom('want', 'unwant', 'move'), peer, piece }),
+    record({ kind: constantFrom('next', 'hedge', 'free'), peer }),
+  );
+  assert(
+    property(array(deed, { maxLength: 200 }), (deeds) => {
+      const made = picker(PIECES);
+      for (const [at, one] of deeds.entries()) {
+        const index = 'piece' in one && typeof one.piece === 'number' ? one.piece : 0;
+        if (one.kind === 'open') made.open(one.peer, one.peer === 'seed' ? 'seed' : 'peer');
+        else if (one.kind === 'close') made.close(one.peer);
+        else if (one.kind === 'rest') made.rest(one.peer, true);
+        else if (one.kind === 'wake') made.rest(one.peer, false);
+        else if (one.kind === 'has') made.has(one.peer, index);
+        else if (one.kind === 'lacks') made.lacks(one.peer, index);
+        else if (one.kind === 'offered') made.offered(one.peer, index);
+        else if (one.kind === 'brought') made.brought(one.peer, index, 5);
+        else if (one.kind === 'failed') made.failed(one.peer, index);
+        else if (one.kind === 'want') made.want(index);
+        else if (one.kind === 'unwant') made.unwant(index);
+        else if (one.kind === 'hedge') made.hedge(at * 1000);
+        else if (one.kind === 'move') {
+          const from = made.betterThan(one.peer, index);
+          if (from !== undefined) made.moved(index, { from, to: one.peer, nowMs: at });
+        } else made.next(at, { isSeedFree: one.kind === 'free' });
+        let asked = 0;
+        for (let index2 = 0; index2 < PIECES; index2 += 1) asked += made.askedFor(index2).length;
+        const byParent = ['a', 'b', 'c', 'seed'].reduce((sum, one2) => sum + made.askedOf(one2), 0);
+        if (asked !== made.inFlight || byParent !== asked) return false;
+      }
+      return true;
+    }),
+  );
+  t.pass();
+});
