@@ -39,6 +39,7 @@ export function newHttpServer(options: HttpServerOptions): FastifyInstance {
     },
   });
   server.server.maxConnections = options.maxConnections;
+  refusePipelining(server);
   server.setErrorHandler((error, _request, reply) => answerError(reply, error, log));
   server.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0] ?? '';
@@ -46,6 +47,24 @@ export function newHttpServer(options: HttpServerOptions): FastifyInstance {
     return answerError(reply, new CodedError('ERR_NOT_FOUND', message), log);
   });
   return server;
+}
+
+/**
+ * Answers wait in memory for their turn on the connection: whoever asks on and never reads would fill it, as each may
+ * hold 128 KiB of content. So a request that comes before the last one is answered is refused.
+ */
+function refusePipelining(server: FastifyInstance): void {
+  const busy = new WeakSet<Socket>();
+  server.addHook('onRequest', async ({ raw: { socket } }, reply) => {
+    if (busy.has(socket)) {
+      throw new CodedError(
+        'ERR_REQUEST',
+        'the last request on this connection is not answered yet',
+      );
+    }
+    busy.add(socket);
+    reply.raw.once('close', () => busy.delete(socket));
+  });
 }
 
 function noCompiler(): never {
