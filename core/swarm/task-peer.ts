@@ -137,9 +137,12 @@ export class TaskPeer {
     return hosts.map(({ peer }) => peer);
   }
 
-  /** True when the cell restated what it had signed of this very version: nothing of it can be kept. */
+  /**
+   * True when the cell restated what it had signed of this very version, or found that it is not what its digest says:
+   * nothing of it can be kept.
+   */
   get isContradicted(): boolean {
-    return this.#isContradicted;
+    return this.#isContradicted || this.#failure?.code === 'ERR_DIGEST_MISMATCH';
   }
 
   /** Takes over what one more download of the version brings. */

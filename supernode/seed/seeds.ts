@@ -248,9 +248,12 @@ export class Seeds {
     const verdict = await compareSamples(proof, { signal });
     if (verdict === 'same') return versions.turns.run(async () => this.#admit(question, held));
     // A part that nobody fetches now is worth less than an origin that is ready to send the whole.
-    const isWhole = held.stored.isComplete;
-    if (held.seed === undefined && !isWhole) return this.#askToBegin(question, signal);
-    if ((isWhole && verdict === 'differs') || !(await servesDigest(proof, { signal }))) {
+    if (held.seed === undefined && !held.stored.isComplete) {
+      return this.#askToBegin(question, signal);
+    }
+    // What is here is known to have the digest once all of it is signed together.
+    const isProven = held.stored.isComplete && held.stored.isManifestFinal;
+    if ((isProven && verdict === 'differs') || !(await servesDigest(proof, { signal }))) {
       throw notServed();
     }
     if (verdict === 'unknown') return versions.turns.run(async () => this.#admit(question, held));

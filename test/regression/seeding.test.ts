@@ -169,6 +169,22 @@ test('an origin that sends something else under a digest gives way to one that h
   t.like(await running, { type: 'failed', code: 'ERR_DIGEST_MISMATCH' });
 });
 
+test('a host that was given something else under a digest gets the content from another origin', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const content = { seed: 26, length: 3 * MIB };
+  const digest = await contentDigest(content);
+  swarm.origin.set('/evil', { content: { ...content, seed: 27 } });
+  swarm.origin.set('/longer', { content: { seed: 28, length: 4 * MIB } });
+  swarm.origin.set('/f', { content });
+  const host = await swarm.host('host');
+  const from = async (path: string): Promise<unknown> =>
+    swarm.download(host, { url: swarm.origin.url(path), digest, backToSource: false });
+  for (const path of ['/evil', '/longer']) {
+    t.like(await from(path), { type: 'failed', code: 'ERR_DIGEST_MISMATCH' }, path);
+  }
+  t.like(await from('/f'), { type: 'done', length: content.length });
+});
+
 test('whoever asked for a digest at an origin that had something else has no right to what really has it', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 24, length: 3 * MIB };
