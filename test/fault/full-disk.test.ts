@@ -190,7 +190,7 @@ for (const framing of ['length', 'chunked'] as const) {
       t.true(await stillTakesSmall(swarm, host));
       t.is(await codeOf(swarm, host, swarm.origin.url('/big')), 'ERR_NO_SPACE');
       const bytes = await diskBytes(host);
-      t.true(bytes <= 5 * MIB, `${bytes} bytes were written`);
+      t.true(bytes <= 5 * MIB, `${name}: ${bytes} bytes were written`);
       // Of unknown length, it is found too big only when some of it is there; that goes first.
       await host.store.sweep();
       t.true(host.store.usedBytes <= 5 * MIB, `${host.store.usedBytes} bytes are kept`);
