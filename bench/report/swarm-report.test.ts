@@ -8,7 +8,13 @@ const MIB = 1024 * 1024;
 const RATE = 80_000_000;
 
 function host(seconds: number | undefined, more: Partial<HostRun> = {}): HostRun {
-  const sources = { fromPeers: 9 * MIB, fromSeed: MIB, duplicate: 0, fromOtherIdcs: 0 };
+  const sources = {
+    started: 0.1,
+    fromPeers: 9 * MIB,
+    fromSeed: MIB,
+    duplicate: 0,
+    fromOtherIdcs: 0,
+  };
   const curve = [[0, 0] as const, [seconds ?? 0.5, 10 * MIB] as const];
   return { name: 'host', idc: 0, rate: RATE, joined: 0, seconds, ...sources, curve, ...more };
 }

@@ -11,6 +11,8 @@ const VOID_SHARE = 0.6;
 export interface SwarmSummary {
   readonly contender: SwarmContender;
   readonly hosts: number;
+  /** Of the middle host, until its dfdaemon had the order; in `p50` to `max` too. */
+  readonly started: number;
   readonly p50: number;
   readonly p99: number;
   readonly max: number;
@@ -58,6 +60,10 @@ function summaryOf(result: SwarmResult, run: SwarmRun): SwarmSummary {
   return {
     contender: run.contender,
     hosts: run.hosts.length,
+    started: quantile(
+      run.hosts.map(({ started }) => started),
+      0.5,
+    ),
     p50: p50 ?? Number.NaN,
     p99: p99 ?? Number.NaN,
     max: max ?? Number.NaN,
@@ -185,6 +191,7 @@ function summaryTable(summaries: readonly SwarmSummary[]): string {
   const columns = [
     'who',
     'hosts',
+    'start s',
     'p50 s',
     'p99 s',
     'max s',
@@ -198,6 +205,7 @@ function summaryTable(summaries: readonly SwarmSummary[]): string {
   const rows = summaries.map((each) => ({
     who: each.contender,
     hosts: each.hosts,
+    'start s': each.started.toFixed(2),
     'p50 s': each.p50.toFixed(2),
     'p99 s': each.p99.toFixed(2),
     'max s': each.max.toFixed(2),

@@ -85,7 +85,7 @@ function hostRun(
   const seconds = of.taken.seconds.get(name);
   const end = seconds === undefined ? [] : [[seconds, swarm.size] as const];
   const sampled = of.watch.curve(name).filter(([at]) => seconds === undefined || at < seconds);
-  const sources = { fromPeers: 0, fromSeed: 0, duplicate: 0, fromOtherIdcs: 0 };
+  const sources = { started: 0, fromPeers: 0, fromSeed: 0, duplicate: 0, fromOtherIdcs: 0 };
   const curve = [[0, 0] as const, ...sampled, ...end];
   return { name, idc, rate: rate.up, joined: 0, seconds, ...sources, curve };
 }

@@ -18,6 +18,8 @@ export interface WatchedFile {
 }
 
 const SAMPLE_MS = 500;
+/** Looking must not cost what is to be measured: so many looks at a piece in a millisecond, on the whole. */
+const LOOKS_PER_MS = 8;
 const PAGE_BYTES = 4096;
 const STAMP_BYTES = 8;
 const clock = new SystemClock();
@@ -66,13 +68,15 @@ export class PieceWatch {
   async #watch(): Promise<void> {
     const startMs = clock.monotonic();
     const { signal } = this.#stopping;
+    const looks = this.#had.reduce((sum, had) => sum + had.length, 0);
+    const everyMs = Math.max(SAMPLE_MS, looks / LOOKS_PER_MS);
     for (let isLast = false; !isLast;) {
       // Once more when it is over, to see how it ended.
       isLast = signal.aborted;
       const seconds = (clock.monotonic() - startMs) / 1000;
       for (const [at, file] of this.#files.entries()) await this.#look(at, file, seconds);
       this.spread.push(this.#spreadAt(seconds));
-      if (!isLast) await clock.sleep(SAMPLE_MS, { signal }).catch(() => undefined);
+      if (!isLast) await clock.sleep(everyMs, { signal }).catch(() => undefined);
     }
   }
 

@@ -34,6 +34,8 @@ export interface HostRun {
   readonly rate: number;
   /** From the start of the run to its own. */
   readonly joined: number;
+  /** From its own start until its dfdaemon had taken the order: what Node needs to start, mostly; 0 elsewhere. */
+  readonly started: number;
   /** From its own start to its end; undefined when it was killed. */
   readonly seconds: number | undefined;
   /** Where bytes came from; zeros where the program does not say. */
@@ -239,6 +241,7 @@ class DfgetRound {
   readonly #parts: SwarmParts;
   readonly #curves = new Map<string, [number, number][]>();
   readonly #received = new Map<string, number>();
+  readonly #started = new Map<string, number>();
   readonly #runs = new Map<ClusterHost, DfgetRun>();
   readonly #watch: PieceWatch;
   #task = '';
@@ -305,7 +308,10 @@ class DfgetRound {
   }
 
   #note(host: ClusterHost, event: DownloadEvent): void {
-    if (event.type === 'started') this.#task = event.task;
+    if (event.type === 'started') {
+      this.#task = event.task;
+      this.#started.set(host.name, this.#seconds());
+    }
     const received =
       event.type === 'progress' ? event.received : event.type === 'done' ? event.length : undefined;
     if (received === undefined) return;
@@ -342,6 +348,7 @@ class DfgetRound {
       idc,
       rate: rate.up,
       joined,
+      started: (this.#started.get(host.name) ?? joined) - joined,
       seconds: done === undefined ? undefined : result.seconds,
       fromPeers: done?.fromPeers ?? 0,
       fromSeed: done?.fromSeed ?? 0,
