@@ -32,10 +32,14 @@ export function addressOf(node: MeshNode): string {
   return `127.0.0.1:${node.port}`;
 }
 
-/** Resolves when `condition` holds; asked every few milliseconds, and bounded by the test's own timeout. */
+/** Resolves when `condition` holds; asked every few milliseconds, and given up after a minute. */
 export async function until(condition: () => boolean): Promise<void> {
   const clock = new SystemClock();
-  while (!condition()) await clock.sleep(5);
+  const endMs = clock.monotonic() + 60_000;
+  while (!condition()) {
+    if (clock.monotonic() > endMs) throw new Error(`never became true: ${condition.toString()}`);
+    await clock.sleep(5);
+  }
 }
 
 /** A TCP relay in front of a port: it can stop passing bytes on, or drop its connections. */

@@ -26,7 +26,7 @@ import type { Hello, Membership } from '../../core/wire/messages.ts';
 
 const clock = new SystemClock();
 const forever = new AbortController().signal;
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 
 /** The first answer of `look` that is not undefined; fails, naming `what`, when there is none in time. */
 export async function waitFor<T>(what: string, look: () => T | undefined): Promise<T> {
