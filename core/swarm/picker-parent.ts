@@ -13,6 +13,8 @@ export class PickerParent {
   readonly response = new ResponseTime();
   /** Of the seed: pieces it offers to this host before others. */
   readonly offers = new Set<number>();
+  /** Pieces it has that can be asked for. */
+  useful = 0;
   inFlight = 0;
   /** Requests that wait in its line, as it last said, and those made of it since. */
   load = 0;
@@ -29,6 +31,12 @@ export class PickerParent {
   get isAskable(): boolean {
     if (this.isResting) return false;
     return this.inFlight < Math.min(MAX_SLOTS, MIN_SLOTS + Math.round(this.response.onWay));
+  }
+
+  /** It may be asked, and there is something to ask it for. */
+  gives(isSeedFree: boolean): boolean {
+    if (this.role === 'seed' && this.offers.size > 0) return this.isAskable;
+    return this.useful > 0 && (this.role === 'peer' || isSeedFree) && this.isAskable;
   }
 
   /** Who costs less is asked first: what the seed offers before all, otherwise the shorter line. */

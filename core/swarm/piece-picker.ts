@@ -30,7 +30,7 @@ interface Request {
  */
 const MIN_IN_FLIGHT = 8;
 const MAX_IN_FLIGHT = 128;
-/** Of very large content so many pieces are looked at, from a place chosen by chance. */
+/** Of very large content so many open pieces are looked at, from a place chosen by chance. */
 const MAX_LOOKED_AT = 2_048;
 /** Pieces that a consumer in order lets be fetched ahead, counted from the first it lacks. */
 const WINDOW_PIECES = 16;
@@ -56,6 +56,8 @@ export class PiecePicker {
   #firstNeeded: number | undefined;
   #windowPieces = WINDOW_PIECES;
   #inFlight = 0;
+  /** Sum of what the paths to all parents hold. */
+  #onWay = 0;
   #brought = 0;
   #hedges = 0;
 
@@ -82,12 +84,12 @@ export class PiecePicker {
 
   /** The piece is missing and its digest is known. */
   want(piece: number): void {
-    if (!this.#requests.has(piece)) this.#open.set(piece);
+    if (!this.#requests.has(piece)) this.#reopen(piece);
   }
 
   /** The piece is not to be asked for: it came from elsewhere, or somebody else reads it. */
   unwant(piece: number): void {
-    this.#open.clear(piece);
+    this.#shut(piece);
   }
 
   /** Who was asked for the piece and has not answered. */
@@ -118,18 +120,22 @@ export class PiecePicker {
     if (parent === undefined) return;
     for (const piece of this.#requests.keys()) this.failed(peer, piece);
     this.#parents.delete(peer);
+    this.#onWay = this.#parents.size === 0 ? 0 : this.#onWay - parent.response.onWay;
     if (parent.role === 'peer') for (const piece of parent.pieces.indexes()) this.#lower(piece);
   }
 
   has(peer: string, piece: number): void {
     const parent = this.#parents.get(peer);
     if (parent === undefined || piece >= this.#open.length || !parent.pieces.set(piece)) return;
+    if (this.#open.has(piece)) parent.useful += 1;
     if (parent.role === 'peer') this.#copies[piece] = (this.#copies[piece] ?? 0) + 1;
   }
 
   lacks(peer: string, piece: number): void {
     const parent = this.#parents.get(peer);
-    if (parent?.pieces.clear(piece) === true && parent.role === 'peer') this.#lower(piece);
+    if (parent?.pieces.clear(piece) !== true) return;
+    if (this.#open.has(piece)) parent.useful -= 1;
+    if (parent.role === 'peer') this.#lower(piece);
   }
 
   /** The seed has the piece and this host is to fetch it, so that others can have it from here. */
@@ -158,30 +164,28 @@ export class PiecePicker {
   next(nowMs: number, options: { readonly isSeedFree?: boolean } = {}): Ask | undefined {
     if (this.#inFlight >= this.#limit()) return undefined;
     const isSeedFree = options.isSeedFree === true;
-    const parents = this.#askable().filter(({ role, offers }) => {
-      return role === 'peer' || isSeedFree || offers.size > 0;
-    });
+    const barren = new Set<PickerParent>();
     for (;;) {
-      const parent = this.#shortestLine(parents);
+      const parent = this.#shortestLine((one) => one.gives(isSeedFree) && !barren.has(one));
       if (parent === undefined) return undefined;
       const piece = this.#offerOf(parent) ?? this.#rarestOf(parent, isSeedFree);
       if (piece !== undefined) return this.#ask(parent, piece, nowMs);
-      parents.splice(parents.indexOf(parent), 1);
+      barren.add(parent);
     }
   }
 
   /** A second request for the piece whose parent is latest, within the share of bytes that may come twice. */
   hedge(nowMs: number): Ask | undefined {
     if (this.#hedges >= 1 + this.#brought * HEDGE_SHARE) return undefined;
-    const askable = this.#askable();
     let latest: { piece: number; parent: PickerParent; lateMs: number } | undefined;
     for (const [piece, requests] of this.#requests) {
       const [request] = requests;
       if (request === undefined || requests.length > 1) continue;
       const lateMs = nowMs - request.sinceMs - request.parent.response.lateMs;
       if (!(lateMs > (latest?.lateMs ?? 0))) continue;
-      const others = askable.filter((one) => one !== request.parent && one.pieces.has(piece));
-      const parent = this.#shortestLine(others);
+      const parent = this.#shortestLine(
+        (one) => one !== request.parent && one.isAskable && one.pieces.has(piece),
+      );
       if (parent !== undefined) latest = { piece, parent, lateMs };
     }
     if (latest === undefined) return undefined;
@@ -216,11 +220,15 @@ export class PiecePicker {
   /** The piece came, in `ms` from its request on; returns who else was asked for it and is to be told to stop. */
   brought(peer: string, piece: number, ms: number): string[] {
     const parent = this.#parents.get(peer);
-    parent?.response.note(ms, parent.inFlight);
+    if (parent !== undefined) {
+      const { onWay } = parent.response;
+      parent.response.note(ms, parent.inFlight);
+      this.#onWay += parent.response.onWay - onWay;
+    }
     this.#brought += 1;
     const requests = this.#requests.get(piece) ?? [];
     this.#requests.delete(piece);
-    this.#open.clear(piece);
+    this.#shut(piece);
     for (const request of requests) this.#free(request.parent);
     return requests.map((request) => request.parent.peer).filter((other) => other !== peer);
   }
@@ -234,14 +242,14 @@ export class PiecePicker {
     requests.splice(requests.indexOf(request), 1);
     if (requests.length > 0) return;
     this.#requests.delete(piece);
-    this.#open.set(piece);
+    this.#reopen(piece);
   }
 
   #ask(parent: PickerParent, piece: number, sinceMs: number): Ask {
     const requests = this.#requests.get(piece) ?? [];
     requests.push({ parent, sinceMs });
     this.#requests.set(piece, requests);
-    this.#open.clear(piece);
+    this.#shut(piece);
     parent.inFlight += 1;
     parent.load += 1;
     this.#inFlight += 1;
@@ -256,27 +264,34 @@ export class PiecePicker {
     this.#inFlight -= 1;
   }
 
+  /** The piece can be asked for. */
+  #reopen(piece: number): void {
+    if (!this.#open.set(piece)) return;
+    for (const parent of this.#parents.values()) if (parent.pieces.has(piece)) parent.useful += 1;
+  }
+
+  /** The piece came, or somebody was asked for it. */
+  #shut(piece: number): void {
+    if (!this.#open.clear(piece)) return;
+    for (const parent of this.#parents.values()) if (parent.pieces.has(piece)) parent.useful -= 1;
+  }
+
   #lower(piece: number): void {
     this.#copies[piece] = Math.max(0, (this.#copies[piece] ?? 0) - 1);
   }
 
   /** Long or fast paths need more in flight than the least: what is on the way, and half as much again. */
   #limit(): number {
-    let onWay = 0;
-    for (const { response } of this.#parents.values()) onWay += response.onWay;
-    return Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, 4 + Math.ceil(onWay * 1.5)));
+    return Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, 4 + Math.ceil(this.#onWay * 1.5)));
   }
 
-  #askable(): PickerParent[] {
-    return [...this.#parents.values()].filter(({ isAskable }) => isAskable);
-  }
-
-  /** Who is to be asked first, ties by chance. */
-  #shortestLine(parents: readonly PickerParent[]): PickerParent | undefined {
+  /** Of those that will do, who is to be asked first, ties by chance. */
+  #shortestLine(willDo: (parent: PickerParent) => boolean): PickerParent | undefined {
     let best: PickerParent | undefined;
     let bestCost = Number.POSITIVE_INFINITY;
     let ties = 0;
-    for (const parent of parents) {
+    for (const parent of this.#parents.values()) {
+      if (!willDo(parent)) continue;
       const { cost } = parent;
       if (best !== undefined && cost > bestCost) continue;
       ties = cost < bestCost ? 1 : ties + 1;
@@ -302,15 +317,17 @@ export class PiecePicker {
     const held = parent.pieces.bytes;
     const { length } = this.#open;
     const [from, to] = this.#lookedAt();
+    let looked = 0;
     let best: number | undefined;
     let bestCopies = Number.POSITIVE_INFINITY;
     let ties = 0;
-    for (let at = from; at < to; at += 1) {
+    for (let at = from; at < to && looked < MAX_LOOKED_AT; at += 1) {
       const piece = at % length;
       const byte = (open[piece >> 3] ?? 0) & (held[piece >> 3] ?? 0);
       // Nothing of use up to the end of this byte.
       if (byte === 0) at += Math.min(7 - (piece & 7), length - 1 - piece);
       if ((byte & (0x80 >> (piece & 7))) === 0) continue;
+      looked += 1;
       const copies = this.#copies[piece] ?? 0;
       if (copies > bestCopies) continue;
       ties = copies < bestCopies ? 1 : ties + 1;
@@ -325,8 +342,8 @@ export class PiecePicker {
     if (this.#firstNeeded !== undefined) {
       return [this.#firstNeeded, Math.min(length, this.#firstNeeded + this.#windowPieces)];
     }
-    if (length <= MAX_LOOKED_AT) return [0, length];
+    if (this.#open.count <= MAX_LOOKED_AT) return [0, length];
     const from = this.#random.below(length);
-    return [from, from + Math.min(length, MAX_LOOKED_AT)];
+    return [from, from + length];
   }
 }
