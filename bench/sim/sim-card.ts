@@ -1,0 +1,239 @@
+import type { EventQueue, SimEvent } from './event-queue.ts';
+
+/** A network card's rates, bytes per ms. */
+export interface CardRates {
+  readonly up: number;
+  readonly down: number;
+}
+
+/** A piece that a host asked another for. */
+export interface SimUpload {
+  readonly to: SimCard;
+  readonly piece: number;
+  readonly bytes: number;
+  /** Its last byte is there. */
+  arrived(): void;
+}
+
+/** How cards send. */
+export interface CardOptions {
+  readonly rates: CardRates;
+  readonly blockBytes: number;
+  /** Hosts sent to at a time; the others wait for their turn. */
+  readonly maxActive: number;
+  /** One way, ms. */
+  readonly delayMs: number;
+}
+
+interface Waiting {
+  readonly upload: SimUpload;
+  sent: number;
+}
+
+/** All requests of one other host. */
+interface Lane {
+  readonly to: SimCard;
+  readonly queue: Waiting[];
+  isActive: boolean;
+  /** Bytes sent and not taken by the other side yet. */
+  onWay: number;
+}
+
+/** How far a sender is ahead of its receiver: what TCP keeps under way, in blocks. */
+const WINDOW_BLOCKS = 4;
+
+/**
+ * What a host sends and receives: whole pieces to a few others at a time, in turn, as `core/net/link/uploads.ts` does.
+ * Blocks go out one after the other at the rate up; they come in at the rate down, first byte before last, so that a
+ * block which meets nobody on its way takes no longer than the slower of the two cards.
+ */
+export class SimCard implements SimEvent {
+  rates: CardRates;
+  sentBytes = 0;
+  receivedBytes = 0;
+  /** Requests that wait or are being sent. */
+  waiting = 0;
+  readonly #queue: EventQueue;
+  readonly #options: CardOptions;
+  readonly #lanes = new Map<SimCard, Lane>();
+  readonly #line: Lane[] = [];
+  readonly #active: Lane[] = [];
+  #turn = 0;
+  #sending: Block | undefined;
+  /** When all that came so far has passed at the rate down. */
+  #takenAtMs = 0;
+  #isDown = false;
+
+  constructor(queue: EventQueue, options: CardOptions) {
+    this.#queue = queue;
+    this.rates = options.rates;
+    this.#options = options;
+  }
+
+  get isDown(): boolean {
+    return this.#isDown;
+  }
+
+  /** Takes a request: it waits in line behind what that host asked for before. */
+  send(upload: SimUpload): void {
+    if (this.#isDown) return;
+    let lane = this.#lanes.get(upload.to);
+    if (lane === undefined) {
+      lane = { to: upload.to, queue: [], isActive: false, onWay: 0 };
+      this.#lanes.set(upload.to, lane);
+    }
+    lane.queue.push({ upload, sent: 0 });
+    this.waiting += 1;
+    if (lane.queue.length === 1 && !lane.isActive) this.#line.push(lane);
+    this.#pump();
+  }
+
+  /** Drops a request of which nothing was sent yet; true when it was there. */
+  cancel(to: SimCard, piece: number): boolean {
+    const lane = this.#lanes.get(to);
+    const at = lane?.queue.findIndex(({ upload, sent }) => upload.piece === piece && sent === 0);
+    if (lane === undefined || at === undefined || at < 0) return false;
+    lane.queue.splice(at, 1);
+    this.waiting -= 1;
+    if (lane.queue.length === 0) this.#leaveLine(lane);
+    return true;
+  }
+
+  /** The link with that host is gone, and with it what it asked for. */
+  drop(to: SimCard): void {
+    const lane = this.#lanes.get(to);
+    if (lane === undefined) return;
+    this.#lanes.delete(to);
+    this.waiting -= lane.queue.length;
+    lane.queue.length = 0;
+    this.#leaveLine(lane);
+  }
+
+  /** Nothing goes out or comes in from now on. */
+  cut(): void {
+    this.#isDown = true;
+    this.waiting = 0;
+    this.#line.length = 0;
+    this.#active.length = 0;
+    this.#lanes.clear();
+  }
+
+  /** The block under way has left. */
+  fire(): void {
+    const block = this.#sending;
+    this.#sending = undefined;
+    if (block === undefined || this.#isDown) return;
+    this.sentBytes += block.bytes;
+    this.#queue.after(this.#options.delayMs, block);
+    this.#pump();
+  }
+
+  /** The last byte of a block came; calls back when the rate down has let it pass. */
+  take(block: Block): void {
+    const passMs = block.bytes / this.rates.down;
+    this.#takenAtMs = Math.max(this.#takenAtMs, this.#queue.nowMs - block.sendMs) + passMs;
+    this.receivedBytes += block.bytes;
+    if (this.#takenAtMs > this.#queue.nowMs + 1e-6) this.#queue.at(this.#takenAtMs, block);
+    else block.fire();
+  }
+
+  /** The receiver has taken so much of what is on the way to it. */
+  taken(lane: Lane, bytes: number): void {
+    lane.onWay -= bytes;
+    if (this.#sending === undefined) this.#pump();
+  }
+
+  #pump(): void {
+    if (this.#isDown || this.#sending !== undefined) return;
+    while (this.#active.length < this.#options.maxActive) {
+      const lane = this.#line.shift();
+      if (lane === undefined) break;
+      lane.isActive = true;
+      this.#active.push(lane);
+    }
+    const lane = this.#nextLane();
+    const head = lane?.queue[0];
+    if (lane === undefined || head === undefined) return;
+    const bytes = Math.min(this.#options.blockBytes, head.upload.bytes - head.sent);
+    head.sent += bytes;
+    lane.onWay += bytes;
+    const isLast = head.sent >= head.upload.bytes;
+    if (isLast) this.#served(lane);
+    const sendMs = bytes / this.rates.up;
+    const upload = isLast ? head.upload : undefined;
+    this.#sending = new Block(this, { lane, bytes, sendMs, upload });
+    this.#queue.after(sendMs, this);
+  }
+
+  /** The next of the active lanes that may send. */
+  #nextLane(): Lane | undefined {
+    const { length } = this.#active;
+    for (let step = 1; step <= length; step += 1) {
+      const at = (this.#turn + step) % length;
+      const lane = this.#active[at];
+      if (lane === undefined) continue;
+      if (lane.onWay >= WINDOW_BLOCKS * this.#options.blockBytes) continue;
+      this.#turn = at;
+      return lane;
+    }
+    return undefined;
+  }
+
+  /** A lane's piece is on its way: the next in line has its turn. */
+  #served(lane: Lane): void {
+    lane.queue.shift();
+    this.waiting -= 1;
+    this.#deactivate(lane);
+    if (lane.queue.length > 0) this.#line.push(lane);
+  }
+
+  #leaveLine(lane: Lane): void {
+    const place = this.#line.indexOf(lane);
+    if (place >= 0) this.#line.splice(place, 1);
+    if (!lane.isActive) return;
+    this.#deactivate(lane);
+    this.#pump();
+  }
+
+  #deactivate(lane: Lane): void {
+    lane.isActive = false;
+    const at = this.#active.indexOf(lane);
+    if (at < 0) return;
+    this.#active.splice(at, 1);
+    if (at <= this.#turn) this.#turn -= 1;
+  }
+}
+
+/** A part of a piece on its way: it comes, and then it has passed the receiver's card. */
+class Block implements SimEvent {
+  readonly lane: Lane;
+  readonly bytes: number;
+  readonly sendMs: number;
+  /** Of the last block: what is complete with it. */
+  readonly upload: SimUpload | undefined;
+  readonly #from: SimCard;
+  #isThere = false;
+
+  constructor(
+    from: SimCard,
+    about: { lane: Lane; bytes: number; sendMs: number; upload: SimUpload | undefined },
+  ) {
+    this.#from = from;
+    this.lane = about.lane;
+    this.bytes = about.bytes;
+    this.sendMs = about.sendMs;
+    this.upload = about.upload;
+  }
+
+  fire(): void {
+    const { to } = this.lane;
+    if (to.isDown) return;
+    if (!this.#isThere) {
+      this.#isThere = true;
+      to.take(this);
+      return;
+    }
+    this.#from.taken(this.lane, this.bytes);
+    this.upload?.arrived();
+  }
+}

@@ -1,0 +1,59 @@
+/** One swarm in virtual time. Rates are payload bytes per second. */
+export interface SimCase {
+  readonly hosts: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Of every host. */
+  readonly up: number;
+  readonly down: number;
+  /** What the seed sends. */
+  readonly seedUp: number;
+  /** What the origin gives to the seed. */
+  readonly originRate: number;
+  /** One way, between any two. */
+  readonly delayMs: number;
+  /** Hosts join one after the other within this time. */
+  readonly joinOverMs: number;
+  /** So many hosts, the last ones, at this part of the rates. */
+  readonly slow: { readonly hosts: number; readonly factor: number } | undefined;
+  /** Share of the hosts, the last ones, that die when the middle one of all has half. */
+  readonly kill: number;
+  /** From a death to the moment when those linked know of it; a killed process is known at once. */
+  readonly noticeMs: number;
+  /** When the supernode dies, seed and scheduler both; undefined: never. */
+  readonly supernodeLossMs: number | undefined;
+  readonly idcs: number;
+  /** Seed of all chance: the same case with the same seed ends the same. */
+  readonly random: number;
+  /** Parts that a piece is sent in: what takes turns on a card. */
+  readonly blocks: number;
+  /** Hosts that a host sends to at a time. */
+  readonly maxActive: number;
+}
+
+/** A case in which every rate is the same and nothing goes wrong. */
+export function simCase(
+  about: { readonly hosts: number; readonly size: number; readonly rate: number },
+  others: Partial<SimCase> = {},
+): SimCase {
+  const { hosts, size, rate } = about;
+  return {
+    hosts,
+    size,
+    up: rate,
+    down: rate,
+    seedUp: rate,
+    originRate: rate,
+    delayMs: 0.2,
+    joinOverMs: 0,
+    slow: undefined,
+    kill: 0,
+    noticeMs: 0,
+    supernodeLossMs: undefined,
+    idcs: 1,
+    random: 1,
+    blocks: 4,
+    maxActive: 4,
+    ...others,
+  };
+}

@@ -1,0 +1,111 @@
+import { Bitfield } from '../../core/piece/bitfield.ts';
+import { Offers } from '../../supernode/seed/offers.ts';
+import type { Offer } from '../../supernode/seed/offers.ts';
+import type { SimHost } from './sim-host.ts';
+import { SEED } from './sim-host.ts';
+import type { SimWorld } from './sim-world.ts';
+
+/** Reports wait so long for others to go with. */
+const REPORT_MS = 100;
+const OVERDUE_MS = 250;
+
+/**
+ * The seed: reads the origin from the first byte to the last, and offers each piece to one host. What was seen at a
+ * host is told to all once nothing that is offered still waits, so that first copies come before second ones.
+ */
+export class SimSeed {
+  /** Told to everybody. */
+  readonly #open: Bitfield;
+  readonly #seen: Bitfield;
+  readonly #held: number[] = [];
+  readonly #children = new Map<string, SimHost>();
+  readonly #offers = new Offers();
+  readonly #world: SimWorld;
+  #waiting = 0;
+  #isDown = false;
+  originBytes = 0;
+
+  constructor(world: SimWorld) {
+    this.#world = world;
+    this.#open = new Bitfield(world.pieces);
+    this.#seen = new Bitfield(world.pieces);
+  }
+
+  start(originBytesPerMs: number): void {
+    const { queue, pieces } = this.#world;
+    let bytes = 0;
+    for (let piece = 0; piece < pieces; piece += 1) {
+      bytes += this.#world.bytesOf(piece);
+      queue.call(bytes / originBytesPerMs, () => this.#read(piece));
+    }
+    queue.call(OVERDUE_MS, () => this.#lookForOverdue());
+  }
+
+  /** A host takes part: it is offered its share, and may ask for what all may ask for. */
+  join(host: SimHost): void {
+    if (this.#isDown) return;
+    this.#children.set(host.name, host);
+    for (const piece of this.#open.indexes()) host.picker.has(SEED, piece);
+    this.#tell(this.#offers.join(host.name, this.#world.queue.nowMs));
+  }
+
+  /** A host is complete or gone. */
+  leave(host: SimHost): void {
+    this.#children.delete(host.name);
+    this.#tell(this.#offers.leave(host.name, this.#world.queue.nowMs));
+  }
+
+  /** A host has a piece; what others were seen to have is no news. */
+  report(piece: number): void {
+    if (this.#isDown || !this.#seen.set(piece)) return;
+    this.#world.queue.call(REPORT_MS + this.#world.delayMs, () => this.#onSeen(piece));
+  }
+
+  cut(): void {
+    this.#isDown = true;
+  }
+
+  #read(piece: number): void {
+    if (this.#isDown) return;
+    this.originBytes += this.#world.bytesOf(piece);
+    this.#waiting += 1;
+    this.#tell(this.#offers.add(piece, this.#world.queue.nowMs));
+  }
+
+  #onSeen(piece: number): void {
+    this.#hold(this.#offers.seen(piece));
+  }
+
+  #lookForOverdue(): void {
+    if (this.#isDown) return;
+    this.#hold(this.#offers.overdue(this.#world.queue.nowMs));
+    if (this.#world.isRunning) this.#world.queue.call(OVERDUE_MS, () => this.#lookForOverdue());
+  }
+
+  #hold(offers: readonly Offer[]): void {
+    for (const { piece } of offers) this.#held.push(piece);
+    this.#waiting -= offers.length;
+    if (this.#waiting > 0) return;
+    const pieces = this.#held.splice(0);
+    if (pieces.length > 0) this.#world.queue.call(this.#world.delayMs, () => this.#tellAll(pieces));
+  }
+
+  #tellAll(pieces: readonly number[]): void {
+    for (const piece of pieces) this.#open.set(piece);
+    for (const child of this.#children.values()) {
+      for (const piece of pieces) child.picker.has(SEED, piece);
+      child.pump();
+    }
+  }
+
+  #tell(offers: readonly Offer[]): void {
+    for (const { piece, to } of offers) {
+      const child = to === undefined ? undefined : this.#children.get(to);
+      if (child === undefined) continue;
+      this.#world.queue.call(this.#world.delayMs, () => {
+        child.picker.offered(SEED, piece);
+        child.pump();
+      });
+    }
+  }
+}
