@@ -9,14 +9,17 @@ import { barsOf, renderSingle, summarize } from './report/single-report.ts';
 import { runSingle } from './scenario/single.ts';
 import type { SingleOptions } from './scenario/single.ts';
 import { swarmCommand } from './scenario/swarm-command.ts';
+import { simCommand } from './sim/sim-command.ts';
 
 const usage = `Measures this checkout on this machine.
 
   npm run bench -- single [--sizes 1,1MiB,100MiB,1GiB] [--rounds N] [--source] [--dir DIR] [--json FILE]
   npm run bench -- swarm [--hosts N] [--size S] [--rate R] …    see npm run bench -- swarm --help
+  npm run bench -- sim [--hosts N] [--size S] [--rate R] …      see npm run bench -- sim --help
 
   single        one file to one host, beside curl and aria2c: cold, warm, and to a second host
   swarm         one file to many hosts at once, in a lab, beside curl and BitTorrent
+  sim           the same in virtual time, for as many hosts as one likes
   --sizes LIST  sizes, parted by commas
   --rounds N    how often each; default 11 below 10 MiB, 5 above
   --source      run the TypeScript; default: built, packed and unpacked as users get it
@@ -46,6 +49,10 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
     await swarmCommand(args.slice(1), signal);
     return;
   }
+  if (args[0] === 'sim') {
+    await simCommand(args.slice(1));
+    return;
+  }
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
@@ -64,7 +71,10 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
     return;
   }
   if (scenario !== 'single') {
-    throw new CodedError('ERR_USAGE', `there is no scenario ${scenario}; there are: single, swarm`);
+    throw new CodedError(
+      'ERR_USAGE',
+      `there is no scenario ${scenario}; there are: single, swarm, sim`,
+    );
   }
   const result = await runSingle({
     form: values.source ? 'source' : 'package',

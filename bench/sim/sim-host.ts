@@ -167,12 +167,14 @@ export class SimHost {
   #hear(from: SimHost, pieces: readonly number[]): void {
     const { picker } = this;
     picker.loaded(from.name, from.card.waiting);
+    let isNews = false;
     for (const piece of pieces) {
       if (this.have.has(piece)) continue;
+      isNews = true;
       picker.has(from.name, piece);
       this.#move(from, piece);
     }
-    this.pump();
+    if (isNews) this.pump();
   }
 
   /** What waits in a longer line is asked of this one, if it can be taken back. */

@@ -54,6 +54,11 @@ export class SimWorld {
     this.#unfinished = about.hosts;
   }
 
+  /** Bytes that left the origin. */
+  get originBytes(): number {
+    return this.seed.originBytes;
+  }
+
   get isRunning(): boolean {
     return this.#unfinished > 0;
   }

@@ -1,0 +1,138 @@
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { CodedError } from '../../core/base/error.ts';
+import { parseSize } from '../../core/base/units.ts';
+import { bitRate, count, milliseconds, share } from '../lab/flags.ts';
+import { plotSim } from '../report/sim-plot.ts';
+import { renderSim, summarizeSim } from '../report/sim-report.ts';
+import { simCase } from './sim-case.ts';
+import type { SimCase } from './sim-case.ts';
+import { simulate } from './simulate.ts';
+
+/** What `sim --help` prints. */
+export const simUsage = `Many hosts take one file in virtual time, with the code that chooses pieces and parents on real hosts.
+
+  npm run bench -- sim [--hosts 16] [--size 256MiB] [--rate 50mbit] [case] [output]
+
+  --hosts N          hosts that take it; the seed comes beside them
+  --size S           how much
+  --rate R           of every host and the seed, each way, and of the origin, in payload
+
+cases:
+  --up R, --down R   of the hosts, where they differ
+  --seed-rate R      what the seed sends
+  --origin-rate R    what the origin gives the seed
+  --delay D          one way between any two; whole ms; default 0.2
+  --join-over D      hosts join one after the other within this time
+  --slow N:F         N hosts at the part F of the rates
+  --kill P           so many of the hosts die when the middle one has half
+  --notice D         from a death until those linked know; default 0ms, a killed process
+  --lose-supernode D seed and scheduler die after this time
+  --idcs N           hosts stand in N idcs in turn
+  --chance N         seed of all chance; the same gives the same
+  --blocks N         parts that a piece is sent in
+  --active N         hosts that a host sends to at a time
+
+output:
+  --json FILE        every figure
+  --svg FILE         completion, copies of pieces, use of uplinks over time`;
+
+const options = {
+  hosts: { type: 'string', default: '16' },
+  size: { type: 'string', default: '256MiB' },
+  rate: { type: 'string', default: '50mbit' },
+  up: { type: 'string' },
+  down: { type: 'string' },
+  'seed-rate': { type: 'string' },
+  'origin-rate': { type: 'string' },
+  delay: { type: 'string' },
+  'join-over': { type: 'string', default: '0' },
+  slow: { type: 'string' },
+  kill: { type: 'string', default: '0' },
+  notice: { type: 'string', default: '0' },
+  'lose-supernode': { type: 'string' },
+  idcs: { type: 'string', default: '1' },
+  chance: { type: 'string', default: '1' },
+  blocks: { type: 'string' },
+  active: { type: 'string' },
+  json: { type: 'string' },
+  svg: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const;
+
+/** What the command line asks for. */
+export interface SimCommand {
+  readonly swarm: SimCase;
+  readonly json: string | undefined;
+  readonly svg: string | undefined;
+}
+
+/** `npm run bench -- sim`. */
+export async function simCommand(args: readonly string[]): Promise<void> {
+  const command = readSimCommand(args);
+  if (command === undefined) {
+    console.log(simUsage);
+    return;
+  }
+  const result = simulate(command.swarm);
+  console.log(renderSim(result));
+  if (command.svg !== undefined) await writeFile(command.svg, plotSim(result));
+  if (command.json !== undefined) {
+    const kept = { ...result, summary: summarizeSim(result) };
+    await writeFile(command.json, `${JSON.stringify(kept)}\n`);
+  }
+}
+
+/** Reads the words behind `sim`; undefined for help, ERR_USAGE naming the flag that is wrong. */
+export function readSimCommand(args: readonly string[]): SimCommand | undefined {
+  const { values } = parseArgs({ args: [...args], options });
+  if (values.help) return undefined;
+  const size = parseSize(values.size);
+  if (size === undefined || size === 0) throw usageError('--size', 'a size', values.size);
+  const hosts = count('--hosts', values.hosts);
+  const rate = rateOf('--rate', values.rate);
+  const optional = <T>(flag: keyof typeof values, read: (name: string, text: string) => T) => {
+    const text = values[flag];
+    return typeof text === 'string' ? read(`--${flag}`, text) : undefined;
+  };
+  const common = simCase({ hosts, size, rate });
+  const swarm: SimCase = {
+    ...common,
+    up: optional('up', rateOf) ?? rate,
+    down: optional('down', rateOf) ?? rate,
+    seedUp: optional('seed-rate', rateOf) ?? rate,
+    originRate: optional('origin-rate', rateOf) ?? rate,
+    delayMs: optional('delay', milliseconds) ?? common.delayMs,
+    joinOverMs: milliseconds('--join-over', values['join-over']),
+    slow: values.slow === undefined ? undefined : slowOf(values.slow),
+    kill: share('--kill', values.kill),
+    noticeMs: milliseconds('--notice', values.notice),
+    supernodeLossMs: optional('lose-supernode', milliseconds),
+    idcs: count('--idcs', values.idcs),
+    random: count('--chance', values.chance, 0),
+    blocks: optional('blocks', count) ?? common.blocks,
+    maxActive: optional('active', count) ?? common.maxActive,
+  };
+  if (swarm.slow !== undefined && swarm.slow.hosts >= hosts) {
+    throw usageError('--slow', `fewer than --hosts ${hosts}`, `${swarm.slow.hosts}`);
+  }
+  if (swarm.kill === 1) throw usageError('--kill', 'a share below 100%', values.kill);
+  return { swarm, json: values.json, svg: values.svg };
+}
+
+/** Bytes per second; without a rate nothing takes any time. */
+function rateOf(flag: string, text: string): number {
+  const rate = bitRate(flag, text) / 8;
+  if (rate > 0) return rate;
+  throw usageError(flag, 'a rate above 0', text);
+}
+
+function slowOf(text: string): SimCase['slow'] {
+  const match = /^(\d+):(0?\.\d+)$/.exec(text);
+  if (match === null) throw usageError('--slow', 'hosts and part of the rate, such as 3:0.2', text);
+  return { hosts: Number(match[1]), factor: Number(match[2]) };
+}
+
+function usageError(flag: string, wanted: string, got: string): CodedError {
+  return new CodedError('ERR_USAGE', `${flag}: ${wanted}, got ${got}`);
+}
