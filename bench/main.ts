@@ -6,8 +6,10 @@ import { parseSize } from '../core/base/units.ts';
 import { commandError } from './cluster/command-error.ts';
 import { interruptSignal } from './cluster/interrupt-signal.ts';
 import { barsOf, renderSingle, summarize } from './report/single-report.ts';
+import { linkCommand } from './scenario/link-command.ts';
 import { runSingle } from './scenario/single.ts';
 import type { SingleOptions } from './scenario/single.ts';
+import { crowdCommand } from './scenario/crowd-command.ts';
 import { swarmCommand } from './scenario/swarm-command.ts';
 import { simCommand } from './sim/sim-command.ts';
 
@@ -15,10 +17,14 @@ const usage = `Measures this checkout on this machine.
 
   npm run bench -- single [--sizes 1,1MiB,100MiB,1GiB] [--rounds N] [--source] [--dir DIR] [--json FILE]
   npm run bench -- swarm [--hosts N] [--size S] [--rate R] …    see npm run bench -- swarm --help
+  npm run bench -- crowd [--hosts N] …                          see npm run bench -- crowd --help
+  npm run bench -- link [--size S] [--rounds N] …               see npm run bench -- link --help
   npm run bench -- sim [--hosts N] [--size S] [--rate R] …      see npm run bench -- sim --help
 
   single        one file to one host, beside curl and aria2c: cold, warm, and to a second host
   swarm         one file to many hosts at once, in a lab, beside curl and BitTorrent
+  crowd         a thousand connected hosts on one supernode, and what they cost it
+  link          one parent to one child, the piece link by itself, beside curl from nginx
   sim           the same in virtual time, for as many hosts as one likes
   --sizes LIST  sizes, parted by commas
   --rounds N    how often each; default 11 below 10 MiB, 5 above
@@ -49,6 +55,14 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
     await swarmCommand(args.slice(1), signal);
     return;
   }
+  if (args[0] === 'crowd') {
+    await crowdCommand(args.slice(1), signal);
+    return;
+  }
+  if (args[0] === 'link') {
+    await linkCommand(args.slice(1), signal);
+    return;
+  }
   if (args[0] === 'sim') {
     await simCommand(args.slice(1));
     return;
@@ -73,7 +87,7 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
   if (scenario !== 'single') {
     throw new CodedError(
       'ERR_USAGE',
-      `there is no scenario ${scenario}; there are: single, swarm, sim`,
+      `there is no scenario ${scenario}; there are: single, swarm, crowd, sim`,
     );
   }
   const result = await runSingle({
