@@ -32,7 +32,7 @@ export interface CellMemberOptions {
 
 interface Parts {
   readonly key: HostKey;
-  readonly pool: TransferPool;
+  readonly pool: Pick<TransferPool, 'linkPort' | 'setTrust'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

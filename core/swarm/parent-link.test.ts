@@ -64,7 +64,15 @@ function contextOf(pool: ChannelPool): {
   return { clock, controller, context };
 }
 
-const events: ParentLinkEvents = { onChange: () => undefined, onManifest: () => undefined };
+const events: ParentLinkEvents = {
+  onChange: () => undefined,
+  onOpened: () => undefined,
+  onClosed: () => undefined,
+  onNews: () => undefined,
+  onLacks: () => undefined,
+  onForgiven: () => undefined,
+  onManifest: () => undefined,
+};
 
 function parentOf(peer: string, role: 'peer' | 'seed' = 'peer'): Parent {
   return { peer, role, addresses: [`${peer}:1`] };
@@ -78,7 +86,7 @@ test('ParentLink opens a channel and knows what the parent has', async (t) => {
   const pool = new ChannelPool();
   const { context } = contextOf(pool);
   const link = new ParentLink(parentOf('a'), context, events);
-  t.is(link.freeSlots, 0);
+  t.true(link.isResting);
   link.ensureOpen();
   link.ensureOpen();
   await settle();
@@ -88,7 +96,7 @@ test('ParentLink opens a channel and knows what the parent has', async (t) => {
     [0, 1, 2, 3].filter((piece) => link.has(piece)),
     [0, 2],
   );
-  pool.opened[0]?.listener.onHave([3, 99]);
+  pool.opened[0]?.listener.onHave({ pieces: [3, 99], offers: [], load: 0 });
   pool.opened[0]?.listener.onUnhave([0]);
   t.deepEqual(
     [0, 1, 2, 3].filter((piece) => link.has(piece)),
@@ -175,22 +183,20 @@ test('ParentLink asks for the manifest when no supernode passes it on', async (t
   t.is(pool.opened[0]?.manifests, 1);
 });
 
-test('ParentLink gives no slots while it is busy, and none once it sent a wrong piece', async (t) => {
+test('ParentLink rests while it is busy, and once it sent a wrong piece', async (t) => {
   const pool = new ChannelPool();
   const { context, clock } = contextOf(pool);
   const link = new ParentLink(parentOf('a'), context, events);
   link.ensureOpen();
   await settle();
-  t.is(link.freeSlots, 4);
-  link.inFlight = 3;
-  t.is(link.freeSlots, 1);
+  t.false(link.isResting);
   link.busyFor(100);
-  t.is(link.freeSlots, 0);
+  t.true(link.isResting);
   clock.advance(100);
-  t.is(link.freeSlots, 1);
+  t.false(link.isResting);
   link.sentWrong();
   t.true(link.isBanned);
-  t.is(link.freeSlots, 0);
+  t.true(link.isResting);
 });
 
 test('ParentLink leaves a seed that sent wrong pieces alone for a while, longer each time', async (t) => {
@@ -203,10 +209,10 @@ test('ParentLink leaves a seed that sent wrong pieces alone for a while, longer 
     // All that was asked for at the same time is wrong.
     for (let piece = 0; piece < 4; piece += 1) link.sentWrong();
     clock.advance(quarantineMs - 1);
-    t.is(link.freeSlots, 0);
+    t.true(link.isResting);
     clock.advance(1);
     t.false(link.isBanned);
-    t.is(link.freeSlots, 4);
+    t.false(link.isResting);
   }
 });
 

@@ -6,10 +6,8 @@ import { Bitfield } from '../piece/bitfield.ts';
 import type { Parent } from '../wire/messages.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import { StallWatch } from './stall-watch.ts';
-import type { RemoteChannel, TransferPool } from './transfer-pool.ts';
+import type { ParentNews, RemoteChannel, TransferPool } from './transfer-pool.ts';
 
-/** Requests in flight to one parent: enough to hide a round trip, few enough that each piece moves fast. */
-const SLOTS = 4;
 /**
  * A host that sent a wrong piece is asked no more for the task. A seed may be the only one that has the others, and
  * repairs itself when it is told: it is left alone for so long, twice as long each time.
@@ -19,8 +17,15 @@ const RETRY = { firstMs: 250, maxMs: 5_000 };
 
 /** What the owner of a parent link is told. */
 export interface ParentLinkEvents {
-  /** It has other pieces than before, opened, closed or has a free slot again. */
+  /** It was dialled, or is linked no more. */
   onChange(): void;
+  onOpened(parent: ParentLink, pieces: readonly number[]): void;
+  onClosed(parent: ParentLink): void;
+  onNews(parent: ParentLink, news: ParentNews): void;
+  /** It does not have the piece (any more), as it says or as it seems. */
+  onLacks(parent: ParentLink, piece: number): void;
+  /** It may have the piece after all. */
+  onForgiven(parent: ParentLink, piece: number): void;
   onManifest(batches: readonly string[], peer: string): void;
 }
 
@@ -97,11 +102,10 @@ export class ParentLink {
     return this.addresses[0] ?? this.#channel?.address;
   }
 
-  /** Requests it can take now. */
-  get freeSlots(): number {
-    if (this.#channel === undefined || this.isBanned) return 0;
-    if (this.#context.clock.monotonic() < this.#busyUntilMs) return 0;
-    return Math.max(0, SLOTS - this.inFlight);
+  /** It cannot be asked now. */
+  get isResting(): boolean {
+    if (this.#channel === undefined || this.isBanned) return true;
+    return this.#context.clock.monotonic() < this.#busyUntilMs;
   }
 
   has(piece: number): boolean {
@@ -117,7 +121,12 @@ export class ParentLink {
   }
 
   async fetch(
-    piece: { readonly index: number; readonly length: number; readonly digest: string },
+    piece: {
+      readonly index: number;
+      readonly length: number;
+      readonly digest: string;
+      readonly isUrgent: boolean;
+    },
     options: { readonly signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }> {
     if (this.#channel === undefined) throw new CodedError('ERR_LINK', 'the link is closed');
@@ -156,13 +165,23 @@ export class ParentLink {
 
   /** It did not give the piece: it may not have it after all. */
   lacks(piece: number): void {
-    if (this.#pieces.clear(piece)) this.#doubted.add(piece);
+    if (!this.#pieces.clear(piece)) return;
+    this.#doubted.add(piece);
+    this.#events.onLacks(this, piece);
   }
 
   /** What it did not give may be asked of it again. */
   forgive(): void {
-    for (const piece of this.#doubted) this.#pieces.set(piece);
+    for (const piece of this.#doubted) {
+      this.#pieces.set(piece);
+      this.#events.onForgiven(this, piece);
+    }
     this.#doubted.clear();
+  }
+
+  /** Takes a request back that waits in its line; false when its bytes are coming. */
+  async takeBack(piece: number): Promise<boolean> {
+    return (await this.#channel?.takeBack(piece).catch(() => false)) ?? false;
   }
 
   busyFor(ms: number): void {
@@ -181,6 +200,7 @@ export class ParentLink {
     this.#isClosed = true;
     const channel = this.#channel;
     this.#channel = undefined;
+    this.#events.onClosed(this);
     await channel?.close().catch(() => undefined);
   }
 
@@ -203,6 +223,7 @@ export class ParentLink {
       this.#attempts = 0;
       if (this.#context.wantsManifest()) this.askManifest();
       this.#note(channel.pieces);
+      this.#events.onOpened(this, channel.pieces);
       void channel.closed.then((error) => this.#closed(error));
     } catch (error) {
       this.#failed(CodedError.from(error));
@@ -213,19 +234,21 @@ export class ParentLink {
   }
 
   #listener(): {
-    onHave(pieces: readonly number[]): void;
+    onHave(news: ParentNews): void;
     onUnhave(pieces: readonly number[]): void;
     onManifest(batches: readonly string[]): void;
   } {
     return {
-      onHave: (pieces) => {
-        this.#note(pieces);
-        this.#events.onChange();
+      onHave: (news) => {
+        this.#note(news.pieces);
+        this.#note(news.offers);
+        this.#events.onNews(this, news);
       },
       onUnhave: (pieces) => {
         for (const piece of pieces) {
           this.#pieces.clear(piece);
           this.#doubted.delete(piece);
+          this.#events.onLacks(this, piece);
         }
       },
       onManifest: (batches) => this.#events.onManifest(batches, this.peer),
@@ -243,6 +266,7 @@ export class ParentLink {
     if (this.#channel === undefined) return;
     this.#channel = undefined;
     this.#failed(error);
+    this.#events.onClosed(this);
     this.#events.onChange();
   }
 

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
-import type { MeshNode, MeshSession } from '../net/mesh/mesh-node.ts';
+import type { MeshNode, MeshSession, SessionStats } from '../net/mesh/mesh-node.ts';
 import { keepConnected } from '../net/mesh/reconnect.ts';
 import { FromSupernode, Welcome, protocols } from '../wire/messages.ts';
 import type {
@@ -93,6 +93,11 @@ export class SupernodeClient implements AsyncDisposable {
 
   get isConnected(): boolean {
     return this.#session !== undefined;
+  }
+
+  /** What was said on the present connection; undefined while there is none. */
+  get traffic(): SessionStats | undefined {
+    return this.#session?.stats;
   }
 
   /** Why the last attempt to connect failed. */

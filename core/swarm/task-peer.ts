@@ -10,7 +10,8 @@ import type { OriginPolicy } from './origin-turn.ts';
 import { ParentFailures } from './parent-failures.ts';
 import type { ParentLink } from './parent-link.ts';
 import { ParentLinks } from './parent-links.ts';
-import { pickPieces } from './pick-piece.ts';
+import type { Ask } from './piece-picker.ts';
+import { PieceRequests } from './piece-requests.ts';
 import type { SwarmRegistration } from './registrar.ts';
 import { SourceSeeker } from './source-seeker.ts';
 import type { SwarmContext } from './swarm-context.ts';
@@ -29,8 +30,6 @@ export interface TaskPeerOptions {
   readonly initial?: RemoteOrigin;
 }
 
-/** Requests to parents in flight for one task. */
-const MAX_IN_FLIGHT = 32;
 /** News of twenty parents come thick and fast; looking at all of it at once costs little, at each a lot. */
 const MIN_TICK_MS = 2;
 /** The last batch of the manifest, and with it the digest of the whole, is waited for when every piece is here. */
@@ -48,10 +47,7 @@ export class TaskPeer {
   readonly ledger: Ledger;
   readonly #context: SwarmContext;
   readonly #parents: ParentLinks;
-  /** Pieces that were asked for: of whom, and how to take that back. */
-  readonly #inFlight = new Map<number, { readonly peer: string; take(): void }>();
-  /** Pieces that are missing and whose digest is known. */
-  readonly #wanted = new Set<number>();
+  readonly #requests: PieceRequests;
   readonly #controller = new AbortController();
   readonly #origin: OriginReader;
   readonly #turn: OriginTurn;
@@ -84,20 +80,15 @@ export class TaskPeer {
     this.#servedMs = this.#lastProgressMs;
     this.#seeker = new SourceSeeker(context);
     this.#failures = new ParentFailures({ ...context, stored: this.stored, ledger: this.ledger });
-    for (const piece of this.stored.missingWithDigest()) this.#wanted.add(piece);
-    this.#parents = new ParentLinks(
-      {
-        ...context,
-        task: this.stored,
-        signal: this.#controller.signal,
-        ticket: () => this.#ticket,
-        wantsManifest: () => !context.isSupervised(),
-      },
-      {
-        onChange: () => this.#poke(),
-        onManifest: (batches, peer) => this.addManifest(batches, peer),
-      },
-    );
+    this.#requests = new PieceRequests({
+      ...context,
+      stored: this.stored,
+      signal: this.#controller.signal,
+      parent: (peer) => this.#parents.get(peer),
+      isReading: (piece) => this.#origin.isReading(piece),
+      take: async (parent, ask, signal) => this.#fetch(parent, ask, signal),
+    });
+    this.#parents = this.#newParents();
     this.#origin = new OriginReader(context, {
       stored: this.stored,
       spec: options.spec,
@@ -107,7 +98,10 @@ export class TaskPeer {
       bytesPerSecond: () => this.#rate.bytesPerSecond,
       onPiece: (piece, bytes) => this.#had(piece, 'origin', bytes),
       onFailure: (error) => this.#originFailed(error),
-      onIdle: () => this.#poke(),
+      onIdle: () => {
+        this.#requests.wantMissing();
+        this.#poke();
+      },
       ...(options.initial === undefined ? {} : { initial: options.initial }),
     });
     this.#turn = new OriginTurn(this.#origin, { ...context, policy: options.originPolicy });
@@ -157,10 +151,8 @@ export class TaskPeer {
 
   /** Pieces that were had are not any more: they are fetched again. */
   lost(pieces: readonly number[]): void {
-    for (const piece of pieces) {
-      this.ledger.lost(piece);
-      if (this.stored.digestOf(piece) !== undefined) this.#wanted.add(piece);
-    }
+    for (const piece of pieces) this.ledger.lost(piece);
+    this.#requests.want(pieces);
     this.#poke();
   }
 
@@ -240,6 +232,31 @@ export class TaskPeer {
     }
   }
 
+  #newParents(): ParentLinks {
+    const context = this.#context;
+    return new ParentLinks(
+      {
+        ...context,
+        task: this.stored,
+        signal: this.#controller.signal,
+        ticket: () => this.#ticket,
+        wantsManifest: () => !context.isSupervised(),
+      },
+      {
+        onChange: () => this.#poke(),
+        onOpened: (parent, pieces) => this.#requests.opened(parent, pieces),
+        onClosed: (parent) => this.#requests.closed(parent),
+        onNews: (parent, news) => {
+          this.#requests.heard(parent, news);
+          this.#poke();
+        },
+        onLacks: (parent, piece) => this.#requests.lacks(parent, piece),
+        onForgiven: (parent, piece) => this.#requests.has(parent, piece),
+        onManifest: (batches, peer) => this.addManifest(batches, peer),
+      },
+    );
+  }
+
   #judge(): ManifestJudge {
     const { verifySupernode, isSupervised, key } = this.#context;
     return {
@@ -277,7 +294,7 @@ export class TaskPeer {
       parent.watch(() => this.#stalled(parent));
       if (parent.isStalled && parent.inFlight > 0) this.#relieve(parent);
     }
-    if (!this.#turn.isAlone) this.#askPeers();
+    if (!this.#turn.isAlone) this.#requests.ask(this.#parents.all());
     this.#askOrigin();
     this.#noteWait();
     const isStuck = now - Math.max(this.#lastProgressMs, this.#lastAskMs) > STUCK_MS;
@@ -297,7 +314,7 @@ export class TaskPeer {
   async #seekSource(): Promise<void> {
     const { isSupervised, askSource } = this.#context;
     // Of what the seed does not have yet the origin is asked already.
-    if (this.#wanted.size === 0 || this.#turn.isAlone) return;
+    if (!this.#requests.isAnyWanted || this.#turn.isAlone) return;
     if (!this.#turn.mayGoAlone || !isSupervised()) return;
     const reason = `nothing comes, waiting for ${this.ledger.waiting?.reason ?? 'parents'}`;
     if (!(await this.#seeker.seek(async () => askSource(this.stored, reason)))) return;
@@ -311,40 +328,13 @@ export class TaskPeer {
     for (const parent of this.#parents.all()) parent.askManifest();
   }
 
-  #askPeers(): void {
-    const budget = MAX_IN_FLIGHT - this.#inFlight.size;
-    const open = this.#parents.open();
-    if (budget <= 0 || open.every((parent) => parent.freeSlots === 0)) return;
-    const wanted = this.#askable();
-    if (wanted.length === 0) return;
-    // Who stalls is asked when nobody else is left.
-    const parents = open.filter((parent) => !parent.isStalled);
-    const state = { wanted, parents, budget, random: this.#context.random };
-    const frugal = pickPieces(state);
-    const isIdle = frugal.length === 0 && this.#inFlight.size === 0;
-    const picks = isIdle ? pickPieces({ ...state, parents: open, isSeedFree: true }) : frugal;
-    for (const { peer, piece } of picks) {
-      const parent = this.#parents.get(peer);
-      if (parent !== undefined) void this.#fetch(parent, piece);
-    }
-  }
-
-  /** Missing pieces with a known digest that nobody was asked for. */
-  #askable(): number[] {
-    const askable: number[] = [];
-    for (const piece of this.#wanted) {
-      if (!this.#inFlight.has(piece) && !this.#origin.isReading(piece)) askable.push(piece);
-    }
-    return askable;
-  }
-
   #askOrigin(): void {
     this.#turn.take({
       peers: this.#parents.open().filter((one) => !one.isStalled && one.role === 'peer'),
       lastProgressMs: this.#lastProgressMs,
       isKnown: (piece) => this.stored.digestOf(piece) !== undefined,
-      isTaken: (piece) => this.#inFlight.has(piece),
-      isAnyAsked: this.#inFlight.size > 0,
+      isTaken: (piece) => this.#requests.isAsked(piece),
+      isAnyAsked: this.#requests.count > 0,
     });
   }
 
@@ -354,36 +344,44 @@ export class TaskPeer {
     else this.ledger.note(`the origin cannot be used from here: ${error.message}`);
   }
 
-  async #fetch(parent: ParentLink, index: number): Promise<void> {
+  async #fetch(parent: ParentLink, ask: Ask, signal: AbortSignal): Promise<void> {
+    const { piece: index, isUrgent } = ask;
     const digest = this.stored.digestOf(index);
     const { length, pieceLength } = this.stored;
     if (digest === undefined) return;
     const range = length === undefined ? undefined : pieceRange(index, { length, pieceLength });
     const bytes = range === undefined ? pieceLength : range.end - range.start;
-    const taken = new AbortController();
-    const signal = AbortSignal.any([this.#controller.signal, taken.signal]);
-    this.#inFlight.set(index, { peer: parent.peer, take: () => taken.abort() });
-    parent.inFlight += 1;
     try {
       await this.#rate.take(bytes, { signal });
       await this.#context.downloadLimiter.take(bytes, { signal });
       using _room = await this.#context.store.grow(this.stored, [index]);
-      const fetched = await parent.fetch({ index, length: bytes, digest }, { signal });
+      const fetched = await parent.fetch({ index, length: bytes, digest, isUrgent }, { signal });
+      const isDoubtful = await this.#requests.came(parent.peer, index, fetched.ms);
       // It was restated meanwhile.
       if (this.stored.digestOf(index) !== digest) return this.ledger.duplicated(fetched.bytes);
+      if (isDoubtful) await this.#checkPlace({ piece: index, length: bytes }, digest);
       await this.#keep(index);
       this.#had(index, parent.peer, fetched.bytes);
     } catch (error) {
       if (!signal.aborted && !this.isEnding) {
         const coded = CodedError.from(error);
         if (coded.code === 'ERR_NO_SPACE') void this.#makeRoom(coded);
-        else this.#failures.failed(parent, { index, bytes }, coded);
+        else if (coded.code !== 'ERR_INTERRUPTED') {
+          this.#failures.failed(parent, { index, bytes }, coded);
+        }
       }
     } finally {
-      this.#inFlight.delete(index);
-      parent.inFlight -= 1;
       this.#poke();
     }
+  }
+
+  /** Two parents wrote the piece to its place at the same time, and one of them may have lied. */
+  async #checkPlace(about: { piece: number; length: number }, digest: string): Promise<void> {
+    const { signal } = this.#controller;
+    const actual = await this.#context.pool.pieceDigest(this.stored, about, { signal });
+    if (actual === digest) return;
+    const message = `piece ${about.piece} was written over; it is fetched again`;
+    throw new CodedError('ERR_INTERRUPTED', message);
   }
 
   /** Journals a piece; what is wrong with the own store is no parent's fault. */
@@ -398,18 +396,16 @@ export class TaskPeer {
   }
 
   #stalled(parent: ParentLink): void {
-    const asked = [...this.#inFlight].find(([, request]) => request.peer === parent.peer);
-    this.#failures.stalled(parent, asked?.[0] ?? 0);
+    this.#failures.stalled(parent, this.#requests.askedOf(parent.peer) ?? 0);
     this.#poke();
   }
 
   /** Takes pieces from a parent that stalls, as far as they can be had elsewhere. */
   #relieve(stalled: ParentLink): void {
     const others = this.#parents.open().filter((parent) => !parent.isStalled);
-    for (const [piece, request] of this.#inFlight) {
-      if (request.peer !== stalled.peer) continue;
-      if (this.#turn.mayShare || others.some((parent) => parent.has(piece))) request.take();
-    }
+    this.#requests.relieve(stalled, (piece) => {
+      return this.#turn.mayShare || others.some((parent) => parent.has(piece));
+    });
   }
 
   /** Without room the task fails; once it has, making room would cost the pieces it leaves for the next try. */
@@ -422,7 +418,7 @@ export class TaskPeer {
 
   #had(piece: number, source: string, bytes: number): void {
     if (!this.ledger.delivered(source, piece, bytes)) return;
-    this.#wanted.delete(piece);
+    this.#requests.had(piece);
     this.#room.progressed();
     this.#turn.progressed();
     this.#lastProgressMs = this.#context.clock.monotonic();
@@ -440,7 +436,8 @@ export class TaskPeer {
       this.ledger.note(`the digest of piece ${piece} was stated wrong; it is fetched again`);
     }
     if (dropped.length > 0) this.#context.pool.retract(this.stored, dropped);
-    for (const piece of pieces) if (!this.stored.pieces.has(piece)) this.#wanted.add(piece);
+    this.#requests.want(pieces);
+    this.#requests.want(dropped);
   }
 
   /** Says why nothing moves, when nothing moves. */
@@ -452,7 +449,7 @@ export class TaskPeer {
       return this.ledger.wait(undefined);
     }
     const isSupervised = this.#context.isSupervised();
-    const [isAsked, isWanted] = [this.#inFlight.size > 0, this.#wanted.size > 0];
+    const [isAsked, isWanted] = [this.#requests.count > 0, this.#requests.isAnyWanted];
     this.ledger.wait(waitReason({ parents, isSupervised, isAsked, isWanted }));
   }
 

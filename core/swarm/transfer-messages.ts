@@ -131,8 +131,15 @@ export interface TransferOperations {
       readonly piece: number;
       readonly length: number;
       readonly digest: string;
+      /** True: before what else waits on the link. */
+      readonly isUrgent: boolean;
     };
     result: { readonly bytes: number; readonly ms: number };
+  };
+  /** Takes a request back that waits in the parent's line: the fetch fails, and true; false when its bytes are coming. */
+  'fetch-back': {
+    args: { readonly channel: number; readonly piece: number };
+    result: boolean;
   };
   'origin-open': {
     args: { readonly origin: number; readonly request: TransferOriginRequest };
@@ -164,6 +171,11 @@ export interface TransferOperations {
     result: string;
   };
   'origin-close': { args: { readonly origin: number }; result: void };
+  /** sha256 of a piece as it lies in the data file, hex. */
+  'piece-digest': {
+    args: { readonly key: string; readonly piece: number; readonly length: number };
+    result: string;
+  };
   /** Digest of a file, `ALGO:HEX`. */
   digest: { args: { readonly path: string; readonly algorithm: string }; result: string };
   stats: { args: undefined; result: TransferStats };
@@ -173,7 +185,14 @@ export interface TransferOperations {
 /** What workers tell without being asked. */
 export interface TransferEvents {
   /** Of several channels at once. */
-  have: readonly { readonly channel: number; readonly pieces: readonly number[] }[];
+  have: readonly {
+    readonly channel: number;
+    readonly pieces: readonly number[];
+    /** Of a seed: what this host is to take first. */
+    readonly offers: readonly number[];
+    /** Requests that wait in the parent's line. */
+    readonly load: number;
+  }[];
   unhave: { readonly channel: number; readonly pieces: readonly number[] };
   manifest: { readonly channel: number; readonly batches: readonly string[] };
   'channel-closed': { readonly channel: number; readonly code: string; readonly message: string };

@@ -26,9 +26,16 @@ export interface RemoteChannel {
   /** Resolves when the channel is gone, with the reason. */
   readonly closed: Promise<CodedError>;
   fetch(
-    piece: { readonly index: number; readonly length: number; readonly digest: string },
+    piece: {
+      readonly index: number;
+      readonly length: number;
+      readonly digest: string;
+      readonly isUrgent: boolean;
+    },
     options: { signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }>;
+  /** Takes the request for a piece back, which then fails; false when its bytes are coming already. */
+  takeBack(index: number): Promise<boolean>;
   askManifest(): Promise<void>;
   /** Bytes of pieces that came so far, whole or not. */
   receivedBytes(): Promise<number>;
@@ -36,9 +43,18 @@ export interface RemoteChannel {
   close(): Promise<void>;
 }
 
+/** What a parent has now. */
+export interface ParentNews {
+  readonly pieces: readonly number[];
+  /** Of a seed: what this host is to take first. */
+  readonly offers: readonly number[];
+  /** Requests that wait in its line. */
+  readonly load: number;
+}
+
 /** What a channel tells while it is open. */
 export interface ChannelListener {
-  onHave(pieces: readonly number[]): void;
+  onHave(news: ParentNews): void;
   onUnhave(pieces: readonly number[]): void;
   onManifest(batches: readonly string[]): void;
 }
@@ -259,6 +275,16 @@ export class TransferPool implements AsyncDisposable {
     return worker.call('digest', { path, algorithm }, options);
   }
 
+  /** Digest of a piece as it lies in the task's file, hex. */
+  async pieceDigest(
+    task: StoredTask,
+    about: { readonly piece: number; readonly length: number },
+    options: { signal: AbortSignal },
+  ): Promise<string> {
+    const worker = await this.#crew.workerFor(keyOf(task), options);
+    return worker.call('piece-digest', { key: keyOf(task), ...about }, options);
+  }
+
   /** Sums over all workers. */
   async stats(): Promise<TransferStats> {
     const all = await this.#crew.all('stats', undefined);
@@ -297,12 +323,13 @@ export class TransferPool implements AsyncDisposable {
       address: opened.address,
       pieces: opened.pieces,
       closed,
-      fetch: async ({ index, length, digest }, { signal }) =>
+      fetch: async ({ index, length, digest, isUrgent }, { signal }) =>
         worker.call(
           'fetch',
-          { channel, key: keyOf(to.task), piece: index, length, digest },
+          { channel, key: keyOf(to.task), piece: index, length, digest, isUrgent },
           { signal },
         ),
+      takeBack: async (piece) => worker.call('fetch-back', { channel, piece }),
       askManifest: async () => worker.call('channel-manifest', { channel }),
       receivedBytes: async () => worker.call('channel-bytes', { channel }),
       renew: async (ticket) => worker.call('channel-ticket', { channel, ticket }),
@@ -352,7 +379,7 @@ export class TransferPool implements AsyncDisposable {
   #onEvent(event: TransferEvent): void {
     switch (event.name) {
       case 'have':
-        for (const { channel, pieces } of event.value) this.#channels.get(channel)?.onHave(pieces);
+        for (const { channel, ...news } of event.value) this.#channels.get(channel)?.onHave(news);
         break;
       case 'unhave':
         this.#channels.get(event.value.channel)?.onUnhave(event.value.pieces);

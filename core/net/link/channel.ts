@@ -1,5 +1,5 @@
 import { CodedError } from '../../base/error.ts';
-import { FLAG_URGENT, frameTypes, protocolError } from './frame.ts';
+import { FLAG_OFFER, FLAG_URGENT, frameTypes, protocolError } from './frame.ts';
 import type { FrameFields, FrameHeader } from './frame.ts';
 import { HaveMap } from './have-map.ts';
 import type { LinkWire } from './link-wire.ts';
@@ -8,6 +8,15 @@ import { Outbox } from './outbox.ts';
 import { PieceFetch } from './piece-fetch.ts';
 import type { FetchRequest, FetchResult } from './piece-fetch.ts';
 
+/** Pieces that a parent announces. */
+export interface HaveNews {
+  readonly pieces: readonly number[];
+  /** True: this host is to take them first. */
+  readonly isOffer: boolean;
+  /** Requests that wait in the parent's line. */
+  readonly load: number;
+}
+
 /** What to open at the other side, and who is told of what comes without being asked for. */
 export interface ChannelRequest {
   readonly task: string;
@@ -15,7 +24,7 @@ export interface ChannelRequest {
   /** Ticket envelope for this host. */
   readonly ticket: string;
   /** Newly announced pieces; those of the first have-map are in `channel.have`. */
-  readonly onHave?: ((pieces: readonly number[]) => void) | undefined;
+  readonly onHave?: ((news: HaveNews) => void) | undefined;
   /** Pieces that are no longer served. */
   readonly onUnhave?: ((pieces: readonly number[]) => void) | undefined;
   readonly onManifest?: ((batches: readonly string[]) => void) | undefined;
@@ -138,6 +147,14 @@ export class Channel {
     }
   }
 
+  /** Takes a request back that waits in the parent's line; false when its bytes are coming, or it is over. */
+  takeBack(piece: number): boolean {
+    const fetch = this.#fetches.get(piece);
+    if (fetch === undefined || fetch.hasBegun) return false;
+    this.#cancel(fetch, new CodedError('ERR_INTERRUPTED', 'the request was taken back'));
+    return true;
+  }
+
   /** Asks for all manifest batches; they come to `onManifest`. */
   askManifest(): void {
     if (this.isOpen) this.#send(frameTypes.manifestAsk);
@@ -233,7 +250,7 @@ export class Channel {
   #onOpenFrame(header: FrameHeader, payload: Uint8Array): void {
     switch (header.type) {
       case frameTypes.have:
-        this.#onHave(parseIndexes(payload, this.have.limit));
+        this.#onHave(header, parseIndexes(payload, this.have.limit));
         return;
       case frameTypes.unhave:
         this.#onUnhave(parseIndexes(payload, this.have.limit));
@@ -255,9 +272,13 @@ export class Channel {
     }
   }
 
-  #onHave(pieces: readonly number[]): void {
+  #onHave(header: FrameHeader, pieces: readonly number[]): void {
     for (const piece of pieces) this.have.set(piece);
-    this.#request.onHave?.(pieces);
+    this.#request.onHave?.({
+      pieces,
+      isOffer: (header.flags & FLAG_OFFER) !== 0,
+      load: header.a,
+    });
   }
 
   #onUnhave(pieces: readonly number[]): void {

@@ -249,7 +249,12 @@ test('LinkEndpoint.announce() and retract() reach those who opened the task, or 
   parent.endpoint.announce({ task, version: 'e'.repeat(16), pieces: [9] });
   parent.endpoint.retract({ task, version, pieces: [7] });
   await until(() => heard.length === 3 && !others.has(7));
-  t.deepEqual(heard, [{ have: [1, 2] }, { have: [5] }, { unhave: [7] }]);
+  const idle = { load: 0 };
+  t.deepEqual(heard, [
+    { have: { pieces: [1, 2], isOffer: false, ...idle } },
+    { have: { pieces: [5], isOffer: true, ...idle } },
+    { unhave: [7] },
+  ]);
   t.deepEqual(channel.have.indexes(), [1, 2, 5]);
   t.deepEqual(others.have.indexes(), [1, 2]);
 });

@@ -163,11 +163,11 @@ export class LinkEndpoint implements AsyncDisposable {
     return [...this.#links.all()];
   }
 
-  /** Tells those who opened the task here, or only the peer `to`, that they may ask for these pieces. */
+  /** Tells those who opened the task here that they may ask for these pieces; or only the peer `to`, that it should. */
   announce(
     about: TaskVersion & { readonly pieces: readonly number[]; readonly to?: string | undefined },
   ): void {
-    this.#served.announce(about, 'have');
+    this.#served.announce(about, about.to === undefined ? 'have' : 'offer');
   }
 
   /** Tells those who opened the task here that these pieces are no longer served. */

@@ -18,7 +18,7 @@
 //   7 OPENED         parent     pieces, piece length            have-map, lowest index in the highest bit
 //   8 REFUSED        parent                                     error code; the channel never was
 //   9 CLOSE          both                                       error code or nothing; answered by CLOSE
-//   10 HAVE          parent                                     piece indexes, u32 each
+//   10 HAVE          parent     requests waiting there  1 offer piece indexes, u32 each
 //   11 UNHAVE        parent                                     piece indexes, u32 each
 //   12 MANIFEST_ASK  child                                      -
 //   13 MANIFEST      both                                       signed batches, one a line
@@ -58,6 +58,8 @@ export const UNKNOWN_PIECES = 0xffff_ffff;
 export const FLAG_OPTIONAL = 0x80;
 /** Flag on REQUEST: before the other waiting requests of this link. */
 export const FLAG_URGENT = 0x01;
+/** Flag on HAVE, of a seed: this child is to take these pieces first, so that others can have them from it. */
+export const FLAG_OFFER = 0x01;
 /** Flag on DATA: the piece ends here. */
 export const FLAG_LAST = 0x01;
 

@@ -49,7 +49,7 @@ export const defaultLinkLimits: LinkLimits = {
   maxLinksPerPeer: 8,
   maxChannels: 256,
   maxQueuedRequests: 128,
-  maxActiveUploads: 8,
+  maxActiveUploads: 4,
   maxUploadBlocks: 64,
   maxBacklogBytes: 2_097_152,
   handshakeMs: 5_000,

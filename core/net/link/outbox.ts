@@ -1,4 +1,4 @@
-import { MAX_INDEXES, MAX_MANIFEST_BYTES, encodeFrame, frameTypes } from './frame.ts';
+import { FLAG_OFFER, MAX_INDEXES, MAX_MANIFEST_BYTES, encodeFrame, frameTypes } from './frame.ts';
 import { encodeIndexes, isSendableBatch } from './messages.ts';
 
 /** Announcements that may wait for one reader; one that is so far behind takes nothing. */
@@ -6,18 +6,24 @@ const MAX_WAITING = 65_536;
 /** Manifest frames are filled up to this, unless one batch alone is longer. */
 const MANIFEST_FRAME_BYTES = 65_536;
 
+/** What is said of a piece: it may be asked for, it is to be asked for before others, it may not any more. */
+export type Announcement = 'have' | 'offer' | 'unhave';
+
 /** What one channel has to tell besides data. While the reader is behind, announcements of a piece replace each other. */
 export class Outbox {
   readonly #channel: number;
-  readonly #pieces = new Map<number, 'have' | 'unhave'>();
+  readonly #load: () => number;
+  readonly #pieces = new Map<number, Announcement>();
   readonly #batches = new Set<string>();
 
-  constructor(channel: number) {
+  /** `load`: requests that wait here, told with each announcement. */
+  constructor(channel: number, load: () => number = () => 0) {
     this.#channel = channel;
+    this.#load = load;
   }
 
   /** False when too much is waiting already. */
-  announce(pieces: readonly number[], what: 'have' | 'unhave'): boolean {
+  announce(pieces: readonly number[], what: Announcement): boolean {
     for (const piece of pieces) this.#pieces.set(piece, what);
     return this.#pieces.size <= MAX_WAITING;
   }
@@ -35,15 +41,19 @@ export class Outbox {
     return this.#batches.size > 0 ? this.#nextBatches() : undefined;
   }
 
-  #nextPieces(what: 'have' | 'unhave'): Buffer {
+  #nextPieces(what: Announcement): Buffer {
     const pieces: number[] = [];
     for (const [piece, announced] of this.#pieces) {
       if (announced !== what || pieces.length === MAX_INDEXES) break;
       pieces.push(piece);
     }
     for (const piece of pieces) this.#pieces.delete(piece);
-    const type = frameTypes[what];
-    return encodeFrame({ type, channel: this.#channel }, encodeIndexes(pieces));
+    const channel = this.#channel;
+    const about =
+      what === 'unhave'
+        ? { type: frameTypes.unhave }
+        : { type: frameTypes.have, flags: what === 'offer' ? FLAG_OFFER : 0, a: this.#load() };
+    return encodeFrame({ ...about, channel }, encodeIndexes(pieces));
   }
 
   #nextBatches(): Buffer {

@@ -49,6 +49,11 @@ export class PieceFetch {
     this.#startedMs = clock.monotonic();
   }
 
+  /** True once bytes have come. */
+  get hasBegun(): boolean {
+    return this.#received > 0;
+  }
+
   get isWhole(): boolean {
     return this.#received === this.request.length;
   }

@@ -6,6 +6,7 @@ import type { LinkWire } from './link-wire.ts';
 import { parseManifest, parseTicketPayload } from './messages.ts';
 import type { Open } from './messages.ts';
 import { Outbox } from './outbox.ts';
+import type { Announcement } from './outbox.ts';
 import type { ServedTask } from './served-task.ts';
 import type { Uploads } from './uploads.ts';
 
@@ -61,7 +62,7 @@ export class ServedChannel {
     this.#context = context;
     this.#wire = context.wire;
     this.#served = context.task;
-    this.#outbox = new Outbox(number);
+    this.#outbox = new Outbox(number, () => context.uploads.queued);
     const pieces = this.#served.pieceCount();
     const map = this.#served.haveMap();
     this.#send(
@@ -69,10 +70,12 @@ export class ServedChannel {
       { a: pieces ?? UNKNOWN_PIECES, b: this.#served.pieceLength },
       map.subarray(0, Math.ceil((pieces ?? MAX_PIECES) / 8)),
     );
+    const offers = this.#served.offers?.() ?? [];
+    if (offers.length > 0) this.announce(offers, 'offer');
   }
 
   /** Tells the child of pieces that it may now ask for, or no longer. */
-  announce(pieces: readonly number[], what: 'have' | 'unhave'): void {
+  announce(pieces: readonly number[], what: Announcement): void {
     if (this.#isClosing) return;
     if (!this.#outbox.announce(pieces, what)) this.#wire.fail('too many announcements wait');
     else this.#wire.flush(this.#outbox);

@@ -1,4 +1,5 @@
 import { CodedError } from '../../base/error.ts';
+import type { Announcement } from './outbox.ts';
 import type { ServedChannel } from './served-channel.ts';
 
 /** One version of a task, for those who have opened it here. */
@@ -26,7 +27,7 @@ export class ServedIndex {
   /** Tells the children, or the one named by `to`, of pieces they may or may no longer ask for. */
   announce(
     about: TaskVersion & { readonly pieces: readonly number[]; readonly to?: string | undefined },
-    what: 'have' | 'unhave',
+    what: Announcement,
   ): void {
     for (const channel of this.#of(about)) {
       if (about.to === undefined || about.to === channel.peerId) {

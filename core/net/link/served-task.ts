@@ -9,6 +9,8 @@ export interface ServedTask {
   has(piece: number): boolean;
   /** Which pieces are had, lowest index in the highest bit of the first byte. */
   haveMap(): Uint8Array;
+  /** At a seed: pieces that this child is to take before others, and that need not be in the have-map. */
+  offers?(): readonly number[];
   /** Undefined while the length of the content is unknown. */
   pieceCount(): number | undefined;
   /** Fills `target` from `offset` of the piece and returns the bytes read; throws a `CodedError` to refuse the piece. */

@@ -8,7 +8,7 @@ import { HostKey } from '../../identity/host-key.ts';
 import { verifySignature } from '../../identity/peer-id.ts';
 import { CellTrust } from '../../identity/trust.ts';
 import type { CellTrustData } from '../../identity/trust.ts';
-import type { Channel } from '../../net/link/channel.ts';
+import type { Channel, HaveNews } from '../../net/link/channel.ts';
 import { LinkEndpoint } from '../../net/link/endpoint.ts';
 import type { ServedTask } from '../../net/link/served-task.ts';
 import { RateLimiter } from '../../net/pacing.ts';
@@ -43,7 +43,7 @@ export class LinkHost {
   readonly #offers = new Map<string, Map<number, Set<string>>>();
   /** When the record of each linked peer ends. */
   readonly #recordEnds = new LRUCache<string, number>({ max: MAX_PEERS });
-  readonly #have = new Map<number, number[]>();
+  readonly #have = new Map<number, { pieces: number[]; offers: number[]; load: number }>();
   #haveTimer: Timer | undefined;
   #trust: CellTrust | undefined;
   #isSupervised = false;
@@ -143,7 +143,7 @@ export class LinkHost {
         task,
         version,
         ticket,
-        onHave: (pieces) => this.#gatherHave(id, pieces),
+        onHave: (news) => this.#gatherHave(id, news),
         onUnhave: (pieces) => {
           // In the order they were said: what is withdrawn may have been announced a moment ago.
           this.#tellHave();
@@ -183,7 +183,7 @@ export class LinkHost {
   async fetch(args: Args<'fetch'>, signal: AbortSignal): Promise<{ bytes: number; ms: number }> {
     const channel = this.#channels.get(args.channel);
     if (channel === undefined) throw new CodedError('ERR_LINK', 'the channel is closed');
-    const { piece, length, digest } = args;
+    const { piece, length, digest, isUrgent } = args;
     const writer = new PieceWriter(this.#files, this.#files.get(args.key), piece);
     const sink = {
       write: (_offset: number, chunk: Uint8Array): void => {
@@ -198,7 +198,12 @@ export class LinkHost {
       },
       abort: (): void => undefined,
     };
-    return channel.fetch({ piece, length, sink }, { signal });
+    return channel.fetch({ piece, length, sink, isUrgent }, { signal });
+  }
+
+  /** Takes a request back of which nothing has come yet. */
+  takeBack({ channel, piece }: Args<'fetch-back'>): boolean {
+    return this.#channels.get(channel)?.takeBack(piece) === true;
   }
 
   stats(): Omit<TransferStats, 'originBytes'> {
@@ -212,10 +217,11 @@ export class LinkHost {
   }
 
   /** What parents announce within a moment is told together: one message to the main thread, not one a piece. */
-  #gatherHave(channel: number, pieces: readonly number[]): void {
-    const known = this.#have.get(channel);
-    if (known === undefined) this.#have.set(channel, [...pieces]);
-    else known.push(...pieces);
+  #gatherHave(channel: number, { pieces, isOffer, load }: HaveNews): void {
+    const known = this.#have.get(channel) ?? { pieces: [], offers: [], load };
+    this.#have.set(channel, known);
+    for (const piece of pieces) (isOffer ? known.offers : known.pieces).push(piece);
+    known.load = load;
     this.#haveTimer ??= this.#clock.after(HAVE_MS, () => this.#tellHave());
   }
 
@@ -223,7 +229,7 @@ export class LinkHost {
     this.#haveTimer?.cancel();
     this.#haveTimer = undefined;
     if (this.#have.size === 0) return;
-    const news = [...this.#have].map(([channel, pieces]) => ({ channel, pieces }));
+    const news = [...this.#have].map(([channel, told]) => ({ channel, ...told }));
     this.#have.clear();
     this.#emit('have', news);
   }
@@ -255,7 +261,8 @@ export class LinkHost {
       pieceLength: task.pieceLength,
       lengthOf: (piece) => lengthOfPiece(current(), piece),
       has: (piece) => hasPiece(current(), piece),
-      haveMap: () => this.#haveMap(current(), child),
+      haveMap: () => haveMapOf(current()),
+      offers: () => this.#offersTo(current(), child),
       pieceCount: () => countOf(current()),
       read: (piece, offset, target) => this.#read(current(), { piece, offset, target }),
       manifest: () => this.#manifests.get(key) ?? [],
@@ -274,18 +281,18 @@ export class LinkHost {
     return this.#files.read(task.key, from.piece * task.pieceLength + from.offset, from.target);
   }
 
-  /** What the child may know of: everything, or at a seed what is for everybody and what is for it. */
-  #haveMap(task: TransferTask, child: string): Uint8Array {
-    if (task.offered === undefined) return piecesOf(task).snapshot();
-    const pieces = piecesOf(task);
-    const map = new Uint8Array(task.offered.length);
-    for (let index = 0; index < map.length; index += 1) {
-      map[index] = (task.offered[index] ?? 0) & (pieces.bytes[index] ?? 0);
-    }
-    for (const [piece, children] of this.#offers.get(task.key) ?? []) {
-      if (!children.has(child) || !pieces.has(piece)) continue;
-      map[piece >> 3] = (map[piece >> 3] ?? 0) | (0x80 >> (piece & 7));
-    }
-    return map;
+  /** What a seed wants this child to take first. */
+  #offersTo(task: TransferTask, child: string): number[] {
+    const offers = this.#offers.get(task.key) ?? [];
+    return [...offers].flatMap(([piece, children]) =>
+      children.has(child) && hasPiece(task, piece) ? [piece] : [],
+    );
   }
+}
+
+/** What everybody may know of: all of it, or at a seed what it announced to everybody. */
+function haveMapOf(task: TransferTask): Uint8Array {
+  const pieces = piecesOf(task);
+  if (task.offered === undefined) return pieces.snapshot();
+  return task.offered.map((byte, index) => byte & (pieces.bytes[index] ?? 0));
 }

@@ -73,6 +73,13 @@ export class TaskFiles {
     }
   }
 
+  /** sha256 of a piece as it lies here, hex. */
+  pieceDigest(key: string, piece: number, length: number): string {
+    const bytes = Buffer.allocUnsafe(length);
+    this.read(key, piece * this.get(key).pieceLength, bytes);
+    return createHash('sha256').update(bytes).digest('hex');
+  }
+
   /** True when a finished file no longer has the size and mtime it was sealed with. */
   isAltered(task: TransferTask): boolean {
     if (task.sealed === undefined) return false;

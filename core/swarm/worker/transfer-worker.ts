@@ -59,11 +59,13 @@ servePort<TransferOperations>(port, {
   'channel-manifest': ({ channel }) => linksOpen().askManifest(channel),
   'channel-bytes': ({ channel }) => linksOpen().receivedBytes(channel),
   fetch: async (args, { signal }) => linksOpen().fetch(args, signal),
+  'fetch-back': (args) => linksOpen().takeBack(args),
   'origin-open': async (args, { signal }) => pumpsOpen().open(args, signal),
   'origin-pump': async (args, { signal }) => pumpsOpen().pump(args, signal),
   'origin-read': async ({ origin, max }, { signal }) => pumpsOpen().read(origin, max, signal),
   'origin-digest': async (args, { signal }) => pumpsOpen().digest(args, signal),
   'origin-close': ({ origin }) => pumpsOpen().close(origin),
+  'piece-digest': ({ key, piece, length }) => files.pieceDigest(key, piece, length),
   digest: async ({ path, algorithm }, { signal }) => digestOf(path, algorithm, signal),
   stats,
   close: async () => {

@@ -1,0 +1,206 @@
+import type { Clock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
+import type { Random } from '../base/random.ts';
+import type { StoredTask } from '../store/piece-store.ts';
+import type { ParentLink } from './parent-link.ts';
+import { PiecePicker } from './piece-picker.ts';
+import type { Ask } from './piece-picker.ts';
+import type { ParentNews } from './transfer-pool.ts';
+
+/** What requests are made with. */
+export interface PieceRequestsParts {
+  readonly stored: StoredTask;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly signal: AbortSignal;
+  parent(peer: string): ParentLink | undefined;
+  /** True while the piece comes from the origin. */
+  isReading(piece: number): boolean;
+  /** Takes a piece of a parent; what it throws has been dealt with. */
+  take(parent: ParentLink, ask: Ask, signal: AbortSignal): Promise<void>;
+}
+
+interface Running {
+  readonly controller: AbortController;
+  readonly ended: Promise<void>;
+}
+
+const TAKEN_BACK = new CodedError('ERR_INTERRUPTED', 'the piece is taken of another parent');
+
+/** The requests of one task that parents have not answered: makes what the picker chooses, moves and takes back. */
+export class PieceRequests {
+  readonly #parts: PieceRequestsParts;
+  readonly #picker: PiecePicker;
+  readonly #running = new Map<string, Running>();
+
+  constructor(parts: PieceRequestsParts) {
+    this.#parts = parts;
+    const { stored, random } = parts;
+    this.#picker = new PiecePicker({ pieces: stored.pieces.length, random });
+    this.wantMissing();
+  }
+
+  /** Requests that are not answered. */
+  get count(): number {
+    return this.#picker.inFlight;
+  }
+
+  /** True while a piece is missing whose digest is known, and that does not come from the origin. */
+  get isAnyWanted(): boolean {
+    return this.#picker.openPieces > 0 || this.count > 0;
+  }
+
+  isAsked(piece: number): boolean {
+    return this.#picker.askedFor(piece).length > 0;
+  }
+
+  /** A piece that the parent was asked for. */
+  askedOf(peer: string): number | undefined {
+    for (const name of this.#running.keys()) {
+      const [piece, asked] = partsOf(name);
+      if (asked === peer) return piece;
+    }
+    return undefined;
+  }
+
+  /** Pieces that are missing may be asked for, if their digest is known. */
+  want(pieces: Iterable<number>): void {
+    const { stored } = this.#parts;
+    for (const piece of pieces) {
+      if (!stored.pieces.has(piece) && stored.digestOf(piece) !== undefined) {
+        this.#picker.want(piece);
+      }
+    }
+  }
+
+  wantMissing(): void {
+    this.want(this.#parts.stored.missingWithDigest());
+  }
+
+  /** The piece is here: nobody need be asked for it. */
+  had(piece: number): void {
+    this.#picker.unwant(piece);
+  }
+
+  opened(parent: ParentLink, pieces: readonly number[]): void {
+    this.#picker.open(parent.peer, parent.role);
+    for (const piece of pieces) this.#picker.has(parent.peer, piece);
+  }
+
+  closed(parent: ParentLink): void {
+    this.#picker.close(parent.peer);
+  }
+
+  /** A parent has more, and says how long its line is. What waits in a longer line moves over, now and then. */
+  heard(parent: ParentLink, { pieces, offers, load }: ParentNews): void {
+    const { peer } = parent;
+    this.#picker.loaded(peer, load);
+    for (const piece of offers) this.#picker.offered(peer, piece);
+    for (const piece of pieces) {
+      this.#picker.has(peer, piece);
+      const from = this.#picker.betterThan(peer, piece);
+      if (from !== undefined) void this.#move(piece, from, peer);
+    }
+  }
+
+  lacks(parent: ParentLink, piece: number): void {
+    this.#picker.lacks(parent.peer, piece);
+  }
+
+  has(parent: ParentLink, piece: number): void {
+    this.#picker.has(parent.peer, piece);
+  }
+
+  /** Asks parents for what is missing; the seed for anything, and then who stalls, only when nobody else is left. */
+  ask(parents: readonly ParentLink[]): void {
+    for (const parent of parents) {
+      this.#picker.rest(parent.peer, parent.isResting || parent.isStalled);
+    }
+    this.#askAll(false);
+    if (this.count > 0) return this.#hedge();
+    this.#askAll(true);
+    if (this.count > 0) return;
+    for (const parent of parents) this.#picker.rest(parent.peer, parent.isResting);
+    this.#askAll(true);
+  }
+
+  /** Takes requests back from a parent, those that `isElsewhere` says others can answer. */
+  relieve(parent: ParentLink, isElsewhere: (piece: number) => boolean): void {
+    for (const [name, { controller }] of this.#running) {
+      const [piece, peer] = partsOf(name);
+      if (peer === parent.peer && isElsewhere(piece)) controller.abort(TAKEN_BACK);
+    }
+  }
+
+  /**
+   * The piece came of `peer`, `ms` after it was asked for. Whoever else was asked for it is told to stop; true, when
+   * they have, if they may have written to its place.
+   */
+  async came(peer: string, piece: number, ms: number): Promise<boolean> {
+    const others = this.#picker
+      .brought(peer, piece, ms)
+      .flatMap((other) => this.#running.get(nameOf(piece, other)) ?? []);
+    for (const { controller } of others) controller.abort(TAKEN_BACK);
+    await Promise.all(others.map(async ({ ended }) => ended));
+    return others.length > 0;
+  }
+
+  #askAll(isSeedFree: boolean): void {
+    const { clock } = this.#parts;
+    for (;;) {
+      const ask = this.#picker.next(clock.monotonic(), { isSeedFree });
+      if (ask === undefined) return;
+      if (this.#parts.isReading(ask.piece)) {
+        this.#picker.failed(ask.peer, ask.piece);
+        // It is wanted again when the origin was read.
+        this.#picker.unwant(ask.piece);
+      } else this.#start(ask);
+    }
+  }
+
+  #hedge(): void {
+    const ask = this.#picker.hedge(this.#parts.clock.monotonic());
+    if (ask !== undefined) this.#start(ask);
+  }
+
+  #start(ask: Ask): void {
+    const { peer, piece } = ask;
+    const parent = this.#parts.parent(peer);
+    if (parent === undefined) {
+      this.#picker.failed(peer, piece);
+      this.#picker.close(peer);
+      return;
+    }
+    const controller = new AbortController();
+    const signal = AbortSignal.any([this.#parts.signal, controller.signal]);
+    const name = nameOf(piece, peer);
+    parent.inFlight += 1;
+    const ended = this.#parts.take(parent, ask, signal).finally(() => {
+      parent.inFlight -= 1;
+      this.#running.delete(name);
+      this.#picker.failed(peer, piece);
+      this.want([piece]);
+      if (this.#parts.stored.pieces.has(piece)) this.#picker.unwant(piece);
+    });
+    this.#running.set(name, { controller, ended });
+  }
+
+  async #move(piece: number, from: string, to: string): Promise<void> {
+    const isBack = await this.#parts.parent(from)?.takeBack(piece);
+    if (isBack !== true) return;
+    const { clock, signal } = this.#parts;
+    const ask = this.#picker.moved(piece, { from, to, nowMs: clock.monotonic() });
+    if (ask === undefined) return;
+    if (signal.aborted) this.#picker.failed(to, piece);
+    else this.#start(ask);
+  }
+}
+
+function nameOf(piece: number, peer: string): string {
+  return `${piece} ${peer}`;
+}
+
+function partsOf(name: string): [piece: number, peer: string] {
+  const [piece = '', peer = ''] = name.split(' ');
+  return [Number(piece), peer];
+}
