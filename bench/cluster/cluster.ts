@@ -83,6 +83,11 @@ export class Cluster implements AsyncDisposable {
     return `http://${this.#supernodePlace.address}:${this.#ports[2]}`;
   }
 
+  /** Where hosts connect to the supernode. */
+  get meshAddress(): string {
+    return `${this.#supernodePlace.address}:${this.#ports[0]}`;
+  }
+
   /** The host with this number, from 1. */
   host(number: number): ClusterHost {
     const host = this.hosts[number - 1];

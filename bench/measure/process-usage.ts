@@ -39,6 +39,12 @@ export async function processCpuSeconds(pid: number): Promise<number | undefined
   return fields === undefined ? undefined : seconds(fields[11]) + seconds(fields[12]);
 }
 
+/** The same of its main thread alone. */
+export async function mainThreadCpuSeconds(pid: number): Promise<number | undefined> {
+  const fields = await statFields(`${pid}/task/${pid}`);
+  return fields === undefined ? undefined : seconds(fields[11]) + seconds(fields[12]);
+}
+
 /** CPU seconds of all children of this process that have ended, their children included. */
 export async function endedChildrenCpuSeconds(): Promise<number | undefined> {
   const fields = await statFields('self');
@@ -106,12 +112,12 @@ async function cpuReading(pids: Readonly<Record<string, number>>): Promise<{
 }
 
 /** The fields of /proc/PID/stat after the name, which may hold anything: the first is the state. */
-async function statFields(pid: number | 'self'): Promise<string[] | undefined> {
+async function statFields(pid: number | string): Promise<string[] | undefined> {
   const text = await procFile(pid, 'stat');
   return text?.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
-async function procFile(pid: number | 'self', name: string): Promise<string | undefined> {
+async function procFile(pid: number | string, name: string): Promise<string | undefined> {
   return textOf(`/proc/${pid}/${name}`);
 }
 
