@@ -10,18 +10,15 @@ const REPORT_MS = 100;
 const OVERDUE_MS = 250;
 
 /**
- * The seed: reads the origin from the first byte to the last, and offers each piece to one host. What was seen at a
- * host is told to all once nothing that is offered still waits, so that first copies come before second ones.
+ * The seed: reads the origin from the first byte to the last, and offers each piece as the supernode's seed does.
  */
 export class SimSeed {
   /** Told to everybody. */
   readonly #open: Bitfield;
   readonly #seen: Bitfield;
-  readonly #held: number[] = [];
   readonly #children = new Map<string, SimHost>();
   readonly #offers = new Offers();
   readonly #world: SimWorld;
-  #waiting = 0;
   #isDown = false;
   originBytes = 0;
 
@@ -68,41 +65,36 @@ export class SimSeed {
   #read(piece: number): void {
     if (this.#isDown) return;
     this.originBytes += this.#world.bytesOf(piece);
-    this.#waiting += 1;
     this.#tell(this.#offers.add(piece, this.#world.queue.nowMs));
   }
 
   #onSeen(piece: number): void {
-    this.#hold(this.#offers.seen(piece));
+    this.#tell(this.#offers.seen(piece, this.#world.queue.nowMs));
   }
 
   #lookForOverdue(): void {
     if (this.#isDown) return;
-    this.#hold(this.#offers.overdue(this.#world.queue.nowMs));
+    this.#tell(this.#offers.overdue(this.#world.queue.nowMs));
     if (this.#world.isRunning) this.#world.queue.call(OVERDUE_MS, () => this.#lookForOverdue());
-  }
-
-  #hold(offers: readonly Offer[]): void {
-    for (const { piece } of offers) this.#held.push(piece);
-    this.#waiting -= offers.length;
-    if (this.#waiting > 0) return;
-    const pieces = this.#held.splice(0);
-    if (pieces.length > 0) this.#world.queue.call(this.#world.delayMs, () => this.#tellAll(pieces));
   }
 
   #tellAll(pieces: readonly number[]): void {
     for (const piece of pieces) this.#open.set(piece);
     for (const child of this.#children.values()) {
+      child.picker.loaded(SEED, this.#world.seedCard.waiting);
       for (const piece of pieces) child.picker.has(SEED, piece);
       child.pump();
     }
   }
 
   #tell(offers: readonly Offer[]): void {
+    const open = offers.flatMap(({ piece, to }) => (to === undefined ? [piece] : []));
+    if (open.length > 0) this.#world.queue.call(this.#world.delayMs, () => this.#tellAll(open));
     for (const { piece, to } of offers) {
       const child = to === undefined ? undefined : this.#children.get(to);
       if (child === undefined) continue;
       this.#world.queue.call(this.#world.delayMs, () => {
+        child.picker.loaded(SEED, this.#world.seedCard.waiting);
         child.picker.offered(SEED, piece);
         child.pump();
       });

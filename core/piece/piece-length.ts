@@ -3,14 +3,14 @@ const MIN_PIECE_LENGTH = 256 * KIB;
 const MAX_PIECE_LENGTH = 16 * 1024 * KIB;
 /** Used when the origin does not say how long the content is. */
 const UNKNOWN_PIECE_LENGTH = 4 * 1024 * KIB;
-const TARGET_PIECES = 500;
+const TARGET_PIECES = 1000;
 
 /** Content up to this many bytes travels inside control replies. */
 export const TINY_BYTES = 128 * KIB;
 
 /**
  * The piece length, in bytes, of content of `length` bytes (undefined: unknown until the end).
- * Version 1 of the rule: the next power of two of length / 500, within 256 KiB … 16 MiB.
+ * Version 1 of the rule: the next power of two of length / 1000, within 256 KiB … 16 MiB.
  */
 export function pieceLengthFor(length: number | undefined): number {
   if (length === undefined) return UNKNOWN_PIECE_LENGTH;

@@ -32,6 +32,8 @@ export class PieceRequests {
   readonly #parts: PieceRequestsParts;
   readonly #picker: PiecePicker;
   readonly #running = new Map<string, Running>();
+  /** No peer has anything that is missing here: the seed is asked, until one has. */
+  #isStarved = false;
 
   constructor(parts: PieceRequestsParts) {
     this.#parts = parts;
@@ -116,10 +118,10 @@ export class PieceRequests {
     for (const parent of parents) {
       this.#picker.rest(parent.peer, parent.isResting || parent.isStalled);
     }
-    this.#askAll(false);
+    if (this.#askAll(false) > 0) this.#isStarved = false;
+    else if (this.count === 0) this.#isStarved = true;
+    if (this.#isStarved) this.#askAll(true);
     if (this.count > 0) return this.#hedge();
-    this.#askAll(true);
-    if (this.count > 0) return;
     for (const parent of parents) this.#picker.rest(parent.peer, parent.isResting);
     this.#askAll(true);
   }
@@ -145,16 +147,20 @@ export class PieceRequests {
     return others.length > 0;
   }
 
-  #askAll(isSeedFree: boolean): void {
+  /** Returns how many requests were made. */
+  #askAll(isSeedFree: boolean): number {
     const { clock } = this.#parts;
-    for (;;) {
+    for (let asked = 0; ;) {
       const ask = this.#picker.next(clock.monotonic(), { isSeedFree });
-      if (ask === undefined) return;
+      if (ask === undefined) return asked;
       if (this.#parts.isReading(ask.piece)) {
         this.#picker.failed(ask.peer, ask.piece);
         // It is wanted again when the origin was read.
         this.#picker.unwant(ask.piece);
-      } else this.#start(ask);
+      } else {
+        this.#start(ask);
+        asked += 1;
+      }
     }
   }
 

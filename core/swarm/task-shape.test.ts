@@ -7,7 +7,7 @@ const facts = { validators: { etag: '"a"' }, length: 600 * 1024 * 1024, acceptsR
 
 test('shapeOfAnswer() says what an answer means for the task', (t) => {
   const shape = shapeOfAnswer({ url }, facts);
-  t.like(shape, { pieceLength: 2 * 1024 * 1024, length: facts.length, acceptsRanges: true });
+  t.like(shape, { pieceLength: 1024 * 1024, length: facts.length, acceptsRanges: true });
   t.false('isPrivate' in shape);
   const part = shapeOfAnswer({ url, range: { start: 0, end: 10 } }, facts);
   t.like(part, { pieceLength: 256 * 1024, length: 10 });

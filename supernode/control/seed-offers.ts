@@ -44,12 +44,13 @@ export class SeedOffers implements Disposable {
     this.#tell(seed, this.#of(seed).leave(child, this.#now()));
   }
 
-  /** Hosts have the pieces: the seed's copy is for everybody. */
+  /** Hosts have the pieces. */
   seen(seed: SeedTask, pieces: readonly number[]): void {
     const offers = this.#of(seed);
+    const now = this.#now();
     this.#tell(
       seed,
-      pieces.flatMap((piece) => offers.seen(piece)),
+      pieces.flatMap((piece) => offers.seen(piece, now)),
     );
   }
 

@@ -83,24 +83,47 @@ test('Offers.seen() is for everybody, once', (t) => {
   const offers = new Offers();
   offers.join(first, 0);
   offers.add(1, 0);
-  t.deepEqual(offers.seen(1), [{ piece: 1, to: undefined }]);
-  t.deepEqual(offers.seen(1), []);
-  t.deepEqual(offers.seen(2), [], 'it was never offered');
+  t.deepEqual(offers.seen(1, 0), [{ piece: 1, to: undefined }]);
+  t.deepEqual(offers.seen(1, 0), []);
+  t.deepEqual(offers.seen(2, 0), [], 'it was never offered');
   t.deepEqual(offers.leave(first, 0), []);
   t.true(offers.isIdle);
 });
 
-test('Offers.overdue() gives up on a child that shows nothing, counted from the offer to it', (t) => {
+test('Offers.seen() waits until nothing that was offered still waits', (t) => {
   const offers = new Offers();
   offers.join(first, 0);
   offers.add(1, 0);
-  t.deepEqual(offers.overdue(OFFER_PATIENCE_MS - 1), []);
-  const moved = offers.leave(first, OFFER_PATIENCE_MS - 1);
-  t.deepEqual(moved, [], 'nobody is left');
-  t.deepEqual(offers.overdue(10 * OFFER_PATIENCE_MS), [], 'there is nobody to tell');
-  offers.join(second, 10 * OFFER_PATIENCE_MS);
-  t.deepEqual(offers.overdue(11 * OFFER_PATIENCE_MS - 1), []);
-  t.deepEqual(offers.overdue(11 * OFFER_PATIENCE_MS), [{ piece: 1, to: undefined }]);
+  offers.add(2, 0);
+  t.deepEqual(offers.seen(1, 1), []);
+  t.deepEqual(offers.seen(2, 2), [
+    { piece: 1, to: undefined },
+    { piece: 2, to: undefined },
+  ]);
+});
+
+test('Offers.overdue() goes on to the next child when one is passed over, and at last to everybody', (t) => {
+  const offers = new Offers();
+  const owners = new Map<number, string | undefined>();
+  for (const child of [first, second]) offers.join(child, 0);
+  for (const piece of pieces) note(owners, offers.add(piece, 0));
+  const [own = 0] = pieces.filter((piece) => owners.get(piece) === first);
+  const others = pieces.filter((piece) => owners.get(piece) === second);
+  t.deepEqual(offers.overdue(OFFER_PATIENCE_MS), [], 'nobody shows anything: the seed is slow');
+  for (const piece of others.slice(0, 6)) offers.seen(piece, OFFER_PATIENCE_MS);
+  const moved = offers.overdue(OFFER_PATIENCE_MS);
+  t.true(moved.every(({ piece, to }) => owners.get(piece) === first && to === second));
+  t.true(moved.some(({ piece }) => piece === own));
+  for (const piece of pieces) offers.seen(piece, OFFER_PATIENCE_MS);
+  t.true(offers.leave(first, 0).length === 0 && offers.leave(second, 0).length === 0);
+});
+
+test('Offers.overdue() waits for nobody once all stand still', (t) => {
+  const offers = new Offers();
+  offers.join(first, 0);
+  offers.add(1, 0);
+  t.deepEqual(offers.overdue(5 * OFFER_PATIENCE_MS), []);
+  t.deepEqual(offers.overdue(10 * OFFER_PATIENCE_MS), [{ piece: 1, to: undefined }]);
   t.deepEqual(offers.overdue(20 * OFFER_PATIENCE_MS), []);
 });
 
@@ -112,6 +135,6 @@ test('Offers.isIdle is true when there is nobody and nothing to offer', (t) => {
   offers.add(1, 0);
   offers.leave(third, 0);
   t.false(offers.isIdle, 'the piece waits for somebody');
-  offers.seen(1);
+  offers.seen(1, 0);
   t.true(offers.isIdle);
 });
