@@ -125,6 +125,7 @@ function hostEntry(peer: string, more: Partial<HostEntry> = {}): HostEntry {
     lastSeenMs: 1_700_000_000_000,
     accusers: new Map(),
     quarantinedUntilMs: 0,
+    withheldUntilMs: 0,
     ...more,
   };
 }

@@ -24,6 +24,7 @@ function hostOf(peer: string): HostEntry {
     lastSeenMs: 0,
     accusers: new Map(),
     quarantinedUntilMs: 0,
+    withheldUntilMs: 0,
   };
 }
 

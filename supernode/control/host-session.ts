@@ -121,6 +121,15 @@ export class HostSession {
     await this.#session.close();
   }
 
+  /** True when its piece link takes a connection at one of the addresses. */
+  async isReached(addresses: readonly string[], withinMs: number): Promise<boolean> {
+    const { clock } = this.#parts;
+    const reached = await Promise.all(
+      addresses.map(async (address) => canConnect(address, clock, withinMs)),
+    );
+    return reached.includes(true);
+  }
+
   /** For what is large: sends when the host has taken most of what was sent before; rejects when it is gone. */
   async #sendInTurn(message: FromSupernode): Promise<void> {
     const { signal } = this.#controller;
@@ -147,6 +156,7 @@ export class HostSession {
       lastSeenMs: this.#parts.clock.now(),
       accusers: new Map(),
       quarantinedUntilMs: 0,
+      withheldUntilMs: 0,
     };
   }
 
@@ -261,10 +271,7 @@ export class HostSession {
 
   /** A host nobody can reach may still take; it is offered to nobody. */
   async #dialBack(host: HostEntry): Promise<void> {
-    const reached = await Promise.all(
-      host.addresses.map(async (address) => canConnect(address, this.#parts.clock)),
-    );
-    host.isReachable = reached.includes(true);
+    host.isReachable = await this.isReached(host.addresses, DIAL_BACK_MS);
     if (host.isReachable) return;
     this.#parts.log.warn(
       { peer: this.peer, addresses: host.addresses },
@@ -273,14 +280,14 @@ export class HostSession {
   }
 }
 
-async function canConnect(address: string, clock: Clock): Promise<boolean> {
+async function canConnect(address: string, clock: Clock, withinMs: number): Promise<boolean> {
   const target = parseHostPort(address);
   if (target === undefined) return false;
   const socket = connect(target);
   const { promise, resolve } = Promise.withResolvers<boolean>();
   socket.once('connect', () => resolve(true));
   socket.once('error', () => resolve(false));
-  const timer = clock.after(DIAL_BACK_MS, () => resolve(false));
+  const timer = clock.after(withinMs, () => resolve(false));
   try {
     return await promise;
   } finally {

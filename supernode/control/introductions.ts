@@ -67,10 +67,11 @@ export class Introductions {
     this.#parts.tell(child, version, seed);
   }
 
-  /** True when others may be told of the host: it is there, can be reached, and is not in quarantine. */
+  /** True when others may be told of the host: it is there, can be reached, and neither withheld nor in quarantine. */
   isOffered(host: HostEntry): boolean {
     const now = this.#parts.clock.monotonic();
-    return host.isConnected && host.isReachable && host.quarantinedUntilMs <= now;
+    const isTrusted = host.quarantinedUntilMs <= now && host.withheldUntilMs <= now;
+    return host.isConnected && host.isReachable && isTrusted;
   }
 
   #candidates(version: SwarmVersion): Candidate[] {

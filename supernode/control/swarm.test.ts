@@ -83,3 +83,36 @@ test('who never had a version cannot be accused of it', async (t) => {
   t.is(swarm.supernode.table.hosts.get(bystander.rogue.peerId)?.quarantinedUntilMs, 0);
   await bystander.rogue[Symbol.asyncDispose]();
 });
+
+test('a host that two children lost is offered to nobody for a while, and one that one child lost is looked at', async (t) => {
+  await using swarm = await TestSwarm.start();
+  swarm.origin.set('/f', { content: { seed: 1, length: 2 * MIB } });
+  const url = swarm.origin.url('/f');
+  const lost = await registered(swarm, url);
+  const { peerId } = lost.rogue;
+  const host = swarm.supernode.table.hosts.get(peerId);
+  if (host === undefined) return t.fail();
+  // Somebody takes connections there.
+  host.addresses = [`127.0.0.1:${swarm.supernode.linkPort}`];
+  host.isReachable = true;
+  const children = [await registered(swarm, url), await registered(swarm, url)];
+  for (const [at, { talk, reply }] of children.entries()) {
+    t.true(reply.parents.some(({ peer }) => peer === peerId));
+    const failures = [{ parent: peerId, piece: 0, code: 'ERR_LINK' }];
+    const { task, shape } = reply;
+    talk.say({ type: 'report', tasks: [{ task, version: shape.version, failures }] });
+    t.true(await talk.synced());
+    t.is(host.withheldUntilMs > 0, at === 1, `after ${at + 1}`);
+  }
+  const newcomer = await registered(swarm, url);
+  t.false(newcomer.reply.parents.some(({ peer }) => peer === peerId));
+  host.withheldUntilMs = 0;
+  host.addresses = ['127.0.0.1:1'];
+  const failures = [{ parent: peerId, piece: 0, code: 'ERR_LINK' }];
+  const { task, shape } = newcomer.reply;
+  await swarm.until(() => {
+    newcomer.talk.say({ type: 'report', tasks: [{ task, version: shape.version, failures }] });
+    return host.withheldUntilMs > 0;
+  });
+  for (const { rogue } of [lost, ...children, newcomer]) await rogue[Symbol.asyncDispose]();
+});

@@ -20,6 +20,7 @@ import type { HostEntry, PeerEntry, SwarmTable, SwarmVersion } from '../swarm-ta
 import { Accusations } from './accusations.ts';
 import type { Adoptions } from './adoptions.ts';
 import type { HostSession } from './host-session.ts';
+import { Doubts } from './doubts.ts';
 import { Introductions } from './introductions.ts';
 import { SeedOffers } from './seed-offers.ts';
 import { checkShape, checkTask } from './task-claims.ts';
@@ -37,6 +38,10 @@ export interface SwarmParts {
 const PRUNE_MS = 60_000;
 /** How long hosts take to come back after a restart, at most: they spread it. */
 const COMEBACK_MS = 15_000;
+/** Its own connection would have told by then that it is gone; else its children may have been wrong. */
+const WITHHELD_MS = 30_000;
+/** How long a host that a child lost may take to answer. */
+const LOOK_MS = 2_000;
 /** What a host is told that waits for a version which nobody can complete any more. */
 const LOST = new CodedError(
   'ERR_ORIGIN_CHANGED',
@@ -49,6 +54,7 @@ export class Swarm implements SeedListener {
   readonly #sessions = new Map<string, HostSession>();
   readonly #offers: SeedOffers;
   readonly #accusations: Accusations;
+  readonly #doubts = new Doubts();
   readonly #introductions: Introductions;
   readonly #prunes: Timer;
   readonly #startedMs: number;
@@ -331,6 +337,33 @@ export class Swarm implements SeedListener {
         this.#accuse(version, reporter, { parent, piece });
     }
     for (const entry of failed) entry.failures += 1;
+    const lost = failures.filter(({ code }) => code === 'ERR_LINK').map(({ parent }) => parent);
+    for (const parent of new Set(lost)) {
+      if (version.peers.has(parent)) this.#doubt(reporter, parent);
+    }
+  }
+
+  /** A child lost a host that seems to be connected still. */
+  #doubt(child: string, parent: string): void {
+    const { table, clock } = this.#parts;
+    const host = table.hosts.get(parent);
+    if (host === undefined) return;
+    const verdict = this.#doubts.note({ child, parent }, clock.monotonic());
+    if (verdict === 'withhold') this.#withhold(host);
+    if (verdict === 'look') void this.#look(host);
+  }
+
+  async #look(host: HostEntry): Promise<void> {
+    const session = this.#sessions.get(host.peer);
+    const isReached = await session?.isReached(host.addresses, LOOK_MS);
+    if (isReached === false) this.#withhold(host);
+  }
+
+  #withhold(host: HostEntry): void {
+    const { clock, log } = this.#parts;
+    const now = clock.monotonic();
+    if (host.withheldUntilMs <= now) log.info({ peer: host.peer }, 'host lost by its children');
+    host.withheldUntilMs = now + WITHHELD_MS;
   }
 
   /** Evidence against a host; it, or the seed, hashes what it offers again. */

@@ -18,6 +18,8 @@ export interface HostEntry {
   /** Accusations of wrong pieces by distinct accusers, by peer id; decays. */
   readonly accusers: Map<string, number>;
   quarantinedUntilMs: number;
+  /** Its children lost it: until then it is offered to nobody, unless its own connection ends first. */
+  withheldUntilMs: number;
 }
 
 /** What one host has of one version. */
