@@ -22,7 +22,7 @@ import {
   switchOf,
 } from './lab-names.ts';
 import { requireLab, runBatch, runTool } from './lab-tools.ts';
-import { lossScript, rateArguments } from './shaping.ts';
+import { lossScript, offloadArguments, rateArguments } from './shaping.ts';
 import { LabGuard, removeLab } from './teardown.ts';
 
 /** Bits per second each way; 0 is no limit. */
@@ -80,6 +80,13 @@ const RELAYED_MTU = 1_550;
 const MAX_DELAY_MS = 2_000;
 const VXLAN_ID = 77;
 const PARALLEL = 8;
+/**
+ * What most hosts have, or where the kernel keeps namespaces from it what is nearest. The model of BBR takes what
+ * a bucket lets through at once for the rate of the link, and floods it.
+ */
+const CONGESTION_CONTROL = `
+cd /proc/sys/net/ipv4 && { echo cubic >tcp_congestion_control || echo reno >tcp_congestion_control; } 2>/dev/null
+`;
 
 /** A lab that is up. */
 export class Lab implements AsyncDisposable {
@@ -320,10 +327,9 @@ async function buildSwitch(state: LabState): Promise<void> {
     space,
   );
   const links = others.flatMap((idc) => [toIdc(idc), fromIdc(idc)]);
-  const hasOffload = keepsOffload(state);
   await runBatch(
     'tc',
-    links.map((device) => rateArguments(device, thin, { hasOffload })),
+    links.map((device) => rateArguments(device, thin)),
     space,
   );
 }
@@ -352,6 +358,7 @@ async function buildHost(state: LabState, host: LabHost): Promise<void> {
     ],
     namespace,
   );
+  await runTool('ip', ['netns', 'exec', namespace, 'sh', '-c', CONGESTION_CONTROL]);
   if (!keepsOffload(state)) {
     // An offloaded "packet" is up to 64 KiB: loss would hit dozens of segments at once, and the relay takes frames.
     const off = ['tso', 'off', 'gso', 'off', 'gro', 'off'];
@@ -387,11 +394,13 @@ async function addRelayed(state: LabState, { namespace, number }: LabHost): Prom
 }
 
 async function shape(state: LabState, host: LabHost): Promise<void> {
-  const hasOffload = keepsOffload(state);
   const { up, down } = host.rate;
-  await runBatch('tc', [rateArguments(WIRE, up, { hasOffload })], host.namespace);
   const port = portOf(host.number);
-  await runBatch('tc', [rateArguments(port, down, { hasOffload })], switchOf(state.name));
+  const space = switchOf(state.name);
+  await runBatch('ip', [offloadArguments(WIRE, up)], host.namespace);
+  await runBatch('tc', [rateArguments(WIRE, up)], host.namespace);
+  await runBatch('ip', [offloadArguments(port, down)], space);
+  await runBatch('tc', [rateArguments(port, down)], space);
 }
 
 async function startRelay(state: LabState, signal: AbortSignal | undefined): Promise<void> {

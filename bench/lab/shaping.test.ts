@@ -1,21 +1,20 @@
 import test from 'ava';
-import { lossScript, rateArguments } from './shaping.ts';
+import { lossScript, offloadedBytes, rateArguments } from './shaping.ts';
 
 test('rateArguments() makes a bucket that an offloaded packet fits into, and a queue of 50 ms behind it', (t) => {
-  const line = rateArguments('eth0', 20_000_000, { hasOffload: true }).join(' ');
-  t.is(line, 'qdisc replace dev eth0 root tbf rate 20000000bit burst 68000 limit 193000');
+  const line = rateArguments('eth0', 20_000_000).join(' ');
+  t.is(line, 'qdisc replace dev eth0 root tbf rate 20000000bit burst 6514 limit 131514');
 });
 
-test('rateArguments() without offload makes a bucket of 5 ms, of two packets at least', (t) => {
-  t.regex(rateArguments('x', 20_000_000, { hasOffload: false }).join(' '), / burst 12500 /);
-  t.regex(rateArguments('x', 1_000_000, { hasOffload: false }).join(' '), / burst 3028 /);
+test('offloadedBytes() is 2 ms of the rate, between two packets and 64 KiB', (t) => {
+  t.is(offloadedBytes(20_000_000), 5000);
+  t.is(offloadedBytes(1_000_000), 3028);
+  t.is(offloadedBytes(10_000_000_000), 65_536);
+  t.is(offloadedBytes(0), 65_536);
 });
 
 test('rateArguments() takes a limit away', (t) => {
-  t.is(
-    rateArguments('x', 0, { hasOffload: true }).join(' '),
-    'qdisc replace dev x root pfifo_fast',
-  );
+  t.is(rateArguments('x', 0).join(' '), 'qdisc replace dev x root pfifo_fast');
 });
 
 test('lossScript() replaces what was there before', (t) => {

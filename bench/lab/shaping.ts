@@ -1,21 +1,29 @@
 /** Most a link holds back before it drops, as routers and cards with plain queues do. */
 const QUEUE_MS = 50;
-/** What may pass at once after a pause: 5 ms of the rate, but never less than one offloaded packet of 64 KiB. */
-const BURST_MS = 5;
-const OFFLOADED_BYTES = 68_000;
 const PACKET_BYTES = 1_514;
+/** An offloaded packet goes over in one piece: 2 ms of the rate, within what the kernel allows. */
+const OFFLOADED_MS = 2;
+const MAX_OFFLOADED_BYTES = 65_536;
+
+/** Largest packet that is handed down to be cut up late, for a device of this rate; 0 is no limit. */
+export function offloadedBytes(bitsPerSecond: number): number {
+  if (bitsPerSecond === 0) return MAX_OFFLOADED_BYTES;
+  const wanted = Math.round((bitsPerSecond / 8000) * OFFLOADED_MS);
+  return Math.min(MAX_OFFLOADED_BYTES, Math.max(2 * PACKET_BYTES, wanted));
+}
+
+/** Arguments of `ip` that hold the packets a device is handed to what fits its rate. */
+export function offloadArguments(device: string, bitsPerSecond: number): string[] {
+  return ['link', 'set', device, 'gso_max_size', `${offloadedBytes(bitsPerSecond)}`];
+}
 
 /** Arguments of `tc qdisc` for a device that sends at most `bitsPerSecond`; 0 is no limit. */
-export function rateArguments(
-  device: string,
-  bitsPerSecond: number,
-  options: { readonly hasOffload: boolean },
-): string[] {
+export function rateArguments(device: string, bitsPerSecond: number): string[] {
   if (bitsPerSecond === 0) return ['qdisc', 'replace', 'dev', device, 'root', 'pfifo_fast'];
   const bytesPerMs = bitsPerSecond / 8000;
-  // A smaller bucket would have the kernel cut offloaded packets up again, which costs what offload saves.
-  const least = options.hasOffload ? OFFLOADED_BYTES : 2 * PACKET_BYTES;
-  const burst = Math.max(Math.ceil(bytesPerMs * BURST_MS), least);
+  // What passes at once after a pause. A smaller bucket would have the kernel cut offloaded packets up again; a larger
+  // one lets senders see a rate that is not there.
+  const burst = offloadedBytes(bitsPerSecond) + PACKET_BYTES;
   const limit = Math.ceil(bytesPerMs * QUEUE_MS) + burst;
   const bucket = ['rate', `${bitsPerSecond}bit`, 'burst', `${burst}`, 'limit', `${limit}`];
   return ['qdisc', 'replace', 'dev', device, 'root', 'tbf', ...bucket];
