@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OriginStats } from '../origin/fault-origin.ts';
 import { checkout } from './installation.ts';
@@ -35,6 +35,8 @@ export class OriginProcess implements AsyncDisposable {
     if (place !== undefined) words.push('--host', place.address);
     const main = [process.execPath, join(checkout, 'bench', 'origin', 'main.ts')];
     const logFile = join(workplace.folder, `${name}.log`);
+    // One of the same name may have run before and said where it listened.
+    await rm(logFile, { force: true });
     let url = '';
     const program = await Program.start(
       {
