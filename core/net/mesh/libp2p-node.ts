@@ -21,9 +21,7 @@ import { CodedError } from '../../base/error.ts';
 import { tcpMultiaddr } from './mesh-address.ts';
 import type { MeshLimits } from './mesh-limits.ts';
 import { emptyDatastore } from './empty-datastore.ts';
-
-/** The smallest window that yamux knows; 256 KiB in flight is 5 MB/s at 50 ms, plenty for control messages. */
-const WINDOW_BYTES = 262_144;
+import { WINDOW_BYTES } from './stream-window.ts';
 
 /** What may wait in a connection; streams stop when it is saturated, with up to one window each on the way. */
 const MAX_UNWRITTEN_BYTES = WINDOW_BYTES * 4;

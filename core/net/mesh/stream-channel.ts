@@ -1,5 +1,6 @@
 import type { Stream } from '@libp2p/interface';
 import type { ByteChannel, ChannelListener } from './byte-channel.ts';
+import { grantInBulk } from './stream-window.ts';
 
 /**
  * A libp2p stream as a channel. Events and not its async iterator: that one queues without bound for a slow reader,
@@ -10,6 +11,7 @@ export class StreamChannel implements ByteChannel {
 
   constructor(stream: Stream) {
     this.#stream = stream;
+    grantInBulk(stream);
   }
 
   listen(listener: ChannelListener): void {
