@@ -13,7 +13,13 @@ import {
 import type { HandMadePeer, TestHost } from '../../../test/support/link-hosts.ts';
 import { CodedError } from '../../base/error.ts';
 import type { Channel } from './channel.ts';
-import { FLAG_LAST, frameTypes } from './frame.ts';
+import {
+  FLAG_LAST,
+  FRAME_HEADER_BYTES,
+  MAX_BLOCK_BYTES,
+  encodeFrame,
+  frameTypes,
+} from './frame.ts';
 
 const quick = { tickMs: 20, lagMs: 100, pingAfterMs: 60, silentMs: 400 };
 
@@ -65,6 +71,29 @@ test('a peer that answers pings may take its time', async (t) => {
   parent.send({ type: frameTypes.data, flags: FLAG_LAST, channel: 1 }, Buffer.alloc(10, 7));
   t.is((await fetching).bytes, 10);
   t.is(sink.bytes[9], 7);
+});
+
+test('a peer whose answer comes slowly is not silent, and what came is handed on', async (t) => {
+  await using server = await HandMadeServer.listen();
+  await using child = await startHost({ limits: quick });
+  const { channel, parent } = await open(server, child);
+  const length = MAX_BLOCK_BYTES;
+  const sink = new MemorySink(length);
+  const fetching = channel.fetch({ piece: 0, length, sink });
+  const payload = contentOf(length);
+  const frame = encodeFrame({ type: frameTypes.data, flags: FLAG_LAST, channel: 1 }, payload);
+  let sent = 1000;
+  parent.socket.write(frame.subarray(0, sent));
+  const begun = performance.now();
+  while (performance.now() - begun < 3 * quick.silentMs && channel.isOpen) {
+    await until(() => sink.written === sent - FRAME_HEADER_BYTES || !channel.isOpen);
+    // Neither whole nor a part that is worth a write.
+    parent.socket.write(frame.subarray(sent, sent + 10));
+    sent += 10;
+  }
+  parent.socket.write(frame.subarray(sent));
+  t.is((await fetching).bytes, length);
+  t.deepEqual(sink.bytes, payload);
 });
 
 test('LinkEndpoint answers pings', async (t) => {

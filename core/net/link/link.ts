@@ -69,6 +69,8 @@ export class Link implements FrameHandler {
   readonly #ended = Promise.withResolvers<CodedError>();
   #isClosed = false;
   #refusedOpens = 0;
+  /** Bytes that had come at the last tick. */
+  #received = 0;
 
   constructor(connection: LinkConnection, context: LinkContext) {
     const { socket, authenticated } = connection;
@@ -173,6 +175,11 @@ export class Link implements FrameHandler {
 
   /** `countedMs` of the time since the last tick were not our own lag. @internal */
   tick(time: { elapsedMs: number; countedMs: number }): void {
+    const { received } = this.#receiver;
+    if (received !== this.#received) this.#liveness.heard();
+    this.#received = received;
+    this.#receiver.handOn();
+    if (this.#isClosed) return;
     const isAnswerDue =
       !this.#wire.isPaused && this.#channels.values().some(({ isExpecting }) => isExpecting);
     const verdict = this.#liveness.tick(time, { isIdle: this.isIdle, isAnswerDue });
@@ -197,7 +204,6 @@ export class Link implements FrameHandler {
 
   /** @internal */
   onFrame(header: FrameHeader, payload: Uint8Array): void {
-    this.#liveness.heard();
     if (this.#isClosed) return;
     if (header.channel !== 0) this.#onChannelFrame(header, payload);
     else if (header.type === frameTypes.ping) {
@@ -212,7 +218,6 @@ export class Link implements FrameHandler {
 
   /** @internal */
   onData(header: FrameHeader, at: number, part: Uint8Array): void {
-    this.#liveness.heard();
     if (this.#isClosed) return;
     const channel = this.#channels.get(header.channel);
     if (channel === undefined) throw protocolError('DATA comes on a channel that is not open');

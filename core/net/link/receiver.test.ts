@@ -73,3 +73,26 @@ test('Receiver drops what comes after stop()', (t) => {
   fill(receiver, encodeFrame({ type: frameTypes.ping }));
   t.is(frames, 1);
 });
+
+test('Receiver.handOn() hands on a part of a payload that waits for more, and counts every byte', (t) => {
+  const parts: [at: number, part: Buffer][] = [];
+  const reader = new FrameReader({
+    onFrame: () => undefined,
+    onData: (_header, at, part) => parts.push([at, Buffer.from(part)]),
+  });
+  const receiver = new Receiver(reader, (error) => t.fail(String(error)));
+  receiver.wantsLarge = true;
+  const frame = encodeFrame({ type: frameTypes.data }, Buffer.from('slowly'));
+  receiver.handOn();
+  fill(receiver, frame.subarray(0, 18));
+  t.deepEqual(parts, []);
+  receiver.handOn();
+  receiver.handOn();
+  fill(receiver, frame.subarray(18, 19));
+  receiver.feed(frame.subarray(19));
+  t.deepEqual(parts, [
+    [0, Buffer.from('sl')],
+    [2, Buffer.from('owly')],
+  ]);
+  t.is(receiver.received, frame.length);
+});
