@@ -196,6 +196,8 @@ class SwarmBench {
       { ...pids, origin: origin.program.pid, harness: process.pid },
       async () => round.run(),
     );
+    // Afterwards: reading everything again is no part of it.
+    await round.verify();
     const originBytes = (await origin.stats()).bodyBytes - sentBefore;
     const crossedAfter = await crossedAll(lab, swarm);
     const crossed =
@@ -245,6 +247,7 @@ class DfgetRound {
   readonly #runs = new Map<ClusterHost, DfgetRun>();
   readonly #watch: PieceWatch;
   #task = '';
+  #results: readonly DfgetResult[] = [];
   #startMs = 0;
 
   constructor(url: string, hosts: readonly ClusterHost[], parts: SwarmParts) {
@@ -269,11 +272,17 @@ class DfgetRound {
     this.#startMs = clock.monotonic();
     this.#watch.start();
     const runs = await this.#takeAll();
+    this.#results = runs.map(({ result }) => result);
     this.#parts.running.signal.throwIfAborted();
+    return runs.map(({ joined, result }, at) => this.#hostRun(at, joined, result));
+  }
+
+  /** Throws where a host that lives has something else than was served, or nothing. */
+  async verify(): Promise<void> {
     const isVictim = new Set(this.victims);
     for (const [at, host] of this.#hosts.entries()) {
       if (isVictim.has(host)) continue;
-      const { exitCode, failed, stderr } = runs[at]?.result ?? {};
+      const { exitCode, failed, stderr } = this.#results[at] ?? {};
       if (exitCode !== 0) {
         const message = `${host.name}: dfget ended with ${exitCode}: ${failed?.message ?? stderr}`;
         throw new CodedError('ERR_INTERNAL', `${message}\n${this.#parts.cluster.lastLogs()}`);
@@ -282,7 +291,6 @@ class DfgetRound {
         throw new CodedError('ERR_DIGEST_MISMATCH', `${host.name} wrote something else`);
       }
     }
-    return runs.map(({ joined, result }, at) => this.#hostRun(at, joined, result));
   }
 
   async #takeAll(): Promise<readonly TakenByDfget[]> {
