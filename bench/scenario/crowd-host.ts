@@ -72,6 +72,10 @@ export class CrowdHost implements TaskListener, AsyncDisposable {
     return this.#member.peerId;
   }
 
+  get active(): number {
+    return this.#tasks.values().reduce((sum, { isComplete }) => sum + (isComplete ? 0 : 1), 0);
+  }
+
   get traffic(): CrowdTraffic {
     const nothing = { sentMessages: 0, sentBytes: 0, receivedMessages: 0, receivedBytes: 0 };
     return this.#member.client.traffic ?? nothing;
@@ -137,8 +141,7 @@ export class CrowdHost implements TaskListener, AsyncDisposable {
   /** When the supernode had taken in everything after the last connection, if that was after `sinceMs`. */
   returned(sinceMs: number): Returned {
     const isBack = this.#returned !== undefined && this.#returned > sinceMs;
-    const isRunning = this.#tasks.values().some(({ isComplete }) => !isComplete);
-    return { atMs: isBack ? this.#returned : undefined, isRunning };
+    return { atMs: isBack ? this.#returned : undefined, isRunning: this.active > 0 };
   }
 
   onConnected(): void {

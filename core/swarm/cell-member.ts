@@ -40,6 +40,8 @@ interface Parts {
 
 /** Who acts on what the supernode says about tasks. */
 export interface TaskListener {
+  /** Downloads that are running. */
+  readonly active: number;
   onConnected(): void;
   onUpdate(update: Update): void;
   onCheck(check: Check): void;
@@ -91,6 +93,7 @@ export class CellMember implements AsyncDisposable {
       hello: () => this.#hello(),
       ensureMember: async (address, signal) => this.#ensureMember(address, signal),
       verifySupernode: (peer) => this.verifySupernode(peer),
+      isDownloading: () => (this.#listener?.active ?? 0) > 0,
       onRefused: (error) => (this.#refusal = error),
       listener: {
         onConnected: () => {

@@ -48,6 +48,7 @@ async function answering(
     hello: () => ({ v: 1, record: 'r', addresses: [] }),
     ensureMember: async () => undefined,
     verifySupernode: ignore,
+    isDownloading: () => false,
     onRefused: ignore,
   });
   t.teardown(async () => {

@@ -16,11 +16,13 @@ class Dialled {
   isUp = false;
   dials = 0;
   sent: unknown[] = [];
+  says: unknown[] = [];
   end: ((error: CodedError) => void) | undefined;
 
   async dial(): Promise<Partial<MeshSession>> {
     this.dials += 1;
     if (!this.isUp) throw away;
+    const { says } = this;
     const { promise: closed, resolve } = Promise.withResolvers<CodedError>();
     this.end = resolve;
     return {
@@ -28,8 +30,8 @@ class Dialled {
       welcome: { v: 1, membership: { type: 'membership', record: 'r', certificates: [], now: 1 } },
       send: (message) => void this.sent.push(message),
       receive: async function* receive() {
+        yield* says;
         await closed;
-        yield* [];
       },
       closed,
       close: async () => resolve(away),
@@ -57,6 +59,7 @@ function begin(options: Partial<SupernodeClientOptions> = {}): {
     hello: () => ({ v: 1, record: '', addresses: [], hostname: 'host' }),
     ensureMember: async () => undefined,
     verifySupernode: nothing,
+    isDownloading: () => false,
     onRefused: nothing,
     listener: {
       onConnected: nothing,
@@ -170,4 +173,41 @@ test('SupernodeClient fails what was asked when the connection is lost', async (
   const late = client.askSource('task', 'reason', { signal: never });
   await t.throwsAsync(late, { code: 'ERR_MESH_UNAVAILABLE' });
   await client[Symbol.asyncDispose]();
+});
+
+/** Milliseconds until hosts of a cell of a thousand are back after they all lost a supernode that is there again. */
+async function comebackMs(
+  options: { isDownloading?: boolean; isAwaited?: boolean } = {},
+): Promise<number[]> {
+  const tookMs: number[] = [];
+  for (let seed = 0; seed < 12; seed += 1) {
+    const isDownloading = (): boolean => options.isDownloading === true;
+    const random = new SeededRandom(seed);
+    const { clock, mesh, client } = begin({ random, isDownloading, addresses: ['one:1'] });
+    mesh.isUp = true;
+    mesh.says = [{ type: 'now', now: 1, hosts: 1_000 }];
+    client.start();
+    await settle();
+    mesh.end?.(away);
+    await settle();
+    const lostMs = clock.monotonic();
+    if (options.isAwaited === true) void client.whenConnected(4_000, { signal: never });
+    while (!client.isConnected) await pass(clock, 100);
+    tookMs.push(clock.monotonic() - lostMs);
+    await client[Symbol.asyncDispose]();
+  }
+  return tookMs.toSorted((a, b) => a - b);
+}
+
+test('SupernodeClient lets hosts of a large cell come back over a time, those that wait for nothing', async (t) => {
+  const idle = await comebackMs();
+  t.true((idle[0] ?? 0) < 2_000 && (idle.at(-1) ?? 0) > 6_000, idle.join(' '));
+  t.true((idle.at(-1) ?? 0) <= 8_200, idle.join(' '));
+});
+
+test('SupernodeClient comes back early while it downloads, or somebody waits for it', async (t) => {
+  const downloading = await comebackMs({ isDownloading: true });
+  t.true((downloading.at(-1) ?? 0) <= 2_300, downloading.join(' '));
+  const awaited = await comebackMs({ isAwaited: true });
+  t.true((awaited.at(-1) ?? 0) <= 2_300, awaited.join(' '));
 });

@@ -32,6 +32,13 @@ const MAX_BUSY_MS = 10_000;
 /** A restarted supernode is to know within 5 s who has what. */
 const RECONNECT = { firstMs: 200, maxMs: 2_000 };
 
+/**
+ * A handshake costs a supernode 5 ms: the hosts of a cell come back over a time that each of them adds to. Those that
+ * download, or that somebody waits for, come first.
+ */
+const COMEBACK_MS = { urgent: 2, idle: 8 };
+const MAX_COMEBACK_MS = 60_000;
+
 /** A supernode that answered is waited for so long when it goes away: mostly it is being restarted. */
 const RETURN_MS = 6_000;
 /** Hosts that then do without it do not all go to the origin at the same moment. */
@@ -61,6 +68,8 @@ export interface SupernodeClientOptions {
   readonly ensureMember: (address: string, signal: AbortSignal) => Promise<void>;
   /** Throws when the peer id is not a certified supernode of the cell. */
   readonly verifySupernode: (peerId: string) => void;
+  /** True while this host downloads. */
+  readonly isDownloading: () => boolean;
   /** The supernode does not take this host's record. */
   readonly onRefused: (error: CodedError) => void;
 }
@@ -86,6 +95,9 @@ export class SupernodeClient implements AsyncDisposable {
   #attempts = 0;
   /** When the last connection ended. */
   #lostMs: number | undefined;
+  /** Connected hosts, as the supernode last said. */
+  #cellHosts = 0;
+  #hurry: (() => void) | undefined;
 
   constructor(options: SupernodeClientOptions) {
     this.#options = options;
@@ -114,6 +126,7 @@ export class SupernodeClient implements AsyncDisposable {
       random,
       log,
       signal: this.#controller.signal,
+      pause: async (ms, signal) => this.#pause(ms, signal),
       ...RECONNECT,
     }).catch((error: unknown) => {
       if (!this.#controller.signal.aborted) log.error({ err: error }, 'connecting stopped');
@@ -130,6 +143,7 @@ export class SupernodeClient implements AsyncDisposable {
     while (!this.isConnected && !deadline.signal.aborted && this.#mayAnswer) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#connectedWaiters.add(resolve);
+      this.#hurry?.();
       deadline.signal.addEventListener('abort', () => resolve(), { once: true });
       try {
         await abortable(promise, options.signal);
@@ -203,6 +217,29 @@ export class SupernodeClient implements AsyncDisposable {
     this.#controller.abort(new CodedError('ERR_INTERRUPTED', 'this program is stopping'));
     await this.#session?.close();
     await this.#loop;
+  }
+
+  /** The usual wait, or as long as this host lets others go first. */
+  async #pause(usualMs: number, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#options;
+    const isUrgent = this.#isUrgent;
+    const eachMs = isUrgent ? COMEBACK_MS.urgent : COMEBACK_MS.idle;
+    const spreadMs = random.next() * Math.min(this.#cellHosts * eachMs, MAX_COMEBACK_MS);
+    await clock.sleep(usualMs, { signal });
+    if (spreadMs <= usualMs || this.#isUrgent !== isUrgent) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.after(spreadMs - usualMs, resolve);
+    if (!isUrgent) this.#hurry = resolve;
+    try {
+      await abortable(promise, signal);
+    } finally {
+      timer.cancel();
+      this.#hurry = undefined;
+    }
+  }
+
+  get #isUrgent(): boolean {
+    return this.#connectedWaiters.size > 0 || this.#options.isDownloading();
   }
 
   #patienceMs(firstMs: number): number {
@@ -331,6 +368,7 @@ export class SupernodeClient implements AsyncDisposable {
         listener.onMembership(message);
         break;
       case 'now':
+        this.#cellHosts = message.hosts ?? this.#cellHosts;
         listener.onNow(message.now);
         break;
     }

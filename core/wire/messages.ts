@@ -249,7 +249,12 @@ export const Synced = Type.Object({ type: Type.Literal('synced'), id: RequestId 
 export const RenewRecord = Type.Object({ type: Type.Literal('renew-record') });
 
 /** Supernode to host, every few seconds: cell time, so that offsets stay true. */
-export const CellNow = Type.Object({ type: Type.Literal('now'), now: Type.Number() });
+export const CellNow = Type.Object({
+  type: Type.Literal('now'),
+  now: Type.Number(),
+  /** Connected hosts: the more there are, the longer the time over which they come back together. */
+  hosts: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
+});
 
 export const FromHost = Type.Union([
   Register,

@@ -79,7 +79,10 @@ export class HostSession {
     const host = this.#entry();
     swarm.connected(this, host);
     void this.#dialBack(host);
-    const timer = clock.every(NOW_MS, () => this.send({ type: 'now', now: clock.now() }));
+    const { hosts } = swarm.table;
+    const timer = clock.every(NOW_MS, () =>
+      this.send({ type: 'now', now: clock.now(), hosts: hosts.size }),
+    );
     try {
       for await (const frame of this.#session.receive()) {
         host.lastSeenMs = clock.now();

@@ -22,6 +22,8 @@ export interface KeepConnectedOptions {
   readonly maxMs?: number;
   /** A connection that lasted so long was a good one: the waits start anew. */
   readonly stableMs?: number;
+  /** Waits before the next round, the usual wait being `ms`; ends soon after `signal` aborts. */
+  readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 /**
@@ -31,6 +33,7 @@ export interface KeepConnectedOptions {
  */
 export async function keepConnected(options: KeepConnectedOptions): Promise<void> {
   const { clock, random, signal, firstMs = 200, maxMs = 10_000 } = options;
+  const { pause = async (ms: number) => clock.sleep(ms, { signal }) } = options;
   let first = 0;
   let roundsInVain = 0;
   while (!signal.aborted) {
@@ -42,7 +45,7 @@ export async function keepConnected(options: KeepConnectedOptions): Promise<void
     }
     const waitMs = backoffMs(roundsInVain, { firstMs, maxMs }, random);
     roundsInVain += 1;
-    await clock.sleep(waitMs, { signal }).catch(() => undefined);
+    await pause(waitMs, signal).catch(() => undefined);
   }
 }
 

@@ -17,23 +17,25 @@ const quiet: Logger = Object.assign(() => undefined, {
 function accepted(): { stream: YamuxStream; grants: number[] } {
   const grants: number[] = [];
   const stream = new YamuxStream({
-    ...{
-      id: '1',
-      streamId: 1,
-      direction: 'inbound',
-      log: quiet,
-      maxStreamWindowSize: WINDOW_BYTES,
-    },
+    id: '1',
+    streamId: 1,
+    direction: 'inbound',
+    log: quiet,
+    maxStreamWindowSize: WINDOW_BYTES,
     state: StreamState.SYNReceived,
     getRTT: () => -1,
     sendFrame: ({ type, length }) => {
-      if (type === WINDOW_UPDATE) grants.push(length);
+      if (isWindowUpdate(type)) grants.push(length);
       return true;
     },
   });
   grantInBulk(stream);
   stream.addEventListener('message', () => undefined);
   return { stream, grants };
+}
+
+function isWindowUpdate(type: number): boolean {
+  return type === WINDOW_UPDATE;
 }
 
 function receive(stream: YamuxStream, bytes: number): void {
