@@ -87,7 +87,7 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
   if (scenario !== 'single') {
     throw new CodedError(
       'ERR_USAGE',
-      `there is no scenario ${scenario}; there are: single, swarm, crowd, sim`,
+      `there is no scenario ${scenario}; there are: single, swarm, crowd, link, sim`,
     );
   }
   const result = await runSingle({
