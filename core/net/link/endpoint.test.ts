@@ -93,6 +93,15 @@ for (const encryption of ['tls', 'none'] as const) {
   });
 }
 
+test('LinkEndpoint.connect() prefers the link that it dialled itself, when both sides dialled', async (t) => {
+  await using one = await startHost();
+  await using other = await startHost();
+  await Promise.all([one.endpoint.connect(other.peer), other.endpoint.connect(one.peer)]);
+  await until(() => [one, other].every(({ endpoint }) => endpoint.stats().links === 2));
+  t.is((await one.endpoint.connect(other.peer)).side, 'dialler');
+  t.is((await other.endpoint.connect(one.peer)).side, 'dialler');
+});
+
 test('LinkEndpoint.connect() dials a peer once for all who ask, and keeps the link', async (t) => {
   await using parent = await startHost();
   await using child = await startHost();

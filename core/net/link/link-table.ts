@@ -37,9 +37,10 @@ export class LinkTable {
     if (link.side === 'listener') this.#accepted -= 1;
   }
 
-  /** A link to the peer, whoever dialled it. */
+  /** A link to the peer, whoever dialled it; our own first, for reading from it costs less (`Receiver`). */
   find(peerId: string): Link | undefined {
-    return this.#byPeer.get(peerId)?.values().next().value;
+    const links = [...(this.#byPeer.get(peerId) ?? [])];
+    return links.find(({ side }) => side === 'dialler') ?? links[0];
   }
 
   /** May be gone through while links close. */
