@@ -7,12 +7,14 @@ import { privateKeyFromProtobuf } from '@libp2p/crypto/keys';
 import { FaultTolerance } from '@libp2p/interface';
 import type {
   ComponentLogger,
+  Connection,
   ConnectionEncrypter,
   ConnectionGater,
   Ed25519PrivateKey,
   Libp2p,
   Logger,
   MessageStream,
+  PeerId,
   SecuredConnection,
 } from '@libp2p/interface';
 import { tcp } from '@libp2p/tcp';
@@ -45,7 +47,7 @@ export async function startLibp2p(options: Libp2pNodeOptions): Promise<Libp2p> {
   const inactivityMs = Math.max(60_000, limits.keepAliveMs * (limits.maxMissedKeepAlives + 2));
   const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 };
   try {
-    return await createLibp2p({
+    const node = await createLibp2p({
       privateKey,
       datastore,
       addresses: { listen: listenOn },
@@ -68,6 +70,8 @@ export async function startLibp2p(options: Libp2pNodeOptions): Promise<Libp2p> {
       logger: quietLogger,
       nodeInfo: { name: 'odonata', version: '1', userAgent: 'odonata' },
     });
+    listConnectionsInOneGo(node);
+    return node;
   } catch (error) {
     throw startError(error, listen);
   }
@@ -124,6 +128,32 @@ function muxerOptions(limits: MeshLimits) {
       maxWriteBufferLength: limits.maxFrameBytes * 2,
     },
   };
+}
+
+interface ConnectionLists {
+  getConnections(peerId?: PeerId): Connection[];
+  getConnectionsMap(): { values(): Iterable<Connection[]> };
+}
+
+/**
+ * libp2p counts its connections twice for each that comes, and copies the list once for each peer to do so: 1.1 ms for
+ * a thousand peers, 5.3 ms for two thousand, as much as a handshake.
+ */
+function listConnectionsInOneGo(node: Libp2p): void {
+  const components: unknown = Reflect.get(node, 'components');
+  const manager: unknown = isObject(components) && Reflect.get(components, 'connectionManager');
+  if (!isConnectionLists(manager)) throw new TypeError('libp2p has no connection manager');
+  const ofPeer = manager.getConnections.bind(manager);
+  manager.getConnections = (peerId) =>
+    peerId === undefined ? [...manager.getConnectionsMap().values()].flat() : ofPeer(peerId);
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
+function isConnectionLists(value: unknown): value is ConnectionLists {
+  return isObject(value) && 'getConnections' in value && 'getConnectionsMap' in value;
 }
 
 type NoiseComponents = Parameters<ReturnType<typeof noise>>[0];
