@@ -27,6 +27,8 @@ export interface CrowdHostParts {
 const CONNECT_MS = 60_000;
 const SYNC_MS = 30_000;
 const MAX_EARLY = 100;
+/** Pieces that come from the seed, of all: it sends each of them to few. */
+const SEED_SHARE = 0.01;
 
 /**
  * A host without a data plane: it joins, keeps its connection, registers, announces and reports with the parts that
@@ -131,7 +133,10 @@ export class CrowdHost implements TaskListener, AsyncDisposable {
   advance(ms: number): void {
     for (const task of this.#tasks.values()) {
       if (task.isComplete) continue;
-      for (const piece of task.advance(ms, this.#parts.random)) this.#reporter.had(task, piece);
+      const { random } = this.#parts;
+      for (const piece of task.advance(ms, random)) {
+        this.#reporter.had(task, piece, { isFirst: random.next() < SEED_SHARE });
+      }
       if (!task.isComplete) continue;
       this.#reporter.state(task, { complete: true, active: false });
       this.#reporter.flush();

@@ -43,6 +43,11 @@ export class Ledger {
     }
   }
 
+  /** What kind of source it is; undefined for one that is not known. */
+  roleOf(name: string): 'peer' | 'seed' | 'origin' | undefined {
+    return this.#sources.get(name)?.role;
+  }
+
   /** A piece came from there; false when it had come before, and was for nothing. */
   delivered(name: string, piece: number, bytes: number): boolean {
     if (this.#delivered.has(piece)) {

@@ -70,3 +70,19 @@ test('Reporter remembers a bounded number of failures', (t) => {
   reporter.flush();
   t.is(sent[0]?.[0]?.failures?.length, 100);
 });
+
+test('Reporter takes its time for pieces that came from other hosts, and none for the first copy', (t) => {
+  const { clock, reporter, sent } = begin(t);
+  reporter.had(task, 1, { isFirst: false });
+  clock.advance(900);
+  t.deepEqual(sent, []);
+  clock.advance(100);
+  t.is(sent.length, 1);
+  reporter.had(task, 2, { isFirst: false });
+  clock.advance(300);
+  reporter.had(task, 3, { isFirst: true });
+  clock.advance(100);
+  t.deepEqual(sent[1], [{ task: task.taskId, version: task.version, had: [2, 3] }]);
+  clock.advance(5_000);
+  t.is(sent.length, 2);
+});

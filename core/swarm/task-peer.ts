@@ -424,7 +424,8 @@ export class TaskPeer {
     this.#lastProgressMs = this.#context.clock.monotonic();
     this.ledger.wait(undefined);
     this.#context.pool.announce(this.stored, [piece]);
-    this.#context.reporter.had(this.stored, piece);
+    const isFirst = this.ledger.roleOf(source) !== 'peer';
+    this.#context.reporter.had(this.stored, piece, { isFirst });
     this.#poke();
   }
 
