@@ -23,6 +23,7 @@ export class CrowdProcess implements AsyncDisposable {
   readonly #ended: Promise<unknown>;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
+  #failure: CodedError | undefined;
 
   private constructor(
     { name, logFile }: { readonly name: string; readonly logFile: string },
@@ -36,12 +37,11 @@ export class CrowdProcess implements AsyncDisposable {
     if (pid !== undefined) workplace.guard.add(pid);
     this.#ended = once(child, 'exit').finally(() => {
       if (pid !== undefined) workplace.guard.remove(pid);
-      const gone = new CodedError(
-        'ERR_INTERNAL',
-        `${name} has ended (${child.exitCode ?? child.signalCode})\n${this.#lastLog()}`,
-      );
-      for (const { reject } of this.#waiting.values()) reject(gone);
+      const how = child.exitCode ?? child.signalCode;
+      this.#fail(new CodedError('ERR_INTERNAL', `${name} has ended (${how})\n${this.#lastLog()}`));
     });
+    // An order to a process that is just ending; what became of it is told above.
+    child.on('error', () => undefined);
     this.#ended.catch(() => undefined);
     child.on('message', (reply: CrowdReply) => this.#take(reply));
   }
@@ -75,6 +75,7 @@ export class CrowdProcess implements AsyncDisposable {
 
   /** Gives an order; rejects with what the process could not do. */
   async order<T extends CrowdOrder>(order: T): Promise<CrowdAnswers[T['do']]> {
+    if (this.#failure !== undefined) throw this.#failure;
     const id = this.#nextId;
     this.#nextId += 1;
     const { promise, resolve, reject } = Promise.withResolvers<object>();
@@ -96,6 +97,11 @@ export class CrowdProcess implements AsyncDisposable {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     this.#child.kill('SIGKILL');
     await this.#ended;
+  }
+
+  #fail(error: CodedError): void {
+    this.#failure = error;
+    for (const { reject } of this.#waiting.values()) reject(error);
   }
 
   #lastLog(): string {

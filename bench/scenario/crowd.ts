@@ -112,7 +112,7 @@ class CrowdBench {
   }
 
   async run(): Promise<CrowdResult> {
-    const { crowd } = { crowd: this.#crowd };
+    const crowd = this.#crowd;
     const empty = await this.#memory();
     const connectMs = await this.#connect();
     await clock.sleep(SETTLE_MS);
@@ -146,20 +146,20 @@ class CrowdBench {
     const first = 1 - JOINER_SHARE;
     const most = Math.round(hosts * first);
     running.onStep(`${most} hosts take ${this.#crowd.pieces} pieces at once`);
-    const whole = this.#watch.start('taking it, from first to last', hosts);
-    const burst = this.#watch.start('registering at once', most);
+    const whole = await this.#watch.start('taking it, from first to last', hosts);
+    const burst = await this.#watch.start('registering at once', most);
     const atOnce = await this.#order(url, this.#shares(0, first), 0);
-    const windows = [await (await burst).end()];
+    const windows = [await burst.end()];
     await clock.sleep(SETTLE_MS);
     windows.push(await this.#window('taking it, nobody joining', most));
-    const joining = this.#watch.start('taking it, others joining', hosts);
+    const joining = await this.#watch.start('taking it, others joining', hosts);
     const spread = await this.#order(url, this.#shares(first, 1), windowSeconds * 1_000);
-    windows.push(await (await joining).end());
+    windows.push(await joining.end());
     running.onStep('until all have it');
     const answers = await Promise.all(
       processes.map(async (process) => process.order({ do: 'whole', url })),
     );
-    windows.push(await (await whole).end());
+    windows.push(await whole.end());
     const failed = answers.reduce((sum, answer) => sum + answer.failed, 0);
     return { registerMs: { atOnce, spread }, windows, failed };
   }
