@@ -1,8 +1,8 @@
 import type { Clock } from '../../core/base/clock.ts';
 import type { Random } from '../../core/base/random.ts';
 import type { Parent } from '../../core/wire/messages.ts';
-import { MAX_PARENTS, pickParents } from '../schedule/pick-parents.ts';
-import type { Candidate } from '../schedule/pick-parents.ts';
+import { PeerGraph } from '../schedule/peer-graph.ts';
+import type { PeerLink } from '../schedule/peer-graph.ts';
 import type { HostEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
 
 export interface IntroductionParts {
@@ -15,56 +15,51 @@ export interface IntroductionParts {
   tell(peer: string, version: SwarmVersion, parent: Parent): void;
 }
 
-/** Who is introduced to whom: parents for a host that asks, and newcomers to those who are short of parents. */
+/** A host that others say this often that it sent nothing, or a wrong piece, is told to nobody else. */
+const MAX_FAILURES = 20;
+
+/** Who is introduced to whom: hosts that take a version are linked as `PeerGraph` says, and both sides hear of it. */
 export class Introductions {
   readonly #parts: IntroductionParts;
+  readonly #graphs = new WeakMap<SwarmVersion, PeerGraph>();
 
   constructor(parts: IntroductionParts) {
     this.#parts = parts;
   }
 
-  /** Parents for a host that takes part, noted as given to it. */
+  /** A host has something of the version, or wants it: those it is linked with hear of it. */
+  entered(version: SwarmVersion, peer: string): void {
+    const idc = this.#parts.table.hosts.get(peer)?.idc;
+    this.#tellBoth(version, this.#graphOf(version).join(peer, idc), peer);
+  }
+
+  /** A host has left the version; those who lost a link with it may get others. */
+  left(version: SwarmVersion, peer: string): void {
+    this.#tellBoth(version, this.#graphOf(version).leave(peer));
+  }
+
+  /** Parents for a host that takes part, and more of them when those it has do not bring it forward. */
   parentsFor(
     version: SwarmVersion,
     child: string,
-    options: { readonly withSeed: boolean },
+    options: { readonly withSeed: boolean; readonly isStuck?: boolean },
   ): Parent[] {
-    const { table, random } = this.#parts;
-    const entry = table.join(version, child);
-    const candidates = this.#candidates(version);
-    if (options.withSeed) candidates.push(this.#seed());
-    const idc = table.hosts.get(child)?.idc;
-    const parents: Parent[] = [];
-    for (const { peer, role, reason } of pickParents({ peer: child, idc }, candidates, {
-      random,
-    })) {
-      const addresses = this.#addressesOf(peer);
-      if (addresses === undefined) continue;
-      version.link(entry, peer);
-      parents.push({ peer, role, reason, addresses: [...addresses] });
-    }
-    return parents;
-  }
-
-  /** Tells those who are short of parents about a newcomer. */
-  introduce(version: SwarmVersion, newcomer: string): void {
-    const host = this.#parts.table.hosts.get(newcomer);
-    if (host === undefined || !this.isOffered(host)) return;
-    const addresses = [...host.addresses];
-    const parent: Parent = { peer: newcomer, addresses, role: 'peer', reason: 'newcomer' };
-    for (const entry of version.peers.values()) {
-      if (entry.peer === newcomer || !entry.isActive || entry.isComplete) continue;
-      if (entry.parents.size >= MAX_PARENTS) continue;
-      version.link(entry, newcomer);
-      this.#parts.tell(entry.peer, version, parent);
-    }
+    const graph = this.#graphOf(version);
+    if (options.isStuck === true && graph.has(child)) {
+      this.#tellBoth(version, graph.more(child), child);
+    } else this.entered(version, child);
+    const parents = graph
+      .linksOf(child)
+      .map((other) => this.#parent(version, other, child))
+      .filter((parent) => parent !== undefined);
+    const entry = this.#parts.table.join(version, child);
+    for (const { peer } of parents) version.link(entry, peer);
+    return options.withSeed ? [this.#seed(), ...parents] : parents;
   }
 
   /** Tells a host that downloads the version that the seed has taken it up. */
   introduceSeed(version: SwarmVersion, child: string): void {
-    const { peer, addresses } = this.#parts.self;
-    const seed: Parent = { peer, addresses: [...addresses], role: 'seed', reason: 'seed' };
-    this.#parts.tell(child, version, seed);
+    this.#parts.tell(child, version, this.#seed());
   }
 
   /** True when others may be told of the host: it is there, can be reached, and neither withheld nor in quarantine. */
@@ -74,31 +69,51 @@ export class Introductions {
     return host.isConnected && host.isReachable && isTrusted;
   }
 
-  #candidates(version: SwarmVersion): Candidate[] {
-    const candidates: Candidate[] = [];
-    const count = version.pieceCount ?? 0;
-    for (const entry of version.peers.values()) {
-      const host = this.#parts.table.hosts.get(entry.peer);
-      if (host === undefined || !this.isOffered(host)) continue;
-      candidates.push({
-        peer: entry.peer,
-        idc: host.idc,
-        role: 'peer',
-        share: count === 0 ? 0 : entry.pieces.count / count,
-        children: entry.children,
-        failures: entry.failures,
-      });
+  #graphOf(version: SwarmVersion): PeerGraph {
+    const known = this.#graphs.get(version);
+    if (known !== undefined) return known;
+    const created = new PeerGraph({ random: this.#parts.random });
+    this.#graphs.set(version, created);
+    return created;
+  }
+
+  /** Tells both ends of new links of each other, but for one that is told in a reply. */
+  #tellBoth(version: SwarmVersion, links: readonly PeerLink[], butFor?: string): void {
+    for (const [one, other] of links) {
+      for (const [child, parent] of [
+        [one, other],
+        [other, one],
+      ] as const) {
+        const entry = version.peers.get(child);
+        if (child === butFor || entry?.isActive !== true || entry.isComplete) continue;
+        const told = this.#parent(version, parent, child);
+        if (told === undefined) continue;
+        version.link(entry, parent);
+        this.#parts.tell(child, version, told);
+      }
     }
-    return candidates;
   }
 
-  #seed(): Candidate {
-    const { peer } = this.#parts.self;
-    return { peer, idc: undefined, role: 'seed', share: 1, children: 0, failures: 0 };
+  /** A host as a parent of another; undefined while it is not one to be told of. */
+  #parent(version: SwarmVersion, peer: string, child: string): Parent | undefined {
+    const { table } = this.#parts;
+    const host = table.hosts.get(peer);
+    const entry = version.peers.get(peer);
+    if (host === undefined || entry === undefined) {
+      // It was forgotten to make room for others.
+      this.#graphOf(version).leave(peer);
+      return undefined;
+    }
+    if (!this.isOffered(host) || entry.failures >= MAX_FAILURES) return undefined;
+    const count = version.pieceCount ?? 0;
+    const share = count === 0 ? 0 : Math.floor((entry.pieces.count / count) * 100);
+    const place = host.idc === table.hosts.get(child)?.idc ? 'same idc' : 'other idc';
+    const reason = `${place}, ${entry.isComplete ? 'complete' : `has ${share} %`}`;
+    return { peer, addresses: [...host.addresses], role: 'peer', reason };
   }
 
-  #addressesOf(peer: string): readonly string[] | undefined {
-    const { self, table } = this.#parts;
-    return peer === self.peer ? self.addresses : table.hosts.get(peer)?.addresses;
+  #seed(): Parent {
+    const { peer, addresses } = this.#parts.self;
+    return { peer, addresses: [...addresses], role: 'seed', reason: 'seed' };
   }
 }

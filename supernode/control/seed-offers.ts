@@ -5,6 +5,8 @@ import type { Offer } from '../seed/offers.ts';
 import type { SeedTask } from '../seed/seed-task.ts';
 
 const OVERDUE_TICK_MS = 500;
+/** Hosts that take a version from the seed at a time; the link of each costs it memory, and few spread a piece as well. */
+const MAX_CHILDREN = 200;
 
 export interface SeedOffersParts {
   readonly pool: TransferPool;
@@ -32,6 +34,11 @@ export class SeedOffers implements Disposable {
       isSeen(piece) ? [{ piece, to: undefined }] : offers.add(piece, now),
     );
     this.#tell(seed, made);
+  }
+
+  /** True while another host may take the version from the seed. */
+  hasRoom(seed: SeedTask): boolean {
+    return this.#of(seed).children < MAX_CHILDREN;
   }
 
   /** A host begins to download the version. */

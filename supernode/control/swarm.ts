@@ -9,7 +9,6 @@ import type { TransferPool } from '../../core/swarm/transfer-pool.ts';
 import type {
   Announce,
   Holding,
-  Parent,
   Register,
   Registered,
   TaskReport,
@@ -134,9 +133,9 @@ export class Swarm implements SeedListener {
     entry.isActive = true;
     entry.isEntitled = true;
     this.#hold(version, entry, message.holding);
-    const parents = this.#parentsFor(version, session.peer, seed);
-    this.#introductions.introduce(version, session.peer);
-    this.#offers.join(seed, session.peer);
+    const withSeed = this.#withSeed(seed);
+    const parents = this.#introductions.parentsFor(version, session.peer, { withSeed });
+    if (withSeed) this.#offers.join(seed, session.peer);
     const [manifest = [], ...rest] = messagesOf(seed.manifest());
     for (const batches of rest) session.updates.manifest(versionNames(seed), batches);
     return { ...common, shape, manifest, parents, ticket, ...whole };
@@ -153,6 +152,7 @@ export class Swarm implements SeedListener {
     this.#adoptions?.announced(session.peer, message);
     entry.isActive = active && this.#mayHave(version, session.peer);
     if (entry.isActive) this.#resume(version, session.peer);
+    else this.#introductions.entered(version, session.peer);
   }
 
   /**
@@ -212,7 +212,7 @@ export class Swarm implements SeedListener {
     }
     // It downloads, or it would not ask, also when it was forgotten meanwhile that it does.
     this.table.join(version, session.peer).isActive = true;
-    this.#resume(version, session.peer);
+    this.#resume(version, session.peer, { isStuck: true });
   }
 
   /** A fresh ticket for a host that takes part; nothing for one that does not, or may not. */
@@ -247,7 +247,7 @@ export class Swarm implements SeedListener {
     const version = this.table.version(about.task, about.version);
     if (version === undefined) return;
     for (const entry of version.peers.values()) {
-      if (!entry.isActive || entry.isComplete) continue;
+      if (!entry.isActive || entry.isComplete || !this.#offers.hasRoom(seed)) continue;
       this.#introductions.introduceSeed(version, entry.peer);
       this.#offers.join(seed, entry.peer);
     }
@@ -379,25 +379,28 @@ export class Swarm implements SeedListener {
     if (parent === this.#parts.self.peer) this.#seeds?.recheck(`${task}/${version}`);
   }
 
-  #parentsFor(version: SwarmVersion, child: string, seed: SeedTask | undefined): Parent[] {
-    const withSeed = seed !== undefined && seed.state !== 'failed';
-    return this.#introductions.parentsFor(version, child, { withSeed });
+  /** The seed has links for so many; the others hear of it when they do not come forward. */
+  #withSeed(seed: SeedTask | undefined, options: { isStuck?: boolean } = {}): boolean {
+    if (seed === undefined || seed.state === 'failed') return false;
+    return options.isStuck === true || this.#offers.hasRoom(seed);
   }
 
   /** After a reconnection: parents, ticket and manifest for a host that wants the rest. */
-  #resume(version: SwarmVersion, peer: string): void {
+  #resume(version: SwarmVersion, peer: string, options: { isStuck?: boolean } = {}): void {
     const session = this.#sessions.get(peer);
     if (session === undefined) return;
     const about = { task: version.task, version: version.shape.version };
     const seed = this.#seeds?.find(about.task, about.version);
     session.updates.more(about, { ticket: this.ticket({ taskId: about.task, ...about }, peer) });
-    for (const parent of this.#parentsFor(version, peer, seed))
+    const withSeed = this.#withSeed(seed, options);
+    const wanted = { withSeed, ...options };
+    for (const parent of this.#introductions.parentsFor(version, peer, wanted)) {
       session.updates.parent(about, parent);
+    }
     if (seed !== undefined) {
       session.updates.manifest(about, seed.manifest());
-      this.#offers.join(seed, peer);
+      if (withSeed) this.#offers.join(seed, peer);
     }
-    this.#introductions.introduce(version, peer);
   }
 
   #forget(peer: string): void {
@@ -408,6 +411,7 @@ export class Swarm implements SeedListener {
   #leave(version: SwarmVersion, peer: string): void {
     this.#offerAll(version, peer);
     this.table.leave(version, peer);
+    this.#introductions.left(version, peer);
     // It may have been the last that had something.
     this.#seeds?.find(version.task, version.shape.version)?.refill();
   }

@@ -45,6 +45,11 @@ export class Offers {
     return this.#children.size === 0 && this.#waiting.size === 0;
   }
 
+  /** Children that take part. */
+  get children(): number {
+    return this.#children.size;
+  }
+
   /** A piece the seed has now. */
   add(piece: number, nowMs: number): Offer[] {
     if (this.#waiting.has(piece)) return [];

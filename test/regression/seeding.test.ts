@@ -19,7 +19,7 @@ async function digestOf(path: string | undefined): Promise<string> {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
-test('small content that the seed evicted is fetched again', async (t) => {
+test.serial('small content that the seed evicted is fetched again', async (t) => {
   await using swarm = await TestSwarm.start({ supernode: { quota: 100 * KIB } });
   const host = await swarm.host('host');
   for (const path of ['/a', '/b', '/a', '/b']) {
@@ -29,7 +29,7 @@ test('small content that the seed evicted is fetched again', async (t) => {
   }
 });
 
-test('content that the seed evicted is fetched again for a host that asks for it', async (t) => {
+test.serial('content that the seed evicted is fetched again for a host that asks for it', async (t) => {
   await using swarm = await TestSwarm.start({ supernode: { quota: 3 * MIB } });
   const contents = { '/a': { seed: 1, length: 2 * MIB }, '/b': { seed: 2, length: 2 * MIB } };
   for (const [path, content] of Object.entries(contents)) {
@@ -46,7 +46,7 @@ test('content that the seed evicted is fetched again for a host that asks for it
   t.is(swarm.origin.stats('/a').bodyBytes, 4 * MIB);
 });
 
-test('whoever waits for the same question to the origin gets its answer when the first asker is gone', async (t) => {
+test.serial('whoever waits for the same question to the origin gets its answer when the first asker is gone', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 3, length: 2 * MIB };
   const digest = await contentDigest(content);
@@ -69,7 +69,7 @@ test('whoever waits for the same question to the origin gets its answer when the
   t.is(doneOf(await waiting).length, content.length);
 });
 
-test('two who ask at the same time with other credentials get one copy', async (t) => {
+test.serial('two who ask at the same time with other credentials get one copy', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 4, length: 2 * MIB };
   swarm.origin.set('/f', { content, slowHeadMs: 300, bytesPerSecond: 2 * MIB });
@@ -87,7 +87,7 @@ test('two who ask at the same time with other credentials get one copy', async (
   t.is((await swarm.supernode.pool.stats()).originBytes, content.length);
 });
 
-test('hosts finish the version they began when the origin has another one meanwhile', async (t) => {
+test.serial('hosts finish the version they began when the origin has another one meanwhile', async (t) => {
   await using swarm = await TestSwarm.start();
   const before = { seed: 5, length: 4 * MIB };
   const after = { seed: 6, length: 4 * MIB };
@@ -112,7 +112,7 @@ test('hosts finish the version they began when the origin has another one meanwh
 
 for (const ranges of [true, false]) {
   const name = ranges ? 'with ranges' : 'without ranges';
-  test(`content named by its digest is given to whom another origin ${name} really serves it`, async (t) => {
+  test.serial(`content named by its digest is given to whom another origin ${name} really serves it`, async (t) => {
     await using swarm = await TestSwarm.start();
     const content = { seed: 7, length: MIB + 5 };
     const digest = await contentDigest(content);
@@ -132,7 +132,7 @@ for (const ranges of [true, false]) {
   });
 }
 
-test('whether an origin serves a digest is found out while another one sends it slowly', async (t) => {
+test.serial('whether an origin serves a digest is found out while another one sends it slowly', async (t) => {
   await using swarm = await TestSwarm.start();
   const { seeds } = swarm.supernode;
   const content = { seed: 16, length: 4 * MIB };
@@ -153,7 +153,7 @@ test('whether an origin serves a digest is found out while another one sends it 
   t.is(swarm.origin.stats('/slow').bodyBytes, MIB);
 });
 
-test('an origin that sends something else under a digest gives way to one that has it', async (t) => {
+test.serial('an origin that sends something else under a digest gives way to one that has it', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 18, length: 4 * MIB };
   const digest = await contentDigest(content);
@@ -169,7 +169,7 @@ test('an origin that sends something else under a digest gives way to one that h
   t.like(await running, { type: 'failed', code: 'ERR_DIGEST_MISMATCH' });
 });
 
-test('a host that was given something else under a digest gets the content from another origin', async (t) => {
+test.serial('a host that was given something else under a digest gets the content from another origin', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 26, length: 3 * MIB };
   const digest = await contentDigest(content);
@@ -185,7 +185,7 @@ test('a host that was given something else under a digest gets the content from 
   t.like(await from('/f'), { type: 'done', length: content.length });
 });
 
-test('whoever asked for a digest at an origin that had something else has no right to what really has it', async (t) => {
+test.serial('whoever asked for a digest at an origin that had something else has no right to what really has it', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 24, length: 3 * MIB };
   const digest = await contentDigest(content);
@@ -217,7 +217,7 @@ test('whoever asked for a digest at an origin that had something else has no rig
   t.like(await control.next('update'), { task: allowed.task });
 });
 
-test('what is kept under a digest is not lost to an origin that serves something else', async (t) => {
+test.serial('what is kept under a digest is not lost to an origin that serves something else', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 20, length: 3 * MIB };
   const digest = await contentDigest(content);
@@ -236,7 +236,7 @@ test('what is kept under a digest is not lost to an origin that serves something
   t.true(stored?.isComplete);
 });
 
-test('without a supernode, content kept under a digest is given to whom his URL really serves it', async (t) => {
+test.serial('without a supernode, content kept under a digest is given to whom his URL really serves it', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 22, length: 3 * MIB };
   const digest = await contentDigest(content);
@@ -258,7 +258,7 @@ test('without a supernode, content kept under a digest is given to whom his URL 
   t.is(swarm.origin.stats('/mirror').rangeRequests, 3);
 });
 
-test('content that is not what its digest says is not kept under that name, whatever the algorithm', async (t) => {
+test.serial('content that is not what its digest says is not kept under that name, whatever the algorithm', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 9, length: MIB };
   const bytes = seededBytes(content.seed, 0, content.length);
@@ -273,7 +273,7 @@ test('content that is not what its digest says is not kept under that name, what
   t.like(await from(host, '/f'), { type: 'done', length: content.length });
 });
 
-test('what a user in the URL may have is not given to whom the origin was not asked for', async (t) => {
+test.serial('what a user in the URL may have is not given to whom the origin was not asked for', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 12, length: 2 * MIB };
   const authorization = `Basic ${Buffer.from('user:secret').toString('base64')}`;
@@ -297,7 +297,7 @@ test('what a user in the URL may have is not given to whom the origin was not as
 
 for (const named of [false, true]) {
   const what = named ? 'content named by its digest' : 'content';
-  test(`${what} is given to nobody whose own signed URL the origin refuses, and asked for once per URL`, async (t) => {
+  test.serial(`${what} is given to nobody whose own signed URL the origin refuses, and asked for once per URL`, async (t) => {
     await using swarm = await TestSwarm.start();
     const content = { seed: 15, length: 3 * MIB };
     const digest = await contentDigest(content);
@@ -330,7 +330,7 @@ for (const named of [false, true]) {
   });
 }
 
-test('a seed whose stored file was edited withdraws what is wrong and fetches it again', async (t) => {
+test.serial('a seed whose stored file was edited withdraws what is wrong and fetches it again', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 13, length: 2 * MIB };
   swarm.origin.set('/f', { content });
@@ -349,7 +349,7 @@ test('a seed whose stored file was edited withdraws what is wrong and fetches it
   t.is(await digestOf(done.path), await contentDigest(content));
 });
 
-test('a seed that came back with part of the content has the rest once nobody else has it', async (t) => {
+test.serial('a seed that came back with part of the content has the rest once nobody else has it', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 14, length: 6 * MIB };
   swarm.origin.set('/f', { content, bytesPerSecond: 2 * MIB });
@@ -375,7 +375,7 @@ test('a seed that came back with part of the content has the rest once nobody el
   t.is(await digestOf(done.path), await contentDigest(content));
 });
 
-test('a supernode and a host fetch nothing from ports that they were given by the system', async (t) => {
+test.serial('a supernode and a host fetch nothing from ports that they were given by the system', async (t) => {
   await using swarm = await TestSwarm.start();
   const host = await swarm.host('host');
   const { meshPort, linkPort } = swarm.supernode;
