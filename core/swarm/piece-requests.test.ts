@@ -1,0 +1,168 @@
+import test from 'ava';
+import { ManualClock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
+import { SeededRandom } from '../base/random.ts';
+import { Bitfield } from '../piece/bitfield.ts';
+import type { StoredTask } from '../store/piece-store.ts';
+import type { ParentLink } from './parent-link.ts';
+import type { Ask } from './piece-picker.ts';
+import { PieceRequests } from './piece-requests.ts';
+
+const PIECES = 8;
+
+/** What was asked of whom, and how to end it. */
+interface Taken {
+  readonly ask: Ask;
+  readonly signal: AbortSignal;
+  end(): void;
+}
+
+/** Requests over parents that answer when the test says so. */
+class Bench {
+  readonly pieces = new Bitfield(PIECES);
+  readonly taken: Taken[] = [];
+  readonly reading = new Set<number>();
+  readonly backs: string[] = [];
+  isTakenBack = true;
+  readonly parents = new Map<string, ParentLink>();
+  readonly clock = new ManualClock();
+  readonly requests: PieceRequests;
+
+  constructor() {
+    const missing = (): number[] =>
+      Array.from({ length: PIECES }, (_item, at) => at).filter((piece) => !this.pieces.has(piece));
+    this.requests = new PieceRequests({
+      stored: {
+        pieces: this.pieces,
+        digestOf: () => 'digest',
+        missingWithDigest: missing,
+      } as unknown as StoredTask,
+      clock: this.clock,
+      random: new SeededRandom(3),
+      signal: new AbortController().signal,
+      parent: (peer) => this.parents.get(peer),
+      isReading: (piece) => this.reading.has(piece),
+      take: async (_parent, ask, signal) => {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        this.taken.push({ ask, signal, end: resolve });
+        signal.addEventListener('abort', () => resolve());
+        await promise;
+      },
+    });
+  }
+
+  add(peer: string, held: readonly number[], role: 'peer' | 'seed' = 'peer'): ParentLink {
+    const parent = {
+      peer,
+      role,
+      inFlight: 0,
+      isResting: false,
+      isStalled: false,
+      takeBack: async (piece: number) => {
+        this.backs.push(`${peer} ${piece}`);
+        return this.isTakenBack;
+      },
+    };
+    const link = parent as unknown as ParentLink;
+    this.parents.set(peer, link);
+    this.requests.opened(link, held);
+    return link;
+  }
+
+  ask(): string[] {
+    const before = this.taken.length;
+    this.requests.ask([...this.parents.values()]);
+    return this.taken.slice(before).map(({ ask }) => `${ask.peer} ${ask.piece}`);
+  }
+}
+
+async function settle(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+test('PieceRequests asks a seed for anything only while no peer has what is missing', async (t) => {
+  const bench = new Bench();
+  bench.add('seed', [0, 1, 2, 3], 'seed');
+  t.is(bench.ask().length, 2, 'nobody else is there');
+  const [first] = bench.taken;
+  first?.end();
+  await settle();
+  t.is(bench.ask().length, 1, 'the seed is kept busy');
+  bench.add('peer', [0, 1, 2, 3, 4, 5]);
+  t.true(bench.ask().every((made) => made.startsWith('peer')));
+  for (const made of bench.taken) made.end();
+  await settle();
+  t.true(bench.ask().every((made) => made.startsWith('peer')));
+});
+
+test('PieceRequests does not ask for what comes from the origin, until it is missing after all', async (t) => {
+  const bench = new Bench();
+  bench.add('a', [0]);
+  bench.reading.add(0);
+  t.deepEqual(bench.ask(), []);
+  bench.reading.clear();
+  t.deepEqual(bench.ask(), []);
+  bench.requests.wantMissing();
+  t.deepEqual(bench.ask(), ['a 0']);
+  t.true(bench.requests.isAsked(0));
+  t.is(bench.requests.askedOf('a'), 0);
+});
+
+test('PieceRequests moves what waits in a longer line to a new holder, if it can be taken back', async (t) => {
+  for (const isTakenBack of [true, false]) {
+    const bench = new Bench();
+    bench.isTakenBack = isTakenBack;
+    const old = bench.add('old', [0, 1]);
+    bench.requests.heard(old, { pieces: [], offers: [], load: 30 });
+    t.is(bench.ask().length, 2);
+    const fresh = bench.add('new', []);
+    // It happens in half of the cases.
+    for (let tries = 0; tries < 20 && bench.backs.length === 0; tries += 1) {
+      bench.requests.heard(fresh, { pieces: [0], offers: [], load: 0 });
+    }
+    t.is(bench.backs[0], 'old 0');
+    await settle();
+    const last = bench.taken.at(-1)?.ask;
+    if (isTakenBack) t.like(last, { peer: 'new', piece: 0, isHedge: false });
+    else t.is(last?.peer, 'old');
+  }
+});
+
+test('PieceRequests.came() stops the others, waits for them, and says that there were some', async (t) => {
+  const bench = new Bench();
+  const slow = bench.add('slow', [0, 1, 2, 3, 4, 5, 6, 7]);
+  // Enough answers to know when it is late.
+  for (let piece = 0; piece < 6; piece += 1) {
+    bench.ask();
+    const made = bench.taken.findLast(({ ask, signal }) => !signal.aborted && ask.peer === 'slow');
+    const index = made?.ask.piece ?? 0;
+    t.false(await bench.requests.came('slow', index, 10));
+    bench.pieces.set(index);
+    made?.end();
+    await settle();
+  }
+  bench.ask();
+  const late = bench.requests.askedOf('slow') ?? 0;
+  const other = bench.add('other', []);
+  bench.requests.has(other, late);
+  bench.clock.advance(60_000);
+  t.deepEqual(bench.ask(), [`other ${late}`]);
+  const loser = bench.taken.find(({ ask }) => ask.peer === 'slow' && ask.piece === late);
+  const before = slow.inFlight;
+  t.true(await bench.requests.came('other', late, 5));
+  t.true(loser?.signal.aborted);
+  t.is(slow.inFlight, before - 1);
+});
+
+test('PieceRequests.relieve() takes back what others can answer, and it is asked of them', async (t) => {
+  const bench = new Bench();
+  const stalled = bench.add('stalled', [0, 1]);
+  t.is(bench.ask().length, 2);
+  bench.add('well', [0]);
+  bench.requests.relieve(stalled, (piece) => piece === 0);
+  await settle();
+  t.true(bench.taken.find(({ ask }) => ask.piece === 0)?.signal.reason instanceof CodedError);
+  Object.assign(stalled, { isStalled: true });
+  t.deepEqual(bench.ask(), ['well 0']);
+  t.is(bench.requests.askedOf('stalled'), 1);
+});
