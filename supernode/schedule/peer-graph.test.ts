@@ -80,15 +80,15 @@ test('any number of hosts is connected, and nobody has many links more than othe
     t.is(linked.reached(), hosts);
     t.true(linked.isTrue());
     const degrees = linked.degrees();
-    t.true(Math.min(...degrees) >= Math.min(10, hosts - 1), `${hosts} hosts`);
-    t.true(Math.max(...degrees) <= 30, `${hosts} hosts`);
+    t.true(Math.min(...degrees) >= Math.min(14, hosts - 1), `${hosts} hosts`);
+    t.true(Math.max(...degrees) <= 36, `${hosts} hosts`);
   }
 });
 
-test('a thousand hosts have about 20 links each', (t) => {
+test('a thousand hosts have about 28 links each', (t) => {
   const degrees = joined(1000).degrees();
   const mean = degrees.reduce((sum, degree) => sum + degree, 0) / degrees.length;
-  t.true(mean > 19 && mean < 22, `${mean}`);
+  t.true(mean > 27 && mean < 29, `${mean}`);
 });
 
 test('idcs are no islands, and few links go between them', (t) => {
@@ -128,7 +128,7 @@ test('a host that is stuck is given others than it has and than it names', (t) =
   t.true(made.length > 0);
   t.true(made.every(([one, other]) => one === 'h7' && !before.has(other) && !avoid.has(other)));
   for (let times = 0; times < 50; times += 1) linked.more('h7');
-  t.true((linked.links.get('h7')?.size ?? 0) <= 40);
+  t.true((linked.links.get('h7')?.size ?? 0) <= 46);
 });
 
 test('nobody is linked twice by joining twice, or after leaving', (t) => {

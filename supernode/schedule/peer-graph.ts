@@ -7,12 +7,15 @@ import type { Random } from '../../core/base/random.ts';
 /** Two hosts that are to link, or are linked; the newcomer first. */
 export type PeerLink = readonly [peer: string, other: string];
 
-/** Links a newcomer makes within its idc; others that come later bring as many again. */
-const JOIN_LINKS = 10;
+/**
+ * Links a newcomer makes within its idc; others that come later bring as many again. The last to come have only these:
+ * with 10 they end 3 to 11 % after the middle one, with 14 2 % (100 hosts, simulated).
+ */
+const JOIN_LINKS = 14;
 /** Up to so many hosts all link with all. */
 const MESH_HOSTS = 21;
 /** Links within the idc at most. */
-const MAX_LINKS = 30;
+const MAX_LINKS = 36;
 /** A host that falls below is given links again, up to those a newcomer has. */
 const LOW_LINKS = 8;
 /** Hosts looked at for each link: of two the lesser evens links out, of four they hardly differ. */
