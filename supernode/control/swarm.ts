@@ -41,6 +41,9 @@ const COMEBACK_MS = 15_000;
 const WITHHELD_MS = 30_000;
 /** How long a host that a child lost may take to answer. */
 const LOOK_MS = 2_000;
+/** Digests are told to many hosts less often: as many messages a second in all, however many they are. */
+const PACE_MS = 0.25;
+const MAX_PACE_MS = 250;
 /** What a host is told that waits for a version which nobody can complete any more. */
 const LOST = new CodedError(
   'ERR_ORIGIN_CHANGED',
@@ -231,8 +234,9 @@ export class Swarm implements SeedListener {
   onManifest(seed: SeedTask, batches: readonly string[]): void {
     const about = versionNames(seed);
     const version = this.table.addVersion(about.task, this.#shapeOf(seed));
+    const pace = { withinMs: Math.min(MAX_PACE_MS, version.peers.size * PACE_MS) };
     for (const entry of version.peers.values()) {
-      if (entry.isActive) this.#sessions.get(entry.peer)?.updates.manifest(about, batches);
+      if (entry.isActive) this.#sessions.get(entry.peer)?.updates.manifest(about, batches, pace);
     }
   }
 

@@ -172,3 +172,30 @@ test('UpdateBatcher sends nothing once it is closed, nor after a message that co
   await settled();
   t.is(sent.length, 1);
 });
+
+test('UpdateBatcher lets digests wait for others for as long as it is told, but nothing else', async (t) => {
+  const clock = new ManualClock();
+  const { sent, send } = outlet();
+  const batcher = new UpdateBatcher(clock, send);
+  batcher.manifest(about, ['one'], { withinMs: 200 });
+  clock.advance(150);
+  batcher.manifest(about, ['two'], { withinMs: 200 });
+  clock.advance(49);
+  await settled();
+  t.deepEqual(sent, []);
+  clock.advance(1);
+  await settled();
+  t.deepEqual(sent, [{ type: 'update', ...about, manifest: ['one', 'two'] }]);
+  batcher.manifest(about, ['three'], { withinMs: 200 });
+  batcher.more(about, { ticket: 'fresh' });
+  clock.advance(15);
+  await settled();
+  t.deepEqual(sent[1], { type: 'update', ...about, ticket: 'fresh', manifest: ['three'] });
+  batcher.manifest(about, ['four'], { withinMs: 1 });
+  clock.advance(14);
+  await settled();
+  t.is(sent.length, 2);
+  clock.advance(200);
+  await settled();
+  t.is(sent.length, 3);
+});

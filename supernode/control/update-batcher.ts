@@ -33,6 +33,7 @@ export class UpdateBatcher {
   /** Of batches that wait or are being sent. */
   #characters = 0;
   #timer: Timer | undefined;
+  #dueMs = Number.POSITIVE_INFINITY;
   #isSending = false;
   #isClosed = false;
 
@@ -51,9 +52,14 @@ export class UpdateBatcher {
     this.#onFull = options.onFull ?? (() => undefined);
   }
 
-  manifest(version: { task: string; version: string }, batches: readonly string[]): void {
+  /** `withinMs`: how long batches may wait for others, if longer than usual. */
+  manifest(
+    version: { task: string; version: string },
+    batches: readonly string[],
+    { withinMs = FLUSH_MS }: { readonly withinMs?: number } = {},
+  ): void {
     if (this.#isClosed) return;
-    const { manifest } = this.#of(version);
+    const { manifest } = this.#of(version, Math.max(FLUSH_MS, withinMs));
     // A host that asks again before it was answered is not answered twice.
     const fresh = batches.filter((batch) => !manifest.has(batch));
     this.#characters += charactersOf(fresh);
@@ -83,10 +89,16 @@ export class UpdateBatcher {
     this.#pending.clear();
   }
 
-  #of({ task, version }: { task: string; version: string }): Pending {
-    if (!this.#isSending) {
-      this.#timer ??= this.#clock.after(FLUSH_MS, () => void this.#flush(), { ref: false });
-    }
+  #flushWithin(ms: number): void {
+    const dueMs = this.#clock.monotonic() + ms;
+    if (this.#isSending || dueMs >= this.#dueMs) return;
+    this.#timer?.cancel();
+    this.#timer = this.#clock.after(ms, () => void this.#flush(), { ref: false });
+    this.#dueMs = dueMs;
+  }
+
+  #of({ task, version }: { task: string; version: string }, withinMs = FLUSH_MS): Pending {
+    this.#flushWithin(withinMs);
     const key = `${task}/${version}`;
     const known = this.#pending.get(key);
     if (known !== undefined) return known;
@@ -97,6 +109,7 @@ export class UpdateBatcher {
 
   async #flush(): Promise<void> {
     this.#timer = undefined;
+    this.#dueMs = Number.POSITIVE_INFINITY;
     this.#isSending = true;
     try {
       // What comes while it is sent goes to the end of the line.
