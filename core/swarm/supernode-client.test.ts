@@ -1,5 +1,5 @@
 import test from 'ava';
-import { ManualClock } from '../base/clock.ts';
+import { ManualClock, abortable } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import { silentLog } from '../base/log.ts';
 import { SeededRandom } from '../base/random.ts';
@@ -14,13 +14,20 @@ const never = new AbortController().signal;
 /** The part of the mesh that dials: to a supernode that is there, or is not. */
 class Dialled {
   isUp = false;
+  /** It never answers. */
+  isSlow = false;
   dials = 0;
   sent: unknown[] = [];
   says: unknown[] = [];
   end: ((error: CodedError) => void) | undefined;
 
-  async dial(): Promise<Partial<MeshSession>> {
+  async dial(
+    _address: string,
+    _protocol: string,
+    { signal }: { signal: AbortSignal },
+  ): Promise<Partial<MeshSession>> {
     this.dials += 1;
+    if (this.isSlow) await abortable(new Promise<never>(() => undefined), signal);
     if (!this.isUp) throw away;
     const { says } = this;
     const { promise: closed, resolve } = Promise.withResolvers<CodedError>();
@@ -210,4 +217,26 @@ test('SupernodeClient comes back early while it downloads, or somebody waits for
   t.true((downloading.at(-1) ?? 0) <= 2_300, downloading.join(' '));
   const awaited = await comebackMs({ isAwaited: true });
   t.true((awaited.at(-1) ?? 0) <= 2_300, awaited.join(' '));
+});
+
+test('SupernodeClient gives a supernode that came back more time than one that it never heard of', async (t) => {
+  for (const [wasThere, patienceMs] of [
+    [false, 5_000],
+    [true, 10_000],
+  ] as const) {
+    const { clock, mesh, client } = begin({ addresses: ['one:1'] });
+    mesh.isUp = wasThere;
+    mesh.isSlow = !wasThere;
+    client.start();
+    await settle();
+    mesh.isSlow = true;
+    mesh.end?.(away);
+    while (mesh.dials < (wasThere ? 2 : 1)) await pass(clock, 100);
+    const { dials } = mesh;
+    await pass(clock, patienceMs - 500);
+    t.is(mesh.dials, dials, 'still waiting for the first');
+    await pass(clock, 1_500);
+    t.is(mesh.dials, dials + 1);
+    await client[Symbol.asyncDispose]();
+  }
 });

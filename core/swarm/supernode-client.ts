@@ -26,6 +26,8 @@ const parseWelcome = parser(Welcome);
 /** A supernode that says nothing about a registration for this long is treated as gone. */
 const REPLY_TIMEOUT_MS = 60_000;
 const DIAL_TIMEOUT_MS = 5_000;
+/** One that came back has many to answer: what it has begun with a host should not be given up and begun again. */
+const DIAL_AGAIN_TIMEOUT_MS = 10_000;
 /** A registration that is told to come again does so often, and waits so long at most each time. */
 const MAX_BUSY = 4;
 const MAX_BUSY_MS = 10_000;
@@ -313,7 +315,8 @@ export class SupernodeClient implements AsyncDisposable {
 
   async #open(address: string, signal: AbortSignal, clock: Clock): Promise<MeshSession> {
     const { mesh, ensureMember, hello, listener, verifySupernode } = this.#options;
-    using deadline = clock.deadline(DIAL_TIMEOUT_MS);
+    const isReturning = this.#lostMs !== undefined;
+    using deadline = clock.deadline(isReturning ? DIAL_AGAIN_TIMEOUT_MS : DIAL_TIMEOUT_MS);
     const either = AbortSignal.any([signal, deadline.signal]);
     await ensureMember(address, signal);
     const session = await mesh
