@@ -22,7 +22,7 @@ function offering(of: readonly string[], what: readonly number[] = pieces): Map<
   return owners;
 }
 
-test('Offers.add() offers each piece to one child, and about the same number to each', (t) => {
+test('Offers.add() offers each piece to one child, and as many to each', (t) => {
   const owners = offering(children);
   t.is(owners.size, pieces.length);
   for (const child of children) {
@@ -30,7 +30,7 @@ test('Offers.add() offers each piece to one child, and about the same number to 
       .values()
       .filter((owner) => owner === child)
       .toArray().length;
-    t.true(share > 120 && share < 280, `${child} has ${share} of 1,000`);
+    t.is(share, pieces.length / children.length);
   }
 });
 
@@ -42,19 +42,33 @@ test('Offers.add() offers a piece once, and to nobody while there is no child', 
   t.deepEqual(offers.join(first, 0), [], 'it is there already');
 });
 
-test('Offers: owners do not depend on who came first, on what came before, or on the order of pieces', (t) => {
-  const expected = offering(children);
-  t.deepEqual(offering(children.toReversed()), expected);
-  const others = offering(children, pieces.toReversed());
-  for (const [piece, owner] of expected) t.is(others.get(piece), owner);
+test('Offers: who has shown what it was offered has the next turn', (t) => {
   const offers = new Offers();
-  const owners = new Map<number, string | undefined>();
-  for (const piece of pieces) note(owners, offers.add(piece, 0));
-  for (const child of children) note(owners, offers.join(child, 0));
-  t.deepEqual(new Map([...owners].toSorted(([a], [b]) => a - b)), expected);
+  for (const child of [first, second, third]) offers.join(child, 0);
+  t.deepEqual(offers.add(0, 0), [{ piece: 0, to: first }]);
+  t.deepEqual(offers.add(1, 0), [{ piece: 1, to: second }]);
+  offers.seen(1, 10);
+  t.deepEqual(offers.add(2, 10), [{ piece: 2, to: third }]);
+  t.deepEqual(offers.add(3, 10), [{ piece: 3, to: second }], 'the first is still busy');
 });
 
-test('Offers: a child that joins or leaves moves its own share and nothing else', (t) => {
+test('Offers: a child that takes long is offered nothing more while there are others', (t) => {
+  const offers = new Offers();
+  const owners = new Map<number, string | undefined>();
+  for (const child of [first, second, third]) offers.join(child, 0);
+  // The first shows its pieces after a second, the others after a tenth of one.
+  const due = new Map<number, number>();
+  for (let nowMs = 0; nowMs < 10_000; nowMs += 100) {
+    for (const [piece, atMs] of due) if (atMs <= nowMs) offers.seen(piece, nowMs);
+    const piece = nowMs / 100;
+    note(owners, offers.add(piece, nowMs));
+    due.set(piece, nowMs + (owners.get(piece) === first ? 1_000 : 100));
+  }
+  const share = [...owners.values()].filter((owner) => owner === first).length;
+  t.true(share <= 2, `${share} of 100`);
+});
+
+test('Offers.join() takes its share of what waits, Offers.leave() gives it to others', (t) => {
   const random = new SeededRandom(3);
   const offers = new Offers();
   const owners = new Map<number, string | undefined>();
@@ -74,8 +88,10 @@ test('Offers: a child that joins or leaves moves its own share and nothing else'
       for (const { to } of moved) t.is(to, child);
       note(owners, moved);
     }
-    const expected = offering([...present]);
-    for (const piece of pieces) t.is(owners.get(piece), expected.get(piece));
+    for (const one of present) {
+      const share = pieces.filter((piece) => owners.get(piece) === one).length;
+      t.true(Math.abs(share - pieces.length / present.size) <= present.size, `${one}: ${share}`);
+    }
   }
 });
 
@@ -110,7 +126,7 @@ test('Offers.overdue() goes on to the next child when one is passed over, and at
   const [own = 0] = pieces.filter((piece) => owners.get(piece) === first);
   const others = pieces.filter((piece) => owners.get(piece) === second);
   t.deepEqual(offers.overdue(OFFER_PATIENCE_MS), [], 'nobody shows anything: the seed is slow');
-  for (const piece of others.slice(0, 6)) offers.seen(piece, OFFER_PATIENCE_MS);
+  for (const piece of others.slice(0, 20)) offers.seen(piece, OFFER_PATIENCE_MS);
   const moved = offers.overdue(OFFER_PATIENCE_MS);
   t.true(moved.every(({ piece, to }) => owners.get(piece) === first && to === second));
   t.true(moved.some(({ piece }) => piece === own));

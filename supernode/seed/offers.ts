@@ -1,9 +1,14 @@
 /** How long a child has to show a piece that it was offered, while others show theirs. */
 export const OFFER_PATIENCE_MS = 2_000;
 /** A child was passed over when so many rounds of the others' pieces were seen since its last. */
-const ROUNDS = 3;
+const ROUNDS = 10;
 /** Nobody shows anything for so long: whoever was offered a piece is not waited for. */
 const STANDSTILL_MS = 15_000;
+/** A child whose pieces took so many times as long as is usual is slow: others come first. */
+const SLOW = 3;
+/** Weight of the newest piece in what is usual, and in what a child takes. */
+const USUAL_GAIN = 0.1;
+const CHILD_GAIN = 0.5;
 
 /** A piece to announce: to one child, or to all. */
 export interface Offer {
@@ -13,14 +18,18 @@ export interface Offer {
 }
 
 interface Waiting {
-  owner: string | undefined;
-  weight: number;
+  owner: Child | undefined;
   sinceMs: number;
   /** Children that were offered it in vain. */
-  past: Set<string> | undefined;
+  past: Set<Child> | undefined;
 }
 
 interface Child {
+  readonly name: string;
+  /** Pieces offered to it that it has not shown. */
+  offered: number;
+  /** From an offer until the piece is seen; 0: not known. */
+  tookMs: number;
   /** Pieces seen in all when one of those offered to it was seen last. */
   seen: number;
   atMs: number;
@@ -28,15 +37,19 @@ interface Child {
 
 /**
  * Super-seeding: which child each new piece is offered to, so that the seed sends about one copy and the children
- * trade the rest. Owners follow from rendezvous hashing, so a child that joins or leaves moves only its own share. A
- * child that does not take its pieces while others do loses them to the next. Pieces that were seen at a child are for
- * everybody, once none waits to be seen: until then the seed's upload is worth more for what nobody has.
+ * trade the rest. Children have their turns: who has shown what it was offered goes to the end of the line, so a piece
+ * meets nobody who is still busy with another, and slow children hold few. A child that does not take its pieces while
+ * others do loses them to the next. Pieces that were seen at a child are for everybody, once none waits to be seen:
+ * until then the seed's upload is worth more for what nobody has.
  */
 export class Offers {
   readonly #children = new Map<string, Child>();
+  /** Children that nothing is offered to, who waits longest first. */
+  readonly #line = new Set<Child>();
   readonly #waiting = new Map<number, Waiting>();
   /** Seen at a child, and not announced to everybody yet. */
   readonly #held: number[] = [];
+  #usualMs = 0;
   #seen = 0;
   #seenMs = Number.NEGATIVE_INFINITY;
 
@@ -53,35 +66,41 @@ export class Offers {
   /** A piece the seed has now. */
   add(piece: number, nowMs: number): Offer[] {
     if (this.#waiting.has(piece)) return [];
-    const waiting: Waiting = { owner: undefined, weight: -1, sinceMs: nowMs, past: undefined };
+    const waiting: Waiting = { owner: undefined, sinceMs: nowMs, past: undefined };
     this.#waiting.set(piece, waiting);
-    this.#assign(piece, waiting);
-    return waiting.owner === undefined ? [] : [{ piece, to: waiting.owner }];
+    return this.#assign(piece, waiting, this.#next(waiting));
   }
 
   /** A child takes part now: it is offered its share of what nobody has yet. */
   join(child: string, nowMs: number): Offer[] {
     if (this.#children.has(child)) return [];
-    this.#children.set(child, { seen: this.#seen, atMs: nowMs });
+    const joined: Child = { name: child, offered: 0, tookMs: 0, seen: this.#seen, atMs: nowMs };
+    this.#children.set(child, joined);
+    this.#line.add(joined);
+    const share = Math.ceil(this.#waiting.size / this.#children.size);
     const offers: Offer[] = [];
-    for (const [piece, waiting] of this.#waiting) {
-      if (!claim(waiting, piece, child)) continue;
+    // What was offered last is the least likely to be on its way.
+    for (const [piece, waiting] of [...this.#waiting].toReversed()) {
+      const { owner } = waiting;
+      if (owner !== undefined && (owner.offered <= share || joined.offered >= share)) continue;
       waiting.sinceMs = nowMs;
-      offers.push({ piece, to: child });
+      offers.push(...this.#assign(piece, waiting, joined));
     }
     return offers;
   }
 
   /** A child is gone or complete: what was offered to it is offered to others. */
   leave(child: string, nowMs: number): Offer[] {
-    if (!this.#children.delete(child)) return [];
+    const left = this.#children.get(child);
+    if (left === undefined) return [];
+    this.#children.delete(child);
     const offers: Offer[] = [];
     for (const [piece, waiting] of this.#waiting) {
-      if (waiting.owner !== child) continue;
+      if (waiting.owner !== left) continue;
       waiting.sinceMs = nowMs;
-      this.#assign(piece, waiting);
-      if (waiting.owner !== undefined) offers.push({ piece, to: waiting.owner });
+      offers.push(...this.#assign(piece, waiting, this.#next(waiting)));
     }
+    this.#line.delete(left);
     return offers;
   }
 
@@ -92,8 +111,12 @@ export class Offers {
     this.#waiting.delete(piece);
     this.#seen += 1;
     this.#seenMs = nowMs;
-    const owner = this.#children.get(waiting.owner ?? '');
-    if (owner !== undefined) Object.assign(owner, { seen: this.#seen, atMs: nowMs });
+    const { owner } = waiting;
+    if (owner !== undefined) {
+      this.#note(owner, nowMs - waiting.sinceMs);
+      this.#take(owner);
+      Object.assign(owner, { seen: this.#seen, atMs: nowMs });
+    }
     this.#held.push(piece);
     return this.#release();
   }
@@ -106,20 +129,21 @@ export class Offers {
       if (owner === undefined || !this.#isOverdue(waiting, owner, nowMs)) continue;
       waiting.past ??= new Set();
       waiting.past.add(owner);
+      this.#note(owner, nowMs - waiting.sinceMs);
       waiting.sinceMs = nowMs;
-      this.#assign(piece, waiting);
-      if (waiting.owner === undefined) this.#waiting.delete(piece);
-      offers.push({ piece, to: waiting.owner });
+      offers.push(...this.#assign(piece, waiting, this.#next(waiting)));
+      if (waiting.owner !== undefined) continue;
+      this.#waiting.delete(piece);
+      offers.push({ piece, to: undefined });
     }
     return [...offers, ...this.#release()];
   }
 
-  #isOverdue(waiting: Waiting, owner: string, nowMs: number): boolean {
-    const child = this.#children.get(owner);
-    const waitedMs = nowMs - Math.max(waiting.sinceMs, child?.atMs ?? 0);
+  #isOverdue(waiting: Waiting, owner: Child, nowMs: number): boolean {
+    const waitedMs = nowMs - Math.max(waiting.sinceMs, owner.atMs);
     if (waitedMs < OFFER_PATIENCE_MS) return false;
     // The seed serves its children in turn: with many of them, or a slow link, a turn takes long.
-    const passedOver = this.#seen - (child?.seen ?? 0);
+    const passedOver = this.#seen - owner.seen;
     if (passedOver >= ROUNDS * this.#children.size) return true;
     return nowMs - Math.max(waiting.sinceMs, this.#seenMs) >= STANDSTILL_MS;
   }
@@ -129,28 +153,45 @@ export class Offers {
     return this.#held.splice(0).map((piece) => ({ piece, to: undefined }));
   }
 
-  #assign(piece: number, waiting: Waiting): void {
-    waiting.owner = undefined;
-    waiting.weight = -1;
-    for (const child of this.#children.keys()) claim(waiting, piece, child);
+  /** Who is offered a piece next: of those that are not slow who has shown all, or has the least to show. */
+  #next({ past }: Waiting): Child | undefined {
+    let best: Child | undefined;
+    for (const child of this.#line) {
+      if (past?.has(child) === true) continue;
+      if (!this.#isSlow(child)) return child;
+      best ??= child;
+    }
+    let least: Child | undefined;
+    for (const child of this.#children.values()) {
+      if (past?.has(child) === true || this.#isSlow(child)) continue;
+      if (least === undefined || child.offered < least.offered) least = child;
+    }
+    if (least !== undefined || best !== undefined) return least ?? best;
+    return this.#children.values().find((child) => past?.has(child) !== true);
   }
-}
 
-function claim(waiting: Waiting, piece: number, child: string): boolean {
-  if (waiting.past?.has(child) === true) return false;
-  const weight = weightOf(piece, child);
-  if (weight <= waiting.weight) return false;
-  waiting.weight = weight;
-  waiting.owner = child;
-  return true;
-}
-
-/** FNV-1a with a final mix: cheap, and even enough to share out pieces. */
-function weightOf(piece: number, child: string): number {
-  let hash = 0x811c9dc5 ^ Math.imul(piece + 1, 0x9e3779b1);
-  for (let index = 0; index < child.length; index += 1) {
-    hash = Math.imul(hash ^ child.charCodeAt(index), 0x01000193);
+  #assign(piece: number, waiting: Waiting, to: Child | undefined): Offer[] {
+    if (waiting.owner !== undefined) this.#take(waiting.owner);
+    waiting.owner = to;
+    if (to === undefined) return [];
+    to.offered += 1;
+    this.#line.delete(to);
+    return [{ piece, to: to.name }];
   }
-  hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
-  return (hash ^ (hash >>> 13)) >>> 0;
+
+  /** One piece less is offered to the child. */
+  #take(child: Child): void {
+    child.offered -= 1;
+    if (child.offered === 0 && this.#children.get(child.name) === child) this.#line.add(child);
+  }
+
+  #note(child: Child, ms: number): void {
+    child.tookMs += (child.tookMs === 0 ? 1 : CHILD_GAIN) * (ms - child.tookMs);
+    const most = this.#usualMs === 0 ? ms : Math.min(ms, SLOW * this.#usualMs);
+    this.#usualMs += (this.#usualMs === 0 ? 1 : USUAL_GAIN) * (most - this.#usualMs);
+  }
+
+  #isSlow(child: Child): boolean {
+    return child.tookMs > SLOW * this.#usualMs;
+  }
 }
