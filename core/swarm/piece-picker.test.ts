@@ -65,6 +65,19 @@ test('a seed is asked for what it offers, before all others, and for nothing els
   );
 });
 
+test('what a seed offers is asked for at once, whatever else is in flight', (t) => {
+  const held = Array.from({ length: 20 }, (_unused, piece) => piece);
+  const made = linked(22, { a: held, b: held, c: held, d: held, seed: [] });
+  t.is(all(made).length, 8);
+  made.offered('seed', 20);
+  made.offered('seed', 21);
+  t.deepEqual(
+    all(made).map(({ peer, piece }) => `${peer} ${piece}`),
+    ['seed 20', 'seed 21'],
+  );
+  t.deepEqual(all(made), [], 'and nothing else is');
+});
+
 test('what fails is asked of another; what came is not asked again', (t) => {
   const made = linked(1, { a: [0], b: [0] });
   const [first] = all(made);

@@ -58,6 +58,8 @@ export class PiecePicker {
   #inFlight = 0;
   /** Sum of what the paths to all parents hold. */
   #onWay = 0;
+  /** Pieces that seeds offer to this host and that were not asked for yet. */
+  #offers = 0;
   #brought = 0;
   #hedges = 0;
 
@@ -120,6 +122,7 @@ export class PiecePicker {
     if (parent === undefined) return;
     for (const piece of this.#requests.keys()) this.failed(peer, piece);
     this.#parents.delete(peer);
+    this.#offers -= parent.offers.size;
     this.#onWay = this.#parents.size === 0 ? 0 : this.#onWay - parent.response.onWay;
     if (parent.role === 'peer') for (const piece of parent.pieces.indexes()) this.#lower(piece);
   }
@@ -141,7 +144,10 @@ export class PiecePicker {
   /** The seed has the piece and this host is to fetch it, so that others can have it from here. */
   offered(peer: string, piece: number): void {
     this.has(peer, piece);
-    if (this.#open.has(piece)) this.#parents.get(peer)?.offers.add(piece);
+    const parent = this.#parents.get(peer);
+    if (parent === undefined || !this.#open.has(piece) || parent.offers.has(piece)) return;
+    parent.offers.add(piece);
+    this.#offers += 1;
   }
 
   /** How many requests wait in a parent's line, by its own word. */
@@ -162,13 +168,18 @@ export class PiecePicker {
    * the task forward.
    */
   next(nowMs: number, options: { readonly isSeedFree?: boolean } = {}): Ask | undefined {
-    if (this.#inFlight >= this.#limit()) return undefined;
+    // What a seed offers to this host nobody else brings: it waits for no room.
+    const isFull = this.#inFlight >= this.#limit();
+    if (isFull && this.#offers === 0) return undefined;
     const isSeedFree = options.isSeedFree === true;
     const barren = new Set<PickerParent>();
     for (;;) {
-      const parent = this.#shortestLine((one) => one.gives(isSeedFree) && !barren.has(one));
+      const parent = this.#shortestLine(
+        (one) => (!isFull || one.offers.size > 0) && one.gives(isSeedFree) && !barren.has(one),
+      );
       if (parent === undefined) return undefined;
-      const piece = this.#offerOf(parent) ?? this.#rarestOf(parent, isSeedFree);
+      const piece =
+        this.#offerOf(parent) ?? (isFull ? undefined : this.#rarestOf(parent, isSeedFree));
       if (piece !== undefined) return this.#ask(parent, piece, nowMs);
       barren.add(parent);
     }
@@ -305,6 +316,7 @@ export class PiecePicker {
   #offerOf(parent: PickerParent): number | undefined {
     for (const piece of parent.offers) {
       parent.offers.delete(piece);
+      this.#offers -= 1;
       if (this.#open.has(piece) && this.#copies[piece] === 0) return piece;
     }
     return undefined;
