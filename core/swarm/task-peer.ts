@@ -31,7 +31,7 @@ export interface TaskPeerOptions {
 }
 
 /** News of twenty parents come thick and fast; looking at all of it at once costs little, at each a lot. */
-const MIN_TICK_MS = 2;
+const MIN_TICK_MS = 5;
 /** The last batch of the manifest, and with it the digest of the whole, is waited for when every piece is here. */
 const LAST_BATCH_MS = 3_000;
 /** How often the state is looked at when nothing happens. */

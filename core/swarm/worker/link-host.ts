@@ -27,7 +27,8 @@ type Args<N extends keyof TransferOperations> = TransferOperations[N]['args'];
 type Emit = <N extends keyof TransferEvents>(name: N, value: TransferEvents[N]) => void;
 
 const MAX_PEERS = 4_096;
-const HAVE_MS = 3;
+/** Twenty parents announce hundreds of pieces a second: told together, at a cost of 1 % of the time in simulation. */
+const HAVE_MS = 25;
 
 /** The piece links of one worker: serves the tasks it knows and takes pieces for the main thread. */
 export class LinkHost {
