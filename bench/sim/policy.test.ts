@@ -1,0 +1,51 @@
+// Guards the policies of picker, offers and graph: small cases must not take longer than they did when these bounds
+// were set (what was measured then and 3 %). A change that makes one better lowers its bound.
+import test from 'ava';
+import { summarizeSim } from '../report/sim-report.ts';
+import type { SimSummary } from '../report/sim-report.ts';
+import type { SimCase } from './sim-case.ts';
+import { simCase } from './sim-case.ts';
+import { simulate } from './simulate.ts';
+
+const MIB = 1024 * 1024;
+const rate = 50e6 / 8;
+
+function run(hosts: number, others: Partial<SimCase> = {}): SimSummary {
+  return summarizeSim(simulate(simCase({ hosts, size: 128 * MIB, rate }, others)));
+}
+
+test('sixteen, forty and a hundred hosts take little more than their bound', (t) => {
+  for (const [hosts, size, most] of [
+    [16, 128 * MIB, 1.071],
+    [40, 128 * MIB, 1.084],
+    // Half the pieces, for the sake of time: what the start and the end cost counts twice.
+    [100, 64 * MIB, 1.175],
+  ] as const) {
+    const { ratios, originCopies, seedCopies, duplicateShare } = run(hosts, { size });
+    t.true(ratios.max <= most, `${hosts} hosts: ${ratios.max}`);
+    t.is(originCopies, 1);
+    t.true(seedCopies <= 1.1, `${hosts} hosts: the seed sent ${seedCopies}`);
+    t.true(duplicateShare <= 0.02, `${hosts} hosts: ${duplicateShare} came twice`);
+  }
+});
+
+test('three slow hosts of sixteen do not hold the others back', (t) => {
+  const slow = run(16, { slow: { hosts: 3, factor: 0.2 } });
+  const without = run(13);
+  t.true(slow.max <= without.max * 1.05, `${slow.max / without.max}`);
+});
+
+test('those that live on when a quarter dies take little more than their bound', (t) => {
+  const { ratios } = run(40, { kill: 0.25 });
+  t.true(ratios.max <= 1.093, `${ratios.max}`);
+});
+
+test('whoever joins later takes no longer', (t) => {
+  const { ratios } = run(16, { joinOverMs: 15_000 });
+  t.true(ratios.max <= 1.1, `${ratios.max}`);
+});
+
+test('a way of 20 ms costs little', (t) => {
+  const { ratios } = run(8, { delayMs: 20 });
+  t.true(ratios.max <= 1.046, `${ratios.max}`);
+});
