@@ -102,9 +102,6 @@ function caseLines({ swarm, pieces, pieceLength, events }: SimResult): string {
   if (swarm.slow !== undefined) {
     facts.push(`${swarm.slow.hosts} at ${swarm.slow.factor} of the rates`);
   }
-  if (swarm.supernodeLossMs !== undefined) {
-    facts.push(`supernode lost after ${swarm.supernodeLossMs / 1000} s`);
-  }
   if (swarm.idcs > 1) facts.push(`${swarm.idcs} idcs`);
   return [
     `case     ${facts.join(', ')}`,

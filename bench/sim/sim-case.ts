@@ -20,8 +20,6 @@ export interface SimCase {
   readonly kill: number;
   /** From a death to the moment when those linked know of it; a killed process is known at once. */
   readonly noticeMs: number;
-  /** When the supernode dies, seed and scheduler both; undefined: never. */
-  readonly supernodeLossMs: number | undefined;
   readonly idcs: number;
   /** Seed of all chance: the same case with the same seed ends the same. */
   readonly random: number;
@@ -49,7 +47,6 @@ export function simCase(
     slow: undefined,
     kill: 0,
     noticeMs: 0,
-    supernodeLossMs: undefined,
     idcs: 1,
     random: 1,
     blocks: 4,

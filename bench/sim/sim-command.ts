@@ -27,7 +27,6 @@ cases:
   --slow N:F         N hosts at the part F of the rates
   --kill P           so many of the hosts die when the middle one has half
   --notice D         from a death until those linked know; default 0ms, a killed process
-  --lose-supernode D seed and scheduler die after this time
   --idcs N           hosts stand in N idcs in turn
   --chance N         seed of all chance; the same gives the same
   --blocks N         parts that a piece is sent in
@@ -50,7 +49,6 @@ const options = {
   slow: { type: 'string' },
   kill: { type: 'string', default: '0' },
   notice: { type: 'string', default: '0' },
-  'lose-supernode': { type: 'string' },
   idcs: { type: 'string', default: '1' },
   chance: { type: 'string', default: '1' },
   blocks: { type: 'string' },
@@ -107,7 +105,6 @@ export function readSimCommand(args: readonly string[]): SimCommand | undefined 
     slow: values.slow === undefined ? undefined : slowOf(values.slow),
     kill: share('--kill', values.kill),
     noticeMs: milliseconds('--notice', values.notice),
-    supernodeLossMs: optional('lose-supernode', milliseconds),
     idcs: count('--idcs', values.idcs),
     random: count('--chance', values.chance, 0),
     blocks: optional('blocks', count) ?? common.blocks,

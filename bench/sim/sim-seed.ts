@@ -19,7 +19,6 @@ export class SimSeed {
   readonly #children = new Map<string, SimHost>();
   readonly #offers = new Offers();
   readonly #world: SimWorld;
-  #isDown = false;
   originBytes = 0;
 
   constructor(world: SimWorld) {
@@ -40,7 +39,6 @@ export class SimSeed {
 
   /** A host takes part: it is offered its share, and may ask for what all may ask for. */
   join(host: SimHost): void {
-    if (this.#isDown) return;
     this.#children.set(host.name, host);
     for (const piece of this.#open.indexes()) host.picker.has(SEED, piece);
     this.#tell(this.#offers.join(host.name, this.#world.queue.nowMs));
@@ -54,16 +52,11 @@ export class SimSeed {
 
   /** A host has a piece; what others were seen to have is no news. */
   report(piece: number): void {
-    if (this.#isDown || !this.#seen.set(piece)) return;
+    if (!this.#seen.set(piece)) return;
     this.#world.queue.call(REPORT_MS + this.#world.delayMs, () => this.#onSeen(piece));
   }
 
-  cut(): void {
-    this.#isDown = true;
-  }
-
   #read(piece: number): void {
-    if (this.#isDown) return;
     this.originBytes += this.#world.bytesOf(piece);
     this.#tell(this.#offers.add(piece, this.#world.queue.nowMs));
   }
@@ -73,7 +66,6 @@ export class SimSeed {
   }
 
   #lookForOverdue(): void {
-    if (this.#isDown) return;
     this.#tell(this.#offers.overdue(this.#world.queue.nowMs));
     if (this.#world.isRunning) this.#world.queue.call(OVERDUE_MS, () => this.#lookForOverdue());
   }
