@@ -12,6 +12,8 @@ export class PickerParent {
   readonly pieces: Bitfield;
   readonly response = new ResponseTime();
   /** Of the seed: pieces it offers to this host before others. */
+  readonly offered = new Set<number>();
+  /** Those of them that can be asked for. */
   readonly offers = new Set<number>();
   /** Pieces it has that can be asked for. */
   useful = 0;

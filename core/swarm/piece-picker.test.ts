@@ -78,6 +78,26 @@ test('what a seed offers is asked for at once, whatever else is in flight', (t) 
   t.deepEqual(all(made), [], 'and nothing else is');
 });
 
+test('an offer holds when its digest comes later, and when the first request for it fails', (t) => {
+  const made = new PiecePicker({ pieces: 4, random: new SeededRandom(1) });
+  made.open('seed', 'seed');
+  made.open('peer', 'peer');
+  made.has('peer', 0);
+  made.want(0);
+  made.offered('seed', 2);
+  t.is(made.next(0)?.peer, 'peer');
+  t.is(made.next(0), undefined, 'its digest is not known');
+  made.want(2);
+  t.like(made.next(0), { peer: 'seed', piece: 2 });
+  made.failed('seed', 2);
+  t.like(made.next(0), { peer: 'seed', piece: 2 });
+  made.brought('seed', 2, 5);
+  made.want(3);
+  made.offered('seed', 3);
+  made.lacks('seed', 3);
+  t.is(made.next(0), undefined, 'it was withdrawn');
+});
+
 test('what fails is asked of another; what came is not asked again', (t) => {
   const made = linked(1, { a: [0], b: [0] });
   const [first] = all(made);

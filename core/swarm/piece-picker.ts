@@ -138,6 +138,8 @@ export class PiecePicker {
     const parent = this.#parents.get(peer);
     if (parent?.pieces.clear(piece) !== true) return;
     if (this.#open.has(piece)) parent.useful -= 1;
+    parent.offered.delete(piece);
+    if (parent.offers.delete(piece)) this.#offers -= 1;
     if (parent.role === 'peer') this.#lower(piece);
   }
 
@@ -145,9 +147,10 @@ export class PiecePicker {
   offered(peer: string, piece: number): void {
     this.has(peer, piece);
     const parent = this.#parents.get(peer);
-    if (parent === undefined || !this.#open.has(piece) || parent.offers.has(piece)) return;
-    parent.offers.add(piece);
-    this.#offers += 1;
+    if (parent === undefined) return;
+    // Its digest comes another way, and maybe later.
+    parent.offered.add(piece);
+    if (this.#open.has(piece)) this.#offer(parent, piece);
   }
 
   /** How many requests wait in a parent's line, by its own word. */
@@ -240,6 +243,7 @@ export class PiecePicker {
     const requests = this.#requests.get(piece) ?? [];
     this.#requests.delete(piece);
     this.#shut(piece);
+    for (const one of this.#parents.values()) one.offered.delete(piece);
     for (const request of requests) this.#free(request.parent);
     return requests.map((request) => request.parent.peer).filter((other) => other !== peer);
   }
@@ -278,7 +282,16 @@ export class PiecePicker {
   /** The piece can be asked for. */
   #reopen(piece: number): void {
     if (!this.#open.set(piece)) return;
-    for (const parent of this.#parents.values()) if (parent.pieces.has(piece)) parent.useful += 1;
+    for (const parent of this.#parents.values()) {
+      if (parent.pieces.has(piece)) parent.useful += 1;
+      if (parent.offered.has(piece)) this.#offer(parent, piece);
+    }
+  }
+
+  #offer(parent: PickerParent, piece: number): void {
+    if (parent.offers.has(piece)) return;
+    parent.offers.add(piece);
+    this.#offers += 1;
   }
 
   /** The piece came, or somebody was asked for it. */
