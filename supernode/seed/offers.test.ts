@@ -143,6 +143,20 @@ test('Offers.overdue() waits for nobody once all stand still', (t) => {
   t.deepEqual(offers.overdue(20 * OFFER_PATIENCE_MS), []);
 });
 
+test('Offers.overdue() does not wait long for one that hangs, when the others took theirs at once', (t) => {
+  const offers = new Offers();
+  const owners = new Map<number, string | undefined>();
+  for (const child of [first, second]) offers.join(child, 0);
+  for (const piece of pieces.slice(0, 12)) note(owners, offers.add(piece, 0));
+  const others = [...owners].filter(([, owner]) => owner === second).map(([piece]) => piece);
+  for (const [at, piece] of others.entries()) offers.seen(piece, 100 * (at + 1));
+  const endMs = 100 * others.length;
+  t.deepEqual(offers.overdue(endMs + 2_900), []);
+  const moved = offers.overdue(endMs + 3_000);
+  t.is(moved.length, 12 - others.length);
+  t.true(moved.every(({ to }) => to === second));
+});
+
 test('Offers.isIdle is true when there is nobody and nothing to offer', (t) => {
   const offers = new Offers();
   t.true(offers.isIdle);

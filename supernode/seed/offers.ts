@@ -2,8 +2,11 @@
 export const OFFER_PATIENCE_MS = 2_000;
 /** A child was passed over when so many rounds of the others' pieces were seen since its last. */
 const ROUNDS = 10;
-/** Nobody shows anything for so long: whoever was offered a piece is not waited for. */
-const STANDSTILL_MS = 15_000;
+/**
+ * Nobody shows anything for so many times the longest pause so far, within bounds: whoever was offered a piece is not
+ * waited for. Before the first piece the longest.
+ */
+const STANDSTILL = { pauses: 4, leastMs: 3_000, mostMs: 15_000 };
 /** A child whose pieces took so many times as long as is usual is slow: others come first. */
 const SLOW = 3;
 /** Weight of the newest piece in what is usual, and in what a child takes. */
@@ -52,6 +55,7 @@ export class Offers {
   #usualMs = 0;
   #seen = 0;
   #seenMs = Number.NEGATIVE_INFINITY;
+  #longestPauseMs = 0;
 
   /** True when there is nobody and nothing to offer. */
   get isIdle(): boolean {
@@ -110,6 +114,8 @@ export class Offers {
     if (waiting === undefined) return [];
     this.#waiting.delete(piece);
     this.#seen += 1;
+    const pauseMs = nowMs - Math.max(waiting.sinceMs, this.#seenMs);
+    this.#longestPauseMs = Math.max(this.#longestPauseMs, pauseMs);
     this.#seenMs = nowMs;
     const { owner } = waiting;
     if (owner !== undefined) {
@@ -145,7 +151,13 @@ export class Offers {
     // The seed serves its children in turn: with many of them, or a slow link, a turn takes long.
     const passedOver = this.#seen - owner.seen;
     if (passedOver >= ROUNDS * this.#children.size) return true;
-    return nowMs - Math.max(waiting.sinceMs, this.#seenMs) >= STANDSTILL_MS;
+    return nowMs - Math.max(waiting.sinceMs, this.#seenMs) >= this.#standstillMs;
+  }
+
+  get #standstillMs(): number {
+    const { pauses, leastMs, mostMs } = STANDSTILL;
+    if (this.#seen === 0) return mostMs;
+    return Math.min(mostMs, Math.max(leastMs, pauses * this.#longestPauseMs));
   }
 
   #release(): Offer[] {
