@@ -79,11 +79,6 @@ export class PiecePicker {
     return this.#open.count;
   }
 
-  /** Requests that were made a second time so far, because a parent was late. */
-  get hedges(): number {
-    return this.#hedges;
-  }
-
   /** The piece is missing and its digest is known. */
   want(piece: number): void {
     if (!this.#requests.has(piece)) this.#reopen(piece);

@@ -21,6 +21,8 @@ export interface PieceRequestsParts {
 }
 
 interface Running {
+  readonly piece: number;
+  readonly peer: string;
   readonly controller: AbortController;
   readonly ended: Promise<void>;
 }
@@ -58,11 +60,7 @@ export class PieceRequests {
 
   /** A piece that the parent was asked for. */
   askedOf(peer: string): number | undefined {
-    for (const name of this.#running.keys()) {
-      const [piece, asked] = partsOf(name);
-      if (asked === peer) return piece;
-    }
-    return undefined;
+    return this.#running.values().find((request) => request.peer === peer)?.piece;
   }
 
   /** Pieces that are missing may be asked for, if their digest is known. */
@@ -128,8 +126,7 @@ export class PieceRequests {
 
   /** Takes requests back from a parent, those that `isElsewhere` says others can answer. */
   relieve(parent: ParentLink, isElsewhere: (piece: number) => boolean): void {
-    for (const [name, { controller }] of this.#running) {
-      const [piece, peer] = partsOf(name);
+    for (const { piece, peer, controller } of this.#running.values()) {
       if (peer === parent.peer && isElsewhere(piece)) controller.abort(TAKEN_BACK);
     }
   }
@@ -188,7 +185,7 @@ export class PieceRequests {
       this.want([piece]);
       if (this.#parts.stored.pieces.has(piece)) this.#picker.unwant(piece);
     });
-    this.#running.set(name, { controller, ended });
+    this.#running.set(name, { piece, peer, controller, ended });
   }
 
   async #move(piece: number, from: string, to: string): Promise<void> {
@@ -204,9 +201,4 @@ export class PieceRequests {
 
 function nameOf(piece: number, peer: string): string {
   return `${piece} ${peer}`;
-}
-
-function partsOf(name: string): [piece: number, peer: string] {
-  const [piece = '', peer = ''] = name.split(' ');
-  return [Number(piece), peer];
 }
