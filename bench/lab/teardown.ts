@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
+import { OutlivingShell } from '../cluster/outliving-shell.ts';
 import { LAB_PREFIX, STATE_DIR, harnessDevice } from './lab-names.ts';
 import { runTool } from './lab-tools.ts';
 
@@ -61,35 +59,26 @@ export async function allLabs(): Promise<string[]> {
   return [...found].toSorted();
 }
 
-/** A shell that outlives us by a moment, to take the lab down. */
+/** Takes the lab down when this process is gone, unless it was released. */
 export class LabGuard implements AsyncDisposable {
-  readonly #shell: ChildProcess;
-  readonly #ended: Promise<unknown>;
+  readonly #shell: OutlivingShell;
 
-  private constructor(shell: ChildProcess) {
-    this.#shell = shell;
-    this.#ended = once(shell, 'exit');
-    shell.stdin?.on('error', () => undefined);
+  private constructor(lab: string) {
+    this.#shell = new OutlivingShell(GUARD, lab);
   }
 
   static start(lab: string): LabGuard {
-    // A session of its own: Ctrl-C in a terminal is for us, and the guard must live to see us end.
-    const shell = spawn('/bin/sh', ['-c', GUARD, 'lab-guard', lab], {
-      detached: true,
-      stdio: ['pipe', 'ignore', 'ignore'],
-    });
-    return new LabGuard(shell);
+    return new LabGuard(lab);
   }
 
   /** Ends the guard and leaves the lab up. */
   async release(): Promise<void> {
-    this.#shell.stdin?.end('keep\n');
-    await this.#ended;
+    this.#shell.tell('keep');
+    await this.#shell.end();
   }
 
   /** Takes the lab down. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#shell.stdin?.end();
-    await this.#ended;
+    await this.#shell.end();
   }
 }
