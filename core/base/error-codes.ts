@@ -156,6 +156,11 @@ export const errorCodes = {
     'The mesh cannot serve the content and going to the origin is forbidden.',
     'Check the supernode, or allow back-to-source.',
   ),
+  ERR_STALLED: facts(
+    ['system', true, 'mesh', 504],
+    'The next bytes of content that is read while it comes in did not come in time.',
+    'Nothing where the proxy reads: it goes on at the origin. Else look at the supernode and at the hosts that serve it.',
+  ),
   ERR_DAEMON_UNAVAILABLE: facts(
     ['environment', true, 'mesh', 503],
     'No dfdaemon answers on the socket.',

@@ -70,11 +70,11 @@ export async function* download(
   };
 }
 
-/** Registers and takes part. News of the task that comes in between is kept until then. */
-async function begin(
+/** Registers and takes part, `lingerMs` longer than the lease is held. News of the task that comes in between is kept until then. */
+export async function begin(
   engine: Engine,
   request: DownloadRequest,
-  options: { readonly signal: AbortSignal },
+  options: { readonly signal: AbortSignal; readonly lingerMs?: number },
 ): Promise<
   | { readonly registration: InlineRegistration; readonly lease: undefined }
   | { readonly registration: SwarmRegistration; readonly lease: TaskLease }

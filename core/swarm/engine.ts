@@ -15,6 +15,8 @@ import type { CellMember } from './cell-member.ts';
 import { download, failedEvent } from './download.ts';
 import type { DownloadEvent, DownloadRequest, Downloader } from './download-events.ts';
 import { checkBytes, checkStored } from './whole-digest.ts';
+import { openContent } from './open-content.ts';
+import type { OpenContent } from './open-content.ts';
 import { Registrar } from './registrar.ts';
 import type { Registration, SwarmRegistration } from './registrar.ts';
 import { SwarmTasks } from './swarm-tasks.ts';
@@ -32,6 +34,8 @@ export interface EngineOptions {
   readonly idc?: string;
   readonly location?: string;
   readonly wantsSeed?: boolean;
+  /** True: the supernode may order this host to fetch content before anybody asks for it. */
+  readonly takesOrders?: boolean;
   readonly encryption?: 'tls' | 'none';
   /** Where the piece link listens; absent: any free port on all addresses. */
   readonly listen?: { readonly host: string; readonly port: number };
@@ -104,7 +108,6 @@ export class Engine implements Downloader {
     const downloadLimiter = new RateLimiter(options.downloadRate ?? 0, clock);
     const tasks = stack.use(await SwarmTasks.open({ ...context, downloadLimiter }));
     hooks.onAltered = (name) => tasks.recheck(name);
-    member?.start(tasks);
     const sweep = clock.every(SWEEP_MS, () => {
       store
         .sweep()
@@ -112,7 +115,9 @@ export class Engine implements Downloader {
         .catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
     });
     stack.defer(() => sweep.cancel());
-    return new Engine({ ...context, tasks, resources: stack.move() });
+    const engine = new Engine({ ...context, tasks, resources: stack.move() });
+    member?.start(tasks, options.takesOrders === true ? engine : undefined);
+    return engine;
   }
 
   async *download(
@@ -144,6 +149,14 @@ export class Engine implements Downloader {
     }
   }
 
+  /** Opens the content that a request means, to be read in order while it comes in; dispose it when that is done. */
+  async openContent(
+    request: DownloadRequest,
+    options: { readonly signal: AbortSignal },
+  ): Promise<OpenContent> {
+    return openContent(this, request, { ...options, clock: this.#clock });
+  }
+
   /** Finds out what the request means: tiny content at once, or a version to take part in. */
   async register(
     request: DownloadRequest,
@@ -155,7 +168,7 @@ export class Engine implements Downloader {
   /** Takes part in a version until it is complete; dispose the lease when it is no longer wanted. */
   async join(
     registration: SwarmRegistration,
-    options: { signal: AbortSignal },
+    options: { readonly signal: AbortSignal; readonly lingerMs?: number },
   ): Promise<TaskLease> {
     return this.tasks.join(registration, options);
   }

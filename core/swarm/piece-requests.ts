@@ -5,6 +5,7 @@ import type { StoredTask } from '../store/piece-store.ts';
 import type { ParentLink } from './parent-link.ts';
 import { PiecePicker } from './piece-picker.ts';
 import type { Ask } from './piece-picker.ts';
+import type { ReadWindow } from './task-readers.ts';
 import type { ParentNews } from './transfer-pool.ts';
 
 /** What requests are made with. */
@@ -36,6 +37,7 @@ export class PieceRequests {
   readonly #running = new Map<string, Running>();
   /** No peer has anything that is missing here: the seed is asked, until one has. */
   #isStarved = false;
+  #windows: readonly ReadWindow[] = [];
 
   constructor(parts: PieceRequestsParts) {
     this.#parts = parts;
@@ -111,8 +113,12 @@ export class PieceRequests {
     this.#picker.has(parent.peer, piece);
   }
 
-  /** Asks parents for what is missing; the seed for anything, and then who stalls, only when nobody else is left. */
-  ask(parents: readonly ParentLink[]): void {
+  /**
+   * Asks parents for what is missing, first for what readers need next; the seed for anything, and then who stalls,
+   * only when nobody else is left.
+   */
+  ask(parents: readonly ParentLink[], windows: readonly ReadWindow[] = []): void {
+    this.#windows = windows;
     for (const parent of parents) {
       this.#picker.rest(parent.peer, parent.isResting || parent.isStalled);
     }
@@ -144,20 +150,40 @@ export class PieceRequests {
     return others.length > 0;
   }
 
-  /** Returns how many requests were made. */
+  /**
+   * Returns how many requests were made. Readers take turns, and what none of them needs soon comes last: what is
+   * asked for is theirs in the end, too, and somebody else may want the whole.
+   */
   #askAll(isSeedFree: boolean): number {
+    let asked = 0;
+    for (let windows = this.#windows; windows.length > 0;) {
+      windows = windows.filter(({ first, pieces }) => {
+        this.#picker.needFrom(first, pieces);
+        return this.#askOne(isSeedFree);
+      });
+      asked += windows.length;
+    }
+    this.#picker.needFrom(undefined);
+    while (this.#askOne(isSeedFree)) asked += 1;
+    const [front] = this.#windows;
+    // What is asked of a second parent, or of another, is as urgent as the first that reads has it.
+    if (front !== undefined) this.#picker.needFrom(front.first, front.pieces);
+    return asked;
+  }
+
+  /** False when there is nothing to ask for now. */
+  #askOne(isSeedFree: boolean): boolean {
     const { clock } = this.#parts;
-    for (let asked = 0; ;) {
+    for (;;) {
       const ask = this.#picker.next(clock.monotonic(), { isSeedFree });
-      if (ask === undefined) return asked;
-      if (this.#parts.isReading(ask.piece)) {
-        this.#picker.failed(ask.peer, ask.piece);
-        // It is wanted again when the origin was read.
-        this.#picker.unwant(ask.piece);
-      } else {
+      if (ask === undefined) return false;
+      if (!this.#parts.isReading(ask.piece)) {
         this.#start(ask);
-        asked += 1;
+        return true;
       }
+      this.#picker.failed(ask.peer, ask.piece);
+      // It is wanted again when the origin was read.
+      this.#picker.unwant(ask.piece);
     }
   }
 

@@ -22,6 +22,7 @@ export type Registration =
       readonly kind: 'inline';
       readonly task: string;
       readonly version: string;
+      readonly shape: TaskShape;
       /** Base64. */
       readonly content: string;
       readonly digest: string | undefined;
@@ -150,7 +151,7 @@ export class Registrar {
     );
     const { shape, manifest, parents, ticket, content, digest } = reply;
     if (content !== undefined) {
-      return { kind: 'inline', task, version: shape.version, content, digest };
+      return { kind: 'inline', task, version: shape.version, shape, content, digest };
     }
     const policy = options.mayGoAlone ? 'when-orphaned' : 'never';
     const { limitRate } = options;

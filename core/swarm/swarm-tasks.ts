@@ -32,6 +32,9 @@ interface ActiveTask {
   readonly peer: TaskPeer;
   readonly finished: Promise<void>;
   holders: number;
+  /** It goes on until then even when nobody holds it. */
+  lingersUntilMs: number;
+  lingering: Timer | undefined;
 }
 
 export interface SwarmTasksOptions {
@@ -119,15 +122,15 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   }
 
   /**
-   * Takes part in a version; the first to join starts it, the last to leave stops it. The registration's open answer
-   * of the origin is taken over, also when this throws.
+   * Takes part in a version; the first to join starts it, the last to leave stops it, `lingerMs` later. The
+   * registration's open answer of the origin is taken over, also when this throws.
    */
   async join(
     registration: SwarmRegistration,
-    options: { signal: AbortSignal },
+    options: { readonly signal: AbortSignal; readonly lingerMs?: number },
   ): Promise<TaskLease> {
     try {
-      return await this.#join(registration, options.signal);
+      return await this.#join(registration, options);
     } catch (error) {
       await closeUnread(registration.initial);
       const { task, shape, spec } = registration;
@@ -215,13 +218,18 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#renewal.cancel();
+    for (const { lingering } of this.#active.values()) lingering?.cancel();
     const stopping = new CodedError('ERR_INTERRUPTED', 'this program is stopping');
     for (const { peer } of this.#active.values()) peer.fail(stopping);
     await Promise.allSettled([...this.#active.values()].map(async ({ finished }) => finished));
     this.#reporter.flush();
   }
 
-  async #join(registration: SwarmRegistration, signal: AbortSignal): Promise<TaskLease> {
+  async #join(
+    registration: SwarmRegistration,
+    options: { readonly signal: AbortSignal; readonly lingerMs?: number },
+  ): Promise<TaskLease> {
+    const { signal, lingerMs = 0 } = options;
     const { task, shape } = registration;
     const stored = await this.#stored(registration);
     const inUse = stored.acquire();
@@ -233,6 +241,8 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
         return leaseOfComplete(stored, inUse);
       }
       active.holders += 1;
+      active.lingering?.cancel();
+      active.lingering = undefined;
       active.peer.take(registration);
       this.#replay(task, shape.version);
       return {
@@ -241,7 +251,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
         finished: active.finished,
         [Symbol.asyncDispose]: async () => {
           inUse[Symbol.dispose]();
-          await this.#leave(active);
+          await this.#leave(active, lingerMs);
         },
       };
     } catch (error) {
@@ -304,6 +314,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     stored: StoredTask,
     signal: AbortSignal,
   ): Promise<ActiveTask | undefined> {
+    this.#endLingering();
     const slot = await this.#slots.acquire({ signal });
     const key = keyOf(stored);
     if (this.#active.has(key)) {
@@ -311,12 +322,15 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       return undefined;
     }
     const peer = this.#peer(registration, stored);
+    const inUse = stored.acquire();
     const finished = this.#run(peer).finally(() => {
       slot[Symbol.dispose]();
+      inUse[Symbol.dispose]();
       this.#active.delete(key);
     });
     finished.catch(() => undefined);
-    const active = { peer, finished, holders: 0 };
+    const lingersUntilMs = Number.NEGATIVE_INFINITY;
+    const active: ActiveTask = { peer, finished, holders: 0, lingersUntilMs, lingering: undefined };
     this.#active.set(key, active);
     return active;
   }
@@ -371,11 +385,30 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     );
   }
 
-  async #leave(active: ActiveTask): Promise<void> {
+  async #leave(active: ActiveTask, lingerMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const now = clock.monotonic();
     active.holders -= 1;
+    active.lingersUntilMs = Math.max(active.lingersUntilMs, now + lingerMs);
     if (active.holders > 0 || this.#active.get(keyOf(active.peer.stored)) !== active) return;
+    const restMs = active.lingersUntilMs - now;
+    if (restMs <= 0 || this.#slots.waiting > 0) return this.#stop(active);
+    active.lingering = clock.after(restMs, () => void this.#stop(active), { ref: false });
+  }
+
+  async #stop(active: ActiveTask): Promise<void> {
+    active.lingering?.cancel();
+    if (active.holders > 0) return;
     active.peer.fail(new CodedError('ERR_INTERRUPTED', 'nobody waits for it any more'));
     await active.finished.catch(() => undefined);
+  }
+
+  /** Where all places are taken, tasks that nobody waits for give theirs to one that somebody does. */
+  #endLingering(): void {
+    if (this.#slots.active < MAX_ACTIVE) return;
+    for (const active of this.#active.values()) {
+      if (active.lingering !== undefined) void this.#stop(active);
+    }
   }
 
   /** Tells the supernode everything that is held, what is being downloaded first. */

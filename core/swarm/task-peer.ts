@@ -18,7 +18,9 @@ import type { SwarmContext } from './swarm-context.ts';
 import type { ManifestChange, ManifestJudge } from './task-manifest.ts';
 import type { RemoteOrigin } from './transfer-pool.ts';
 import { RoomMaker } from './room-maker.ts';
+import { TaskPulse } from './task-pulse.ts';
 import { TaskRate } from './task-rate.ts';
+import { TaskReaders } from './task-readers.ts';
 import { waitReason } from './wait-reason.ts';
 
 export interface TaskPeerOptions {
@@ -30,12 +32,8 @@ export interface TaskPeerOptions {
   readonly initial?: RemoteOrigin;
 }
 
-/** News of twenty parents come thick and fast; looking at all of it at once costs little, at each a lot. */
-const MIN_TICK_MS = 5;
 /** The last batch of the manifest, and with it the digest of the whole, is waited for when every piece is here. */
 const LAST_BATCH_MS = 3_000;
-/** How often the state is looked at when nothing happens. */
-const IDLE_TICK_MS = 250;
 /** Without progress for this long, other parents are asked for. */
 const STUCK_MS = 5_000;
 
@@ -45,6 +43,8 @@ export class TaskPeer {
   readonly spec: TaskSpec;
   readonly shape: TaskShape;
   readonly ledger: Ledger;
+  /** Who reads it in order while it comes in. */
+  readonly readers: TaskReaders;
   readonly #context: SwarmContext;
   readonly #parents: ParentLinks;
   readonly #requests: PieceRequests;
@@ -54,12 +54,11 @@ export class TaskPeer {
   readonly #intake: ManifestIntake;
   readonly #rate: TaskRate;
   readonly #room: RoomMaker;
+  readonly #pulse: TaskPulse;
   #ticket = '';
   #isOver = false;
   #isContradicted = false;
   #failure: CodedError | undefined;
-  #wake: (() => void) | undefined;
-  #tickedMs = Number.NEGATIVE_INFINITY;
   #lastProgressMs: number;
   #lastAskMs: number;
   /** When somebody was last seen to bring something. */
@@ -73,7 +72,9 @@ export class TaskPeer {
     this.spec = options.spec;
     this.shape = options.shape;
     this.ledger = new Ledger(context.clock);
+    this.readers = new TaskReaders(this.stored, context.clock);
     this.#rate = new TaskRate(context.clock);
+    this.#pulse = new TaskPulse(context.clock);
     this.#room = new RoomMaker(context.store, this.stored);
     this.#lastProgressMs = context.clock.monotonic();
     this.#lastAskMs = this.#lastProgressMs;
@@ -100,7 +101,8 @@ export class TaskPeer {
       onFailure: (error) => this.#originFailed(error),
       onIdle: () => {
         this.#requests.wantMissing();
-        this.#poke();
+        this.readers.news();
+        this.#pulse.poke();
       },
       ...(options.initial === undefined ? {} : { initial: options.initial }),
     });
@@ -152,14 +154,15 @@ export class TaskPeer {
   /** Pieces that were had are not any more: they are fetched again. */
   lost(pieces: readonly number[]): void {
     for (const piece of pieces) this.ledger.lost(piece);
+    this.readers.lost();
     this.#requests.want(pieces);
-    this.#poke();
+    this.#pulse.poke();
   }
 
   /** Ends the task with an error for everybody who waits for it. */
   fail(error: CodedError): void {
     this.#failure ??= error;
-    this.#poke();
+    this.#pulse.poke();
   }
 
   setTicket(ticket: string): void {
@@ -170,7 +173,7 @@ export class TaskPeer {
   /** From now on everything missing is fetched from the origin by this host. */
   goAlone(): void {
     this.#turn.goAlone();
-    this.#poke();
+    this.#pulse.poke();
   }
 
   /** False when going back to the source was forbidden. */
@@ -184,7 +187,7 @@ export class TaskPeer {
       this.ledger.source(parent.peer, parent.role, parent.addresses[0]);
       this.#parents.add(parent);
     }
-    this.#poke();
+    this.#pulse.poke();
   }
 
   /** Takes manifest batches in the order they came; a bad one is logged with its sender and passed over. */
@@ -198,7 +201,7 @@ export class TaskPeer {
       while (!this.isComplete) {
         if (this.#failure !== undefined) throw this.#failure;
         this.#tick();
-        if (!this.isComplete && this.#failure === undefined) await this.#change();
+        if (!this.isComplete && this.#failure === undefined) await this.#pulse.next();
         if (this.isComplete) await this.#settle();
       }
       this.#isOver = true;
@@ -227,7 +230,7 @@ export class TaskPeer {
     await this.#intake.idle();
     while (this.isComplete && !this.stored.isManifestFinal && clock.monotonic() < untilMs) {
       if (!isSupervised() || this.#turn.isAlone || this.#failure !== undefined) return;
-      await this.#change();
+      await this.#pulse.next();
       await this.#intake.idle();
     }
   }
@@ -243,12 +246,12 @@ export class TaskPeer {
         wantsManifest: () => !context.isSupervised(),
       },
       {
-        onChange: () => this.#poke(),
+        onChange: () => this.#pulse.poke(),
         onOpened: (parent, pieces) => this.#requests.opened(parent, pieces),
         onClosed: (parent) => this.#requests.closed(parent),
         onNews: (parent, news) => {
           this.#requests.heard(parent, news);
-          this.#poke();
+          this.#pulse.poke();
         },
         onLacks: (parent, piece) => this.#requests.lacks(parent, piece),
         onForgiven: (parent, piece) => this.#requests.has(parent, piece),
@@ -282,19 +285,20 @@ export class TaskPeer {
     pool.keepManifest(this.stored, isFinal ? this.stored.manifest() : fresh, isFinal);
     // With no supernode to tell everybody, each host passes on what is new to it.
     if (!this.#context.isSupervised()) pool.offerManifest(this.stored, fresh);
-    this.#poke();
+    this.readers.news();
+    this.#pulse.poke();
   }
 
   #tick(): void {
     const now = this.#context.clock.monotonic();
-    this.#tickedMs = now;
+    this.#pulse.tick();
     this.#noteSupervision();
     for (const parent of this.#parents.all()) {
       parent.ensureOpen();
       parent.watch(() => this.#stalled(parent));
       if (parent.isStalled && parent.inFlight > 0) this.#relieve(parent);
     }
-    if (!this.#turn.isAlone) this.#requests.ask(this.#parents.all());
+    if (!this.#turn.isAlone) this.#requests.ask(this.#parents.all(), this.readers.windows());
     this.#askOrigin();
     this.#noteWait();
     const isStuck = now - Math.max(this.#lastProgressMs, this.#lastAskMs) > STUCK_MS;
@@ -371,7 +375,7 @@ export class TaskPeer {
         }
       }
     } finally {
-      this.#poke();
+      this.#pulse.poke();
     }
   }
 
@@ -397,7 +401,7 @@ export class TaskPeer {
 
   #stalled(parent: ParentLink): void {
     this.#failures.stalled(parent, this.#requests.askedOf(parent.peer) ?? 0);
-    this.#poke();
+    this.#pulse.poke();
   }
 
   /** Takes pieces from a parent that stalls, as far as they can be had elsewhere. */
@@ -424,9 +428,10 @@ export class TaskPeer {
     this.#lastProgressMs = this.#context.clock.monotonic();
     this.ledger.wait(undefined);
     this.#context.pool.announce(this.stored, [piece]);
+    this.readers.had();
     const isFirst = this.ledger.roleOf(source) !== 'peer';
     this.#context.reporter.had(this.stored, piece, { isFirst });
-    this.#poke();
+    this.#pulse.poke();
   }
 
   /** Digests became known: pieces had under another digest are lost, the others may be asked for. */
@@ -436,7 +441,10 @@ export class TaskPeer {
       this.#context.reporter.lost(this.stored, piece);
       this.ledger.note(`the digest of piece ${piece} was stated wrong; it is fetched again`);
     }
-    if (dropped.length > 0) this.#context.pool.retract(this.stored, dropped);
+    if (dropped.length > 0) {
+      this.#context.pool.retract(this.stored, dropped);
+      this.readers.lost();
+    }
     this.#requests.want(pieces);
     this.#requests.want(dropped);
   }
@@ -452,21 +460,5 @@ export class TaskPeer {
     const isSupervised = this.#context.isSupervised();
     const [isAsked, isWanted] = [this.#requests.count > 0, this.#requests.isAnyWanted];
     this.ledger.wait(waitReason({ parents, isSupervised, isAsked, isWanted }));
-  }
-
-  #poke(): void {
-    this.#wake?.();
-  }
-
-  async #change(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    const timer = this.#context.clock.after(IDLE_TICK_MS, resolve);
-    await promise;
-    timer.cancel();
-    this.#wake = undefined;
-    const { clock } = this.#context;
-    const restMs = this.#tickedMs + MIN_TICK_MS - clock.monotonic();
-    if (restMs > 0) await clock.sleep(restMs);
   }
 }
