@@ -1,0 +1,133 @@
+import { once } from 'node:events';
+import { Agent, createServer, request as httpRequest } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+
+/** One request that reached the registry, and what left for it. */
+export interface Recorded {
+  readonly method: string;
+  readonly url: string;
+  readonly range: string | undefined;
+  readonly isAuthorized: boolean;
+  status: number;
+  bodyBytes: number;
+}
+
+/** Holds back every blob after its first bytes until it is opened. */
+export interface Gate {
+  /** Resolves when a first answer is held. */
+  readonly reached: Promise<void>;
+  open(): void;
+}
+
+const KEPT = 10_000;
+const GATED_BYTES = 1024 * 1024;
+
+/** Stands in front of a registry, passes everything on unchanged, and knows what left. */
+export class Recorder implements AsyncDisposable {
+  readonly requests: Recorded[] = [];
+  readonly #server: Server;
+  readonly #agent = new Agent({ keepAlive: true });
+  readonly #upstream: { readonly host: string; readonly port: number };
+  #gate: { readonly afterBytes: number; hold: () => Promise<void> } | undefined;
+
+  private constructor(upstream: { readonly host: string; readonly port: number }) {
+    this.#upstream = upstream;
+    this.#server = createServer((request, response) => {
+      this.#pass(request, response).catch(() => response.destroy());
+    });
+  }
+
+  static async start(
+    listen: { readonly host: string; readonly port: number },
+    upstream: { readonly host: string; readonly port: number },
+  ): Promise<Recorder> {
+    const recorder = new Recorder(upstream);
+    recorder.#server.listen(listen.port, listen.host);
+    await once(recorder.#server, 'listening');
+    return recorder;
+  }
+
+  /** Forgets what was recorded. */
+  reset(): void {
+    this.requests.length = 0;
+  }
+
+  /** Body bytes that left for a blob, over all requests. */
+  blobBytes(digest: string): number {
+    return this.#of(digest).reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
+  }
+
+  /** Body bytes that left for blobs, over all requests. */
+  get allBlobBytes(): number {
+    return this.requests
+      .filter(({ url }) => url.includes('/blobs/'))
+      .reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
+  }
+
+  /** Holds blob answers back once `afterBytes` of one have left. */
+  gate(afterBytes = GATED_BYTES): Gate {
+    const reached = Promise.withResolvers<void>();
+    const opened = Promise.withResolvers<void>();
+    const hold = async (): Promise<void> => {
+      reached.resolve();
+      await opened.promise;
+    };
+    this.#gate = { afterBytes, hold };
+    return {
+      reached: reached.promise,
+      open: () => {
+        this.#gate = undefined;
+        opened.resolve();
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await closed;
+    this.#agent.destroy();
+  }
+
+  #of(digest: string): Recorded[] {
+    return this.requests.filter(({ url }) => url.includes(`/blobs/${digest}`));
+  }
+
+  async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = 'GET', url = '/', rawHeaders } = request;
+    const recorded: Recorded = {
+      method,
+      url,
+      range: request.headers.range,
+      isAuthorized: request.headers.authorization !== undefined,
+      status: 0,
+      bodyBytes: 0,
+    };
+    if (this.requests.length < KEPT) this.requests.push(recorded);
+    const asked = httpRequest({ ...this.#upstream, agent: this.#agent, method, path: url });
+    for (let at = 0; at < rawHeaders.length; at += 2) {
+      const name = rawHeaders[at] ?? '';
+      if (asked.hasHeader(name) && name.toLowerCase() !== 'host') {
+        asked.appendHeader(name, rawHeaders[at + 1] ?? '');
+      } else asked.setHeader(name, rawHeaders[at + 1] ?? '');
+    }
+    response.once('close', () => asked.destroy());
+    request.pipe(asked);
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+    recorded.status = answer.statusCode ?? 0;
+    response.writeHead(recorded.status, answer.rawHeaders);
+    const isBlob = url.includes('/blobs/') && recorded.status < 300;
+    const gateOf = () => (isBlob ? this.#gate : undefined);
+    const counted = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+      for await (const chunk of chunks) {
+        const gate = gateOf();
+        if (gate !== undefined && recorded.bodyBytes >= gate.afterBytes) await gate.hold();
+        recorded.bodyBytes += chunk.length;
+        yield chunk;
+      }
+    };
+    await pipeline(answer, counted, response);
+  }
+}

@@ -1,0 +1,137 @@
+import { openAsBlob } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SystemRandom } from '../../core/base/random.ts';
+import { outputOf } from '../../bench/cluster/command.ts';
+import { freePorts } from '../../bench/cluster/free-ports.ts';
+import { askApi } from '../../bench/cluster/local-api.ts';
+import { Program } from '../../bench/cluster/program.ts';
+import type { Workplace } from '../../bench/cluster/workplace.ts';
+import type { Image } from './image.ts';
+import { Recorder } from './recorder.ts';
+import { ISSUER, PASSWORD, SERVICE, USER } from './token-server.ts';
+import type { TokenServer } from './token-server.ts';
+
+/** Who may pull: anybody, the user by his password, or the user by a token. */
+export type RegistryAuth = 'none' | 'basic' | TokenServer;
+
+const PLAIN_HTTP_PORT = 80;
+const LOOPBACK = '127.0.0.1';
+const random = new SystemRandom();
+
+/**
+ * A docker-registry on an address of its own, port 80, so that its name is one word in a path; a recorder in front
+ * of it. Images are pushed by a second process on the same files that asks for no password.
+ */
+export class Registry implements AsyncDisposable {
+  /** What clients call it: `127.x.y.z`. */
+  readonly name: string;
+  readonly recorder: Recorder;
+  readonly #stack: AsyncDisposableStack;
+  readonly #pushUrl: string;
+
+  private constructor(parts: {
+    name: string;
+    recorder: Recorder;
+    pushUrl: string;
+    stack: AsyncDisposableStack;
+  }) {
+    this.name = parts.name;
+    this.recorder = parts.recorder;
+    this.#pushUrl = parts.pushUrl;
+    this.#stack = parts.stack;
+  }
+
+  static async start(
+    workplace: Workplace,
+    options: { readonly name: string; readonly auth?: RegistryAuth },
+  ): Promise<Registry> {
+    const { auth = 'none' } = options;
+    await using stack = new AsyncDisposableStack();
+    const folder = await workplace.subfolder(options.name);
+    const [pushPort = 0, servePort = 0] = await freePorts(LOOPBACK, 2);
+    const start = async (kind: string, port: number, lines: readonly string[]): Promise<void> => {
+      const program = await startProcess(workplace, { folder, kind, port, lines });
+      stack.defer(async () => program.kill('SIGKILL'));
+    };
+    await start('push', pushPort, []);
+    await start('serve', servePort, await authLines(workplace, folder, auth));
+    const name = `127.${64 + random.below(128)}.${random.below(256)}.${1 + random.below(254)}`;
+    const listen = { host: name, port: PLAIN_HTTP_PORT };
+    const recorder = stack.use(await Recorder.start(listen, { host: LOOPBACK, port: servePort }));
+    const pushUrl = `http://${LOOPBACK}:${pushPort}`;
+    return new Registry({ name, recorder, pushUrl, stack: stack.move() });
+  }
+
+  get url(): string {
+    return `http://${this.name}`;
+  }
+
+  /** Puts an image there; blobs that are there already are not sent again. */
+  async push(image: Image, repository: string, tag: string): Promise<void> {
+    const base = `${this.#pushUrl}/v2/${repository}`;
+    for (const blob of [image.config, ...image.layers]) {
+      const there = await fetch(`${base}/blobs/${blob.digest}`, { method: 'HEAD' });
+      if (there.ok) continue;
+      const opened = await fetch(`${base}/blobs/uploads/`, { method: 'POST' });
+      const place = new URL(opened.headers.get('location') ?? '', this.#pushUrl);
+      place.searchParams.set('digest', blob.digest);
+      await expect(201, fetch(place, { method: 'PUT', body: await openAsBlob(blob.path) }));
+    }
+    const headers = { 'content-type': image.mediaType };
+    const body = new Uint8Array(image.manifest);
+    await expect(201, fetch(`${base}/manifests/${tag}`, { method: 'PUT', headers, body }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+}
+
+async function startProcess(
+  workplace: Workplace,
+  options: { folder: string; kind: string; port: number; lines: readonly string[] },
+): Promise<Program> {
+  const { folder, kind, port, lines } = options;
+  const config = join(folder, `${kind}.yml`);
+  const text = [
+    'version: 0.1',
+    'log: {level: warn, accesslog: {disabled: true}}',
+    `storage: {filesystem: {rootdirectory: ${join(folder, 'content')}}, delete: {enabled: true}}`,
+    `http: {addr: ${LOOPBACK}:${port}, secret: compat}`,
+    ...lines,
+  ];
+  await writeFile(config, `${text.join('\n')}\n`);
+  return Program.start({
+    name: `registry-${kind}`,
+    argv: ['docker-registry', 'serve', config],
+    logFile: join(folder, `${kind}.log`),
+    guard: workplace.guard,
+    env: workplace.env,
+    look: async () =>
+      (await askApi({ host: LOOPBACK, port }, '/v2/').catch(() => undefined)) ?? undefined,
+  });
+}
+
+async function authLines(
+  workplace: Workplace,
+  folder: string,
+  auth: RegistryAuth,
+): Promise<string[]> {
+  if (auth === 'none') return [];
+  if (auth === 'basic') {
+    const path = join(folder, 'htpasswd');
+    const { guard, env } = workplace;
+    await writeFile(path, await outputOf(['htpasswd', '-Bbn', USER, PASSWORD], { guard, env }));
+    return [`auth: {htpasswd: {realm: compat, path: ${path}}}`];
+  }
+  const { realm, certificateFile } = auth;
+  const facts = `realm: "${realm}", service: ${SERVICE}, issuer: ${ISSUER}`;
+  return [`auth: {token: {${facts}, rootcertbundle: ${certificateFile}}}`];
+}
+
+async function expect(status: number, asked: Promise<Response>): Promise<void> {
+  const answer = await asked;
+  if (answer.status === status) return;
+  throw new Error(`${answer.url} answered ${answer.status}: ${await answer.text()}`);
+}
