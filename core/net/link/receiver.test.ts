@@ -45,6 +45,25 @@ test('Receiver uses a small buffer until data is expected', (t) => {
   t.true(receiver.room().length <= 16_384);
 });
 
+test('Receiver lends its large buffer to the next link that expects data, and never to two', (t) => {
+  const reader = new FrameReader({ onFrame: () => undefined, onData: () => undefined });
+  const [one, other] = [1, 2].map(() => new Receiver(reader, (error) => t.fail(String(error))));
+  if (one === undefined || other === undefined) return;
+  one.wantsLarge = true;
+  other.wantsLarge = true;
+  const memory = one.room().buffer;
+  t.not(other.room().buffer, memory);
+  one.wantsLarge = false;
+  one.room();
+  other.wantsLarge = false;
+  other.room();
+  one.wantsLarge = true;
+  other.wantsLarge = true;
+  const again = [one.room().buffer, other.room().buffer];
+  t.true(again.includes(memory));
+  t.not(again[0], again[1]);
+});
+
 test('Receiver reports what a handler throws once, and parses nothing more', (t) => {
   const errors: unknown[] = [];
   let frames = 0;

@@ -7,6 +7,12 @@ const SMALL_BYTES = 16_384;
 const LARGE_BYTES = PART_BYTES + 65_536;
 /** Reads into less room than this would cost more than moving what is there. */
 const MIN_ROOM_BYTES = SMALL_BYTES;
+/**
+ * Large buffers that no link of this thread reads into. Each link wants one when a piece is asked for and none when it
+ * came: made anew, they are 320 KiB of garbage a piece, and the collector marks the whole heap every 30 pieces.
+ */
+const spare: Buffer[] = [];
+const MAX_SPARE = 4;
 
 if (LARGE_BYTES - MAX_UNCONSUMED_BYTES < MIN_ROOM_BYTES / 2) {
   throw new RangeError('the receive buffer cannot hold what the frame reader leaves');
@@ -43,13 +49,14 @@ export class Receiver {
   room(): Uint8Array {
     const held = this.#end - this.#start;
     if (held === 0) {
-      const bytes = this.wantsLarge ? LARGE_BYTES : SMALL_BYTES;
-      if (this.#buffer.length !== bytes) this.#buffer = Buffer.allocUnsafeSlow(bytes);
+      if (this.wantsLarge && this.#buffer.length !== LARGE_BYTES) this.#buffer = largeBuffer();
+      else if (!this.wantsLarge && this.#buffer.length !== SMALL_BYTES) {
+        this.#letGo(Buffer.allocUnsafeSlow(SMALL_BYTES));
+      }
       this.#start = 0;
       this.#end = 0;
     } else if (this.#buffer.length - this.#end < MIN_ROOM_BYTES) {
-      const target =
-        this.#buffer.length === LARGE_BYTES ? this.#buffer : Buffer.allocUnsafeSlow(LARGE_BYTES);
+      const target = this.#buffer.length === LARGE_BYTES ? this.#buffer : largeBuffer();
       this.#buffer.copy(target, 0, this.#start, this.#end);
       this.#buffer = target;
       this.#start = 0;
@@ -85,12 +92,18 @@ export class Receiver {
       rest = rest.subarray(part.length);
       this.filled(part.length);
     }
-    if (this.#start === this.#end && !this.wantsLarge) this.#buffer = Buffer.alloc(0);
+    if (this.#start === this.#end && !this.wantsLarge) this.#letGo(Buffer.alloc(0));
   }
 
   /** Bytes that come from now on are dropped. */
   stop(): void {
     this.#isStopped = true;
+  }
+
+  /** Goes on with `next`. A socket reads into what `room()` gave it last, so what it gave before is nobody's. */
+  #letGo(next: Buffer): void {
+    if (this.#buffer.length === LARGE_BYTES && spare.length < MAX_SPARE) spare.push(this.#buffer);
+    this.#buffer = next;
   }
 
   /** Throws nothing: it runs inside the socket's read callback, where a throw would end the process. */
@@ -104,4 +117,8 @@ export class Receiver {
       return bytes.length;
     }
   }
+}
+
+function largeBuffer(): Buffer {
+  return spare.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES);
 }
