@@ -19,6 +19,8 @@ export function answerRegistryError(response: ServerResponse, error: unknown): v
   const body = JSON.stringify({ errors: [{ code: ociCodeOf(coded), message, detail }] });
   for (const name of response.getHeaderNames()) response.removeHeader(name);
   if (status === 503) response.setHeader('retry-after', RETRY_AFTER_SECONDS);
+  // What is left of a push would be taken for the next request.
+  if (!response.req.complete) response.setHeader('connection', 'close');
   if (status === 405) response.setHeader('allow', 'GET, HEAD');
   response.writeHead(status, {
     'content-type': 'application/json',
@@ -30,7 +32,7 @@ export function answerRegistryError(response: ServerResponse, error: unknown): v
 
 function statusOf({ code, facts, detail }: CodedError): number {
   if (detail['method'] !== undefined) return 405;
-  // A digest that did not fit is the upstream's fault, and everything else says it by itself.
+  // The client is still there, so it was this program that stopped.
   return code === 'ERR_INTERRUPTED' ? 503 : facts.http;
 }
 

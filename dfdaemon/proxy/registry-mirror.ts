@@ -1,4 +1,131 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import type { Log } from '../../core/base/log.ts';
+import type { ProxyAccess } from './access.ts';
+import { refuseLoop } from './forward-headers.ts';
+import { RegistryBlobs } from './registry-blobs.ts';
+import type { ContentEngine } from './registry-blobs.ts';
+import { RegistryCounts } from './registry-counts.ts';
+import { answerRegistryError } from './registry-error.ts';
+import { ownHeaders } from './registry-exchange.ts';
+import type { RegistryExchange } from './registry-exchange.ts';
+import { RegistryManifests } from './registry-manifests.ts';
+import { parseRegistryUrl } from './registry-path.ts';
+import type { RegistryAsk } from './registry-path.ts';
+import type { Upstreams } from './registry-upstreams.ts';
+import { UpstreamAnswers } from './upstream-answer.ts';
+import { UpstreamClient } from './upstream-client.ts';
+import { UpstreamRights } from './upstream-rights.ts';
 
-/** Answers one request of a client; never throws: what goes wrong is in the answer, or ends the connection. */
-export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+/** What a mirror is made of. */
+export interface RegistryMirrorOptions {
+  readonly upstreams: Upstreams;
+  readonly engine: ContentEngine;
+  readonly access: ProxyAccess;
+  /** The name of this program in `Via`, by which a request that comes round in a circle is known. */
+  readonly via: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * The pull side of the registry protocol for any registry: blobs through the mesh, manifests by digest from memory,
+ * all else passed through in the client's words and with his credentials.
+ */
+export class RegistryMirror implements AsyncDisposable {
+  readonly counts = new RegistryCounts();
+  readonly #options: RegistryMirrorOptions;
+  readonly #client: UpstreamClient;
+  readonly #upstream: UpstreamAnswers;
+  readonly #blobs: RegistryBlobs;
+  readonly #manifests: RegistryManifests;
+
+  constructor(options: RegistryMirrorOptions) {
+    this.#options = options;
+    const { counts } = this;
+    const { access, clock, via } = options;
+    this.#client = new UpstreamClient({ access, clock });
+    this.#upstream = new UpstreamAnswers({ client: this.#client, counts, via });
+    const parts = { ...options, counts, upstream: this.#upstream };
+    this.#blobs = new RegistryBlobs(parts);
+    this.#manifests = new RegistryManifests({ ...parts, rights: new UpstreamRights(clock) });
+  }
+
+  /** Answers a request for `/v2` or below; what goes wrong is in the answer, or ends the connection. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const gone = new AbortController();
+    response.once('close', () => {
+      gone.abort(new CodedError('ERR_INTERRUPTED', 'the client went away'));
+    });
+    try {
+      await this.#answer({ request, response, signal: gone.signal });
+    } catch (error) {
+      this.#fail(error, { response, signal: gone.signal });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]();
+  }
+
+  async #answer(asked: Pick<RegistryExchange, 'request' | 'response' | 'signal'>): Promise<void> {
+    const { request } = asked;
+    refuseMethod(request.method);
+    refuseLoop(request.headers, this.#options.via);
+    const ask = parseRegistryUrl(request.url ?? '', this.#options.upstreams);
+    const { upstream, target } = ask;
+    if (upstream === undefined) {
+      if (target.kind === 'ping') return answerPing(ask, asked);
+      const message = 'no registry is named: by ?ns=, by the path, or by --registry';
+      throw new CodedError('ERR_NOT_FOUND', message);
+    }
+    const user = this.#options.access.admit(request.socket);
+    const exchange = { ...asked, ask, upstream, user };
+    switch (target.kind) {
+      case 'blob':
+        return this.#blobs.answer(exchange, target.digest);
+      case 'manifest':
+        return this.#manifests.answer(exchange, target.reference);
+      case 'ping':
+      case 'other':
+        return this.#upstream.passOn(await this.#upstream.ask(exchange), exchange, 'other');
+    }
+  }
+
+  #fail(error: unknown, { response, signal }: Pick<RegistryExchange, 'response' | 'signal'>): void {
+    // Engines hang up early as a matter of course.
+    if (signal.aborted) {
+      response.destroy();
+      return;
+    }
+    const { log } = this.#options;
+    const { code, message } = CodedError.from(error);
+    if (code === 'ERR_INTERNAL') log.error({ err: error }, 'a registry request failed');
+    else log.debug({ code, reason: message }, 'a registry request failed');
+    this.counts.answered('other', 'failed');
+    answerRegistryError(response, error);
+  }
+}
+
+/** Pushes belong to the registry: a mirror that took them would have to be one. */
+function refuseMethod(method: string | undefined): void {
+  if (method === 'GET' || method === 'HEAD') return;
+  throw new CodedError('ERR_REQUEST', 'this mirror is for pulls: push to the registry itself', {
+    detail: { method: method ?? '' },
+  });
+}
+
+/** Nobody is there to be asked, so clients are told that the protocol is spoken; each registry asks for credentials itself. */
+function answerPing(
+  ask: RegistryAsk,
+  { request, response }: Pick<RegistryExchange, 'request' | 'response'>,
+): void {
+  const body = '{}';
+  response.writeHead(200, {
+    ...ownHeaders({ ask }),
+    'content-type': 'application/json',
+    'content-length': body.length,
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}

@@ -1,0 +1,176 @@
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { abortable } from '../../core/base/clock.ts';
+import type { Clock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import type { Log } from '../../core/base/log.ts';
+import { taskIdOf } from '../../core/piece/task-id.ts';
+import type { DownloadRequest } from '../../core/swarm/download-events.ts';
+import type { Engine } from '../../core/swarm/engine.ts';
+import type { OpenContent } from '../../core/swarm/open-content.ts';
+import { planBlobAnswer } from './blob-answer.ts';
+import type { BlobAnswer } from './blob-answer.ts';
+import { isDigest } from './manifest-cache.ts';
+import type { AnswerSource, RegistryCounts } from './registry-counts.ts';
+import { ownHeaders, upstreamUrl } from './registry-exchange.ts';
+import type { RegistryExchange } from './registry-exchange.ts';
+import type { UpstreamAnswers } from './upstream-answer.ts';
+
+/** The part of the engine that blobs are answered from. */
+export type ContentEngine = Pick<Engine, 'openContent' | 'store'>;
+
+/** What blobs are answered with. */
+export interface RegistryBlobsOptions {
+  readonly engine: ContentEngine;
+  readonly upstream: UpstreamAnswers;
+  readonly counts: RegistryCounts;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** A registry that answers takes less; after this time it is asked itself whether it would give the blob at all. */
+const SUSPECT_MS = 1_500;
+/** After this time without a sign of the content the client is served by the registry itself. */
+const OPEN_MS = 10_000;
+/** No byte for so long, and the client is served otherwise. */
+const STALL_MS = 5_000;
+/** The control plane takes no longer header. */
+const MAX_AUTHORIZATION = 8192;
+
+type Opened = { readonly content: OpenContent; readonly source: AnswerSource };
+
+/**
+ * Blobs by digest. The mesh knows a blob by its digest alone, and asks the registry with the client's own credentials
+ * whether he may have it. Until the first byte of an answer is there nothing is promised to the client: whatever goes
+ * wrong before, he gets the very answer of the registry.
+ */
+export class RegistryBlobs {
+  readonly #options: RegistryBlobsOptions;
+
+  constructor(options: RegistryBlobsOptions) {
+    this.#options = options;
+  }
+
+  async answer(exchange: RegistryExchange, digest: string): Promise<void> {
+    const { headers, method } = exchange.request;
+    const isLong = (headers.authorization ?? '').length > MAX_AUTHORIZATION;
+    if (method === 'HEAD' || !isDigest(digest) || isLong) return this.#passOn(exchange);
+    try {
+      if (await this.#fromMesh(exchange, digest)) return;
+    } catch (error) {
+      const { code, message } = CodedError.from(error);
+      if (exchange.signal.aborted || exchange.response.headersSent) throw error;
+      this.#options.log.debug({ code, reason: message, digest }, 'asking the registry for a blob');
+    }
+    await this.#passOn(exchange);
+  }
+
+  async #passOn(exchange: RegistryExchange): Promise<void> {
+    const { upstream } = this.#options;
+    await upstream.passOn(await upstream.ask(exchange), exchange, 'blob');
+  }
+
+  /** False, or an error before anything is sent, when the registry had better answer itself. */
+  async #fromMesh(exchange: RegistryExchange, digest: string): Promise<boolean> {
+    const { range, authorization } = exchange.request.headers;
+    const request: DownloadRequest = {
+      url: upstreamUrl(exchange),
+      digest,
+      ...(authorization === undefined ? {} : { headers: { authorization } }),
+    };
+    const stored = this.#options.engine.store.find(taskIdOf(request));
+    const source = stored?.isComplete === true ? 'cache' : 'mesh';
+    await using content = await this.#open(request, exchange);
+    // What part is asked for cannot be told yet.
+    if (content.length === undefined && range !== undefined) return false;
+    const plan = planBlobAnswer(
+      {
+        range,
+        ifRange: oneLine(exchange.request.headers['if-range']),
+        ifNoneMatch: exchange.request.headers['if-none-match'],
+      },
+      { digest, length: content.length },
+    );
+    await this.#send(exchange, plan, { content, source });
+    return true;
+  }
+
+  /** What the mesh makes of the request; throws when the registry refuses or nothing comes of it in time. */
+  async #open(request: DownloadRequest, exchange: RegistryExchange): Promise<OpenContent> {
+    const { clock, engine } = this.#options;
+    const over = new AbortController();
+    const signal = AbortSignal.any([exchange.signal, over.signal]);
+    const giveUp = (reason: string): void => {
+      over.abort(new CodedError('ERR_TIMEOUT', reason));
+    };
+    const opening = engine.openContent(request, { signal });
+    const suspicion = clock.after(SUSPECT_MS, () => {
+      this.#isRefused(exchange, signal).then(
+        (isRefused) => (isRefused ? giveUp('the registry refuses it') : undefined),
+        () => giveUp('the registry does not answer'),
+      );
+    });
+    const patience = clock.after(OPEN_MS, () => giveUp('nothing came of it in the mesh'));
+    try {
+      return await abortable(opening, signal);
+    } catch (error) {
+      opening.then(async (late) => late[Symbol.asyncDispose]()).catch(() => undefined);
+      throw error;
+    } finally {
+      suspicion.cancel();
+      patience.cancel();
+    }
+  }
+
+  async #isRefused(exchange: RegistryExchange, signal: AbortSignal): Promise<boolean> {
+    const answer = await this.#options.upstream.ask({ ...exchange, signal }, 'HEAD');
+    answer.discard();
+    return answer.status >= 400;
+  }
+
+  async #send(exchange: RegistryExchange, plan: BlobAnswer, from: Opened): Promise<void> {
+    const { response, signal } = exchange;
+    const { counts } = this.#options;
+    const chunks = this.#chunks(plan, from, signal);
+    try {
+      // The head promises what follows, so it waits for the first bytes.
+      const first = await chunks.next();
+      response.writeHead(plan.status, { ...ownHeaders(exchange), ...plan.headers });
+      counts.answered('blob', from.source);
+      if (first.done === true) {
+        response.end();
+        return;
+      }
+      const all = async function* all(): AsyncGenerator<Uint8Array> {
+        yield first.value;
+        yield* chunks;
+      };
+      await pipeline(Readable.from(all()), response, { signal });
+    } finally {
+      await chunks.return(undefined);
+    }
+  }
+
+  async *#chunks(
+    { body }: BlobAnswer,
+    { content, source }: Opened,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    for (const part of body) {
+      if ('text' in part) {
+        yield Buffer.from(part.text);
+        continue;
+      }
+      const { start, end } = part;
+      const range = Number.isFinite(end) ? { start, end } : { start };
+      for await (const chunk of content.read(range, { signal, stallMs: STALL_MS })) {
+        this.#options.counts.sent('blob', source, chunk.length);
+        yield chunk;
+      }
+    }
+  }
+}
+
+function oneLine(value: string | readonly string[] | undefined): string | undefined {
+  return typeof value === 'object' ? value.join(', ') : value;
+}

@@ -1,0 +1,28 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ProxyUser } from './access.ts';
+import type { RegistryAsk } from './registry-path.ts';
+import type { Upstream } from './registry-upstreams.ts';
+
+/** One request for a registry that is known, and the answer to be. */
+export interface RegistryExchange {
+  readonly ask: RegistryAsk;
+  readonly upstream: Upstream;
+  readonly user: Exclude<ProxyUser, 'stranger'>;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Aborts when the client goes away or the program stops. */
+  readonly signal: AbortSignal;
+}
+
+/** The URL at the upstream. */
+export function upstreamUrl({ ask, upstream }: Pick<RegistryExchange, 'ask' | 'upstream'>): string {
+  return upstream.origin + ask.path;
+}
+
+/** Headers of all answers that are the mirror's own. */
+export function ownHeaders({ ask }: Pick<RegistryExchange, 'ask'>): Record<string, string> {
+  return {
+    'docker-distribution-api-version': 'registry/2.0',
+    ...(ask.namespace === undefined ? {} : { 'oci-namespace': ask.namespace }),
+  };
+}

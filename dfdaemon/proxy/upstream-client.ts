@@ -1,0 +1,92 @@
+import type { Clock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import type { HttpClient, HttpResponse } from '../../core/net/http-client.ts';
+import { nextHop } from '../../core/origin/request-headers.ts';
+import { headerOf } from '../../core/origin/response-head.ts';
+import type { ProxyAccess, ProxyUser } from './access.ts';
+
+/** A request without a body; redirects are followed, with credentials left behind at another origin. */
+export interface UpstreamRequest {
+  readonly url: string;
+  readonly method: 'GET' | 'HEAD';
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Whose rights decide what may be connected to. */
+  readonly user: Exclude<ProxyUser, 'stranger'>;
+}
+
+const CONNECTIONS_PER_HOST = 64;
+const MAX_WAITING_PER_HOST = 4_000;
+const CONNECT_MS = 5_000;
+/** For the head of one answer; no client that is known has such a deadline, so this one has to end the wait. */
+const HEAD_MS = 15_000;
+/** For all of it: waiting for a connection, redirects and the head. */
+const ANSWER_MS = 30_000;
+const STALL_MS = 20_000;
+const MAX_REDIRECTS = 10;
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+/** Asks registries on behalf of clients, wherever these may reach. */
+export class UpstreamClient implements AsyncDisposable {
+  readonly #clock: Clock;
+  readonly #access: Pick<ProxyAccess, 'checkFor'>;
+  /** The connections of one kind of users are never used for another. */
+  readonly #clients = new Map<string, Promise<HttpClient>>();
+
+  constructor(options: { readonly access: Pick<ProxyAccess, 'checkFor'>; readonly clock: Clock }) {
+    this.#access = options.access;
+    this.#clock = options.clock;
+  }
+
+  /**
+   * The upstream's answer, body unread; whatever its status. Throws ERR_ORIGIN_UNREACHABLE, ERR_ORIGIN_FORBIDDEN,
+   * ERR_ORIGIN_STALLED, ERR_ORIGIN_FAILING, ERR_BUSY, ERR_TIMEOUT; ERR_INTERRUPTED when aborted.
+   */
+  async ask(
+    { url, method, headers, user }: UpstreamRequest,
+    options: { readonly signal: AbortSignal },
+  ): Promise<HttpResponse> {
+    using deadline = this.#clock.deadline(ANSWER_MS);
+    const signal = AbortSignal.any([options.signal, deadline.signal]);
+    const client = await this.#clientOf(user);
+    let hop = { url: new URL(url), headers };
+    for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
+      const response = await client.request({
+        ...hop,
+        method,
+        headersTimeoutMs: HEAD_MS,
+        bodyTimeoutMs: STALL_MS,
+        signal,
+      });
+      if (!REDIRECTS.has(response.status)) return response;
+      response.discard();
+      hop = nextHop(hop, headerOf(response.headers, 'location'));
+    }
+    const message = `${hop.url.host} sends from one place to another without end`;
+    throw new CodedError('ERR_ORIGIN_FAILING', message);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients.values()) await (await client).close();
+  }
+
+  async #clientOf(user: UpstreamRequest['user']): Promise<HttpClient> {
+    const known = this.#clients.get(user);
+    if (known !== undefined) return known;
+    const opened = this.#open(user);
+    this.#clients.set(user, opened);
+    return opened;
+  }
+
+  async #open(user: UpstreamRequest['user']): Promise<HttpClient> {
+    // A host whose proxy nobody uses never pays for the library's memory.
+    const { HttpClient: Client } = await import('../../core/net/http-client.ts');
+    return new Client({
+      checkAddress: this.#access.checkFor(user),
+      clock: this.#clock,
+      connectionsPerHost: CONNECTIONS_PER_HOST,
+      maxWaitingPerHost: MAX_WAITING_PER_HOST,
+      connectTimeoutMs: CONNECT_MS,
+    });
+  }
+}

@@ -1,0 +1,206 @@
+// A registry for tests: content in memory or made as it is sent, three kinds of authentication, faults, and a record
+// of what was asked and how many bytes of each body went out.
+import { createHash } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { judgeRange } from '../../dfdaemon/proxy/blob-range.ts';
+import { zeros } from './zeros.ts';
+
+/** Bytes, or so many zeros. */
+export type LabContent = Uint8Array | { readonly zeros: number };
+
+/** One request as it came. */
+export interface LabRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingMessage['headers'];
+}
+
+/** Who may pull from a repository: anybody, a user with a password, or the bearer of a token. */
+export type LabAccess =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'basic'; readonly user: string; readonly password: string }
+  | { readonly kind: 'bearer'; readonly tokens: ReadonlySet<string> };
+
+/** An answer instead of the right one. */
+export type LabFault = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+/** A registry that listens on loopback. */
+export class LabRegistry implements AsyncDisposable {
+  readonly requests: LabRequest[] = [];
+  /** Body bytes sent by path. */
+  readonly sent = new Map<string, number>();
+  access: LabAccess = { kind: 'open' };
+  /** Asked before anything else; true: it has answered, or never will. */
+  fault: LabFault = () => false;
+  readonly #server: Server;
+  readonly #content = new Map<string, { readonly content: LabContent; readonly type: string }>();
+
+  private constructor() {
+    this.#server = createServer((request, response) => void this.#answer(request, response));
+  }
+
+  static async start(): Promise<LabRegistry> {
+    const registry = new LabRegistry();
+    await new Promise<void>((resolve) => registry.#server.listen(0, '127.0.0.1', resolve));
+    return registry;
+  }
+
+  /** `127.0.0.1:PORT`. */
+  get name(): string {
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Keeps a blob in a repository and answers with its digest. */
+  blob(repository: string, content: LabContent): string {
+    const digest = digestOf(content);
+    this.#content.set(`/v2/${repository}/blobs/${digest}`, {
+      content,
+      type: 'application/octet-stream',
+    });
+    return digest;
+  }
+
+  /** Keeps a manifest by its digest and, where given, a tag. */
+  manifest(
+    repository: string,
+    content: Uint8Array,
+    options: { type: string; tag?: string },
+  ): string {
+    const digest = digestOf(content);
+    for (const reference of [digest, ...(options.tag === undefined ? [] : [options.tag])]) {
+      const { type } = options;
+      this.#content.set(`/v2/${repository}/manifests/${reference}`, { content, type });
+    }
+    return digest;
+  }
+
+  /** Anything else that is answered with JSON. */
+  document(path: string, value: unknown): void {
+    const content = Buffer.from(JSON.stringify(value));
+    this.#content.set(path, { content, type: 'application/json' });
+  }
+
+  /** Requests whose path begins so, as `METHOD path`. */
+  asked(path: string): string[] {
+    return this.requests
+      .filter(({ url }) => url.startsWith(path))
+      .map(({ method, url }) => `${method} ${url}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = '', url = '', headers } = request;
+    this.requests.push({ method, url, headers });
+    response.setHeader('docker-distribution-api-version', 'registry/2.0');
+    if (this.fault(request, response)) return;
+    if (!this.#isAllowed(request)) {
+      const realm =
+        this.access.kind === 'basic' ? 'Basic realm="lab"' : 'Bearer realm="http://token.test/"';
+      response.setHeader('www-authenticate', realm);
+      answerJson(response, 401, { errors: [{ code: 'UNAUTHORIZED', message: 'who are you' }] });
+      return;
+    }
+    const path = url.split('?', 1)[0] ?? '';
+    if (path === '/v2/') return answerJson(response, 200, {});
+    const found = this.#content.get(path);
+    const isTaken =
+      found !== undefined &&
+      (!path.includes('/manifests/') || (headers.accept ?? '').includes(found.type));
+    if (!isTaken) {
+      return answerJson(response, 404, { errors: [{ code: 'UNKNOWN', message: 'not here' }] });
+    }
+    await this.#send({ path, ...found }, request, response).catch(() => response.destroy());
+  }
+
+  async #send(
+    found: { readonly path: string; readonly content: LabContent; readonly type: string },
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { path, content, type } = found;
+    const length = lengthOf(content);
+    const digest = digestOf(content);
+    response.setHeader('etag', `"${digest}"`);
+    response.setHeader('docker-content-digest', digest);
+    response.setHeader('content-type', type);
+    if (request.headers['if-none-match'] === `"${digest}"`) {
+      response.writeHead(304).end();
+      return;
+    }
+    response.setHeader('accept-ranges', 'bytes');
+    const verdict = judgeRange(request.headers.range, length);
+    if (verdict.kind === 'outside') {
+      // As docker-registry does: the length of the content, and a few words.
+      response.writeHead(416, { 'content-range': `bytes */${length}`, 'content-length': length });
+      response.write('{"errors":[]}');
+      return;
+    }
+    const part = verdict.kind === 'parts' ? verdict.parts[0] : { start: 0, end: length };
+    response.writeHead(verdict.kind === 'parts' ? 206 : 200, {
+      'content-length': part.end - part.start,
+      ...(verdict.kind === 'parts'
+        ? { 'content-range': `bytes ${part.start}-${part.end - 1}/${length}` }
+        : {}),
+    });
+    if (request.method === 'HEAD') {
+      response.end();
+      return;
+    }
+    const chunks = Readable.from(partOf(content, part));
+    chunks.on('data', (chunk: Uint8Array) => {
+      this.sent.set(path, (this.sent.get(path) ?? 0) + chunk.length);
+    });
+    await pipeline(chunks, response);
+  }
+
+  #isAllowed({ headers: { authorization } }: IncomingMessage): boolean {
+    const { access } = this;
+    if (access.kind === 'open') return true;
+    if (access.kind === 'bearer') {
+      return access.tokens.has((authorization ?? '').replace(/^Bearer /, ''));
+    }
+    return authorization === basic(access.user, access.password);
+  }
+}
+
+/** The value of an Authorization header. */
+export function basic(user: string, password: string): string {
+  return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+}
+
+/** `sha256:HEX`. */
+export function digestOf(content: LabContent): string {
+  const hash = createHash('sha256');
+  if (content instanceof Uint8Array) hash.update(content);
+  else for (const chunk of zeros(content.zeros)) hash.update(chunk);
+  return `sha256:${hash.digest('hex')}`;
+}
+
+function lengthOf(content: LabContent): number {
+  return content instanceof Uint8Array ? content.length : content.zeros;
+}
+
+function partOf(
+  content: LabContent,
+  { start, end }: { readonly start: number; readonly end: number },
+): Iterable<Uint8Array> {
+  if (!(content instanceof Uint8Array)) return zeros(end - start);
+  return start === end ? [] : [content.subarray(start, end)];
+}
+
+function answerJson(response: ServerResponse, status: number, value: unknown): void {
+  const text = JSON.stringify(value);
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+  });
+  response.end(response.req.method === 'HEAD' ? undefined : text);
+}
