@@ -79,7 +79,7 @@ async function serve(plan: DaemonPlan): Promise<void> {
 
   await using parts = new AsyncDisposableStack();
   const engine = parts.use(
-    await openEngine({ ...plan.engine, clock, log }).catch((error: unknown) => {
+    await openEngine({ ...plan.engine, takesOrders: true, clock, log }).catch((error: unknown) => {
       throw startFailure(error, plan);
     }),
   );

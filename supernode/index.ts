@@ -23,6 +23,10 @@ import { Authority } from './membership/authority.ts';
 import { joinService } from './membership/join-service.ts';
 import { Seeds } from './seed/seeds.ts';
 import { SwarmTable } from './swarm-table/swarm-table.ts';
+import { SeedWarmer } from './warm-up/seed-warmer.ts';
+import { startWarmUps } from './warm-up/start-warm-ups.ts';
+import type { PushOptions } from './warm-up/start-warm-ups.ts';
+import type { WarmUps } from './warm-up/warm-ups.ts';
 
 /** Everything a supernode is told; sizes in bytes, rates in bytes per second (0: no limit). */
 export interface SupernodeOptions {
@@ -39,6 +43,8 @@ export interface SupernodeOptions {
   readonly quota?: number;
   readonly reserve?: number;
   readonly workers?: number;
+  /** Where images come from that a registry tells of, and what it wants to see. */
+  readonly push?: PushOptions;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -49,6 +55,7 @@ export interface Supernode extends AsyncDisposable {
   readonly authority: Authority;
   readonly table: SwarmTable;
   readonly seeds: Seeds;
+  readonly warmUps: WarmUps;
   readonly store: PieceStore;
   readonly pool: TransferPool;
   readonly mesh: MeshNode;
@@ -108,11 +115,14 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
     }
   });
   stack.defer(() => sweep.cancel());
+  const { warmUps, guard } = await startWarmUps(options, stack);
+  warmUps.listener.connected(new SeedWarmer(self.peer, { seeds, listener: warmUps.listener }));
   const counts = new ControlCounts();
-  const mesh = stack.use(await startMesh(options, { authority, pool, swarm, counts }));
+  const mesh = stack.use(await startMesh(options, { authority, pool, swarm, counts, warmUps }));
   const meshPort = mesh.port ?? options.meshPort;
+  guard.addOwnPorts([meshPort, linkPort, options.httpPort]);
   await authority.setAddresses(meshAddresses({ ...options, meshPort }));
-  const parts = { authority, table, seeds, store, pool, mesh, counts, linkPort, meshPort };
+  const parts = { authority, table, seeds, warmUps, store, pool, mesh, counts, linkPort, meshPort };
   const resources = stack.move();
   return {
     ...parts,
@@ -230,10 +240,12 @@ async function startMesh(
     readonly pool: TransferPool;
     readonly swarm: Swarm;
     readonly counts: ControlCounts;
+    readonly warmUps: WarmUps;
   },
 ): Promise<MeshNode> {
   const { clock, random, log, listen, meshPort, httpPort } = options;
   const { authority, pool, swarm, counts } = parts;
+  const warmUps = parts.warmUps.listener;
   const mesh = await MeshNode.start({
     privateKeyProtobuf: authority.key.libp2pPrivateKey(),
     listen: { host: listen, port: meshPort },
@@ -265,7 +277,7 @@ async function startMesh(
       const record = authority.verifyMember(hello.record, session.remotePeerId);
       log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
       const membershipFor = authority.membershipFor.bind(authority);
-      const shared = { swarm, budget, waiting, clock, log, counts, membershipFor };
+      const shared = { swarm, budget, waiting, warmUps, clock, log, counts, membershipFor };
       await new HostSession(session, { record, hello }, shared).run();
     },
   );

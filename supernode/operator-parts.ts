@@ -9,7 +9,7 @@ import type { MetricsSnapshot, SupernodeMetrics } from './metrics.ts';
 /** A supernode as far as its operators are concerned. */
 export type OperatedSupernode = Pick<
   Supernode,
-  'authority' | 'table' | 'seeds' | 'pool' | 'mesh' | 'counts'
+  'authority' | 'table' | 'seeds' | 'warmUps' | 'pool' | 'mesh' | 'counts'
 >;
 
 /** What the HTTP API and the admin socket show of a running supernode, and what they can have done. */
@@ -27,6 +27,7 @@ export function operatorParts(
       seed: (task, version) => seeds.find(task, version),
     }),
     actions: actionsOf(supernode),
+    warmUps: supernode.warmUps,
     metrics: async () => metrics.render(await snapshotOf(supernode)),
   };
 }

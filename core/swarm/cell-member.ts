@@ -12,12 +12,14 @@ import type { JoinToken } from '../identity/join-token.ts';
 import type { MemberRecord } from '../identity/membership.ts';
 import { CellTrust } from '../identity/trust.ts';
 import { MeshNode } from '../net/mesh/mesh-node.ts';
-import type { Check, Hello, Membership, Update } from '../wire/messages.ts';
+import type { Check, FromHost, Hello, Membership, Update } from '../wire/messages.ts';
+import type { Downloader } from './download-events.ts';
 import { joinCell } from './join-cell.ts';
 import { MembershipFile } from './membership-file.ts';
 import type { KnownCell } from './membership-file.ts';
 import { SupernodeClient } from './supernode-client.ts';
 import type { TransferPool } from './transfer-pool.ts';
+import { WarmOrders } from './warm-orders.ts';
 
 export interface CellMemberOptions {
   readonly dataDir: string;
@@ -70,6 +72,8 @@ export class CellMember implements AsyncDisposable {
   /** Why the supernode did not take the record, when that was the last thing it said: then this host joins anew. */
   #refusal: CodedError | undefined;
   #listener: TaskListener | undefined;
+  /** Set on a host that stays, and so is of use to others: it takes orders to fetch. */
+  #orders: WarmOrders | undefined;
   #renewal: Timer | undefined;
 
   private constructor(
@@ -108,6 +112,7 @@ export class CellMember implements AsyncDisposable {
         onNow: (now) => this.#observe(now),
         onUpdate: (update) => this.#listener?.onUpdate(update),
         onCheck: (check) => this.#listener?.onCheck(check),
+        onOrder: (order) => this.#orders?.take(order),
         onUnwanted: ({ task, shape }) => this.#listener?.onUnwanted(task, shape.version),
       },
     });
@@ -167,14 +172,21 @@ export class CellMember implements AsyncDisposable {
     this.#trust.verifySupernode(peer, this.now());
   }
 
-  start(listener: TaskListener): void {
+  /** Begins to connect; what the supernode orders to be fetched is fetched by `downloader`, if there is one. */
+  start(listener: TaskListener, downloader?: Pick<Downloader, 'download'>): void {
     this.#listener = listener;
+    if (downloader !== undefined) {
+      const { clock, log } = this.#parts;
+      const send = (message: FromHost): void => this.client.send(message);
+      this.#orders = new WarmOrders({ downloader, send, clock, log });
+    }
     this.#renewal = this.#parts.clock.every(RENEWAL_CHECK_MS, () => this.#renewWhenDue());
     this.client.start();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#renewal?.cancel();
+    await this.#orders?.[Symbol.asyncDispose]();
     await this.client[Symbol.asyncDispose]();
     await this.#mesh[Symbol.asyncDispose]();
   }
@@ -189,6 +201,7 @@ export class CellMember implements AsyncDisposable {
       hostname: hostname(),
       ...(port === undefined ? {} : { linkPort: port }),
       ...(location === undefined ? {} : { location }),
+      ...(this.#orders === undefined ? {} : { features: ['warm'] }),
     };
   }
 

@@ -16,6 +16,8 @@ import type {
   Source,
   Synced,
   Update,
+  Warm,
+  WarmStop,
 } from '../wire/messages.ts';
 import { parser } from '../wire/parse-message.ts';
 import { isJoinRefusal } from './join-refusal.ts';
@@ -54,6 +56,8 @@ export interface SupernodeListener {
   onNow(now: number): void;
   onUpdate(update: Update): void;
   onCheck(check: Check): void;
+  /** Sent only to a host whose hello names `warm` among its features. */
+  onOrder?(order: Warm | WarmStop): void;
   /** A registration was answered that nobody waits for any more. */
   onUnwanted(registered: Registered): void;
 }
@@ -366,6 +370,10 @@ export class SupernodeClient implements AsyncDisposable {
         break;
       case 'check':
         listener.onCheck(message);
+        break;
+      case 'warm':
+      case 'warm-stop':
+        listener.onOrder?.(message);
         break;
       case 'membership':
         listener.onMembership(message);

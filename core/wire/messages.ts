@@ -76,6 +76,8 @@ export const Hello = Type.Object({
   linkPort: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
   hostname: Type.Optional(Type.String({ maxLength: 255 })),
   location: Type.Optional(Type.String({ maxLength: 255 })),
+  /** Messages of later versions that this host understands, by type: it is sent no others. */
+  features: Type.Optional(Type.Array(Type.String({ maxLength: 32 }), { maxItems: 64 })),
 });
 
 export const Welcome = Type.Object({
@@ -166,6 +168,17 @@ export const Check = Type.Object({
   piece: PieceIndex,
 });
 
+const OrderId = Type.String({ pattern: '^[0-9A-Za-z.-]{1,64}$' });
+
+/** An order: bring this task here before anybody asks. For hosts that name `warm` among their features. */
+export const Warm = Type.Object({ type: Type.Literal('warm'), id: OrderId, spec: TaskSpec });
+
+/** Orders that nobody wants any more. */
+export const WarmStop = Type.Object({
+  type: Type.Literal('warm-stop'),
+  ids: Type.Array(OrderId, { maxItems: 1024 }),
+});
+
 export const PieceFailure = Type.Object({
   parent: PeerId,
   piece: PieceIndex,
@@ -192,6 +205,26 @@ export const TaskReport = Type.Object({
 export const Report = Type.Object({
   type: Type.Literal('report'),
   tasks: Type.Array(TaskReport, { maxItems: 1024 }),
+});
+
+/** How far one order is; bytes by where they came from. */
+export const WarmState = Type.Object({
+  id: OrderId,
+  state: Type.Union([Type.Literal('running'), Type.Literal('done'), Type.Literal('failed')]),
+  received: Bytes,
+  length: Type.Optional(Bytes),
+  fromPeers: Type.Optional(Bytes),
+  fromSeed: Type.Optional(Bytes),
+  fromOrigin: Type.Optional(Bytes),
+  fromCache: Type.Optional(Bytes),
+  /** Of a failed one. */
+  error: Type.Optional(Failure),
+});
+
+/** What became of orders since the last word on them. */
+export const Warmed = Type.Object({
+  type: Type.Literal('warmed'),
+  orders: Type.Array(WarmState, { maxItems: 1024 }),
 });
 
 /** After a (re)connection: everything held of one version, with the signed manifest that proves it. */
@@ -265,6 +298,7 @@ export const FromHost = Type.Union([
   AskSource,
   Sync,
   RenewRecord,
+  Warmed,
 ]);
 
 export const FromSupernode = Type.Union([
@@ -276,6 +310,8 @@ export const FromSupernode = Type.Union([
   Synced,
   Membership,
   CellNow,
+  Warm,
+  WarmStop,
 ]);
 
 /** Body of a `manifest` or `provisional` envelope: digests of a run of pieces of one version. */
@@ -307,6 +343,10 @@ export type Registered = Static<typeof Registered>;
 export type Rejected = Static<typeof Rejected>;
 export type Update = Static<typeof Update>;
 export type Check = Static<typeof Check>;
+export type Warm = Static<typeof Warm>;
+export type WarmStop = Static<typeof WarmStop>;
+export type WarmState = Static<typeof WarmState>;
+export type Warmed = Static<typeof Warmed>;
 export type TaskReport = Static<typeof TaskReport>;
 export type Report = Static<typeof Report>;
 export type Announce = Static<typeof Announce>;

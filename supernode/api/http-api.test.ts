@@ -10,11 +10,13 @@ import type { ExecutionContext } from 'ava';
 import { ManualClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { silentLog } from '../../core/base/log.ts';
+import { SeededRandom } from '../../core/base/random.ts';
 import { HostKey } from '../../core/identity/host-key.ts';
 import { parseToken } from '../../core/identity/join-token.ts';
 import { Authority } from '../membership/authority.ts';
 import { SwarmTable } from '../swarm-table/swarm-table.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
+import { WarmUps } from '../warm-up/warm-ups.ts';
 import { ApiKeys } from './api-keys.ts';
 import { HttpApi } from './http-api.ts';
 import type { HttpApiOptions } from './http-api.ts';
@@ -28,6 +30,7 @@ const VERSION = 'b'.repeat(16);
 interface Bench {
   readonly api: HttpApi;
   readonly authority: Authority;
+  readonly warmUps: WarmUps;
   readonly table: SwarmTable;
   readonly seeds: Map<string, SeedFacts>;
   status: ServingStatus;
@@ -60,6 +63,15 @@ async function openBench(
   const dataDir = await mkdtemp(join(tmpdir(), 'http-api-'));
   const clock = new ManualClock();
   const authority = await Authority.open({ dataDir, clock, log: silentLog, addresses: [] });
+  const warmUps = await WarmUps.open({
+    directory: join(dataDir, 'warm-ups'),
+    clock,
+    random: new SeededRandom(1),
+    log: silentLog,
+    resolveImage: async () => {
+      throw new CodedError('ERR_ORIGIN_UNREACHABLE', 'there is no registry here');
+    },
+  });
   const api = await HttpApi.open({
     host: '127.0.0.1',
     port: 0,
@@ -69,6 +81,7 @@ async function openBench(
   });
   t.teardown(async () => {
     await api[Symbol.asyncDispose]();
+    await warmUps[Symbol.asyncDispose]();
     await authority[Symbol.asyncDispose]();
     await rm(dataDir, { recursive: true });
   });
@@ -79,6 +92,7 @@ async function openBench(
   const bench: Bench = {
     api,
     authority,
+    warmUps,
     table,
     seeds,
     status: { isReady: true, problems: [] },
@@ -90,7 +104,7 @@ async function openBench(
     status: () => bench.status,
     seed: (task, version) => seeds.get(`${task}/${version}`),
   });
-  if (options.isServing !== false) api.serve({ view, actions: authority, metrics });
+  if (options.isServing !== false) api.serve({ view, actions: authority, warmUps, metrics });
   return bench;
 }
 
@@ -143,7 +157,7 @@ test('GET /healthz says what is not ready: starting, a problem, stopping', async
     status: () => bench.status,
     seed: () => undefined,
   });
-  bench.api.serve({ view, actions: bench.authority, metrics });
+  bench.api.serve({ view, actions: bench.authority, warmUps: bench.warmUps, metrics });
   t.like(await health(), { status: 200, json: { status: 'ok', problems: [] } });
   bench.status = { isReady: false, problems: ['the disk is full'] };
   t.like(await health(), { status: 503, json: { problems: ['the disk is full'] } });

@@ -10,6 +10,8 @@ import type { ApiApp } from './fastify-app.ts';
 import { listenError } from './listen-error.ts';
 import { addReadRoutes } from './read-routes.ts';
 import type { SupernodeActions, SupernodeView } from './supernode-view.ts';
+import { addWarmUpRoutes } from './warm-up-routes.ts';
+import type { ServedWarmUps } from './warm-up-routes.ts';
 
 export interface HttpApiOptions {
   readonly host: string;
@@ -26,6 +28,7 @@ export interface HttpApiOptions {
 export interface ServedParts {
   readonly view: SupernodeView;
   readonly actions: SupernodeActions;
+  readonly warmUps: ServedWarmUps;
   readonly metrics: () => Promise<Exposition>;
 }
 
@@ -104,6 +107,7 @@ export class HttpApi implements AsyncDisposable {
       );
       addReadRoutes(guarded, () => this.#served().view);
       addAdminRoutes(guarded, () => this.#served().actions);
+      addWarmUpRoutes(guarded, () => this.#served().warmUps);
       if (!isMetricsPublic) this.#addMetricsRoute(guarded);
     });
   }

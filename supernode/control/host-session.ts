@@ -14,9 +14,12 @@ import type {
   Hello,
   Membership,
   Register,
+  Warm,
+  WarmStop,
 } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { ControlCounts } from '../control-counts.ts';
+import type { WarmHost, WarmListener } from '../warm-up/warm-host.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
 import type { SourceBudget } from './source-budget.ts';
 import type { Swarm } from './swarm.ts';
@@ -41,11 +44,12 @@ export interface HostSessionParts {
   readonly counts: ControlCounts;
   /** Registrations of all hosts that wait. */
   readonly waiting: WaitingLimit;
+  readonly warmUps: WarmListener;
   membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
 }
 
 /** One connected host: takes its messages in order, answers, and passes news to it. */
-export class HostSession {
+export class HostSession implements WarmHost {
   readonly peer: string;
   readonly updates: UpdateBatcher;
   readonly #session: MeshSession;
@@ -73,11 +77,32 @@ export class HostSession {
     });
   }
 
+  get hostname(): string | undefined {
+    return this.#hello.hostname;
+  }
+
+  get idc(): string | undefined {
+    return this.#record.idc;
+  }
+
+  get role(): 'host' | 'seed' {
+    return this.#record.role === 'seed' ? 'seed' : 'host';
+  }
+
+  get takesOrders(): boolean {
+    return this.#hello.features?.includes('warm') === true;
+  }
+
+  order(message: Warm | WarmStop): void {
+    this.send(message);
+  }
+
   /** Runs until the host is gone. */
   async run(): Promise<void> {
-    const { swarm, clock, log } = this.#parts;
+    const { swarm, clock, log, warmUps } = this.#parts;
     const host = this.#entry();
     swarm.connected(this, host);
+    warmUps.connected(this);
     void this.#dialBack(host);
     const { hosts } = swarm.table;
     const timer = clock.every(NOW_MS, () =>
@@ -96,14 +121,14 @@ export class HostSession {
       this.#controller.abort(new CodedError('ERR_INTERRUPTED', 'the host is gone'));
       this.updates.close();
       swarm.disconnected(this);
+      warmUps.disconnected(this);
       await this.#session.close();
     }
   }
 
   /** Sends a fresh record with the certificates and revocations of now; a host that may have none is put out. */
   tellMembership(): void {
-    const role = this.#record.role === 'seed' ? 'seed' : 'host';
-    const member = { peerId: this.peer, role, idc: this.#record.idc } as const;
+    const member = { peerId: this.peer, role: this.role, idc: this.#record.idc };
     try {
       this.send(this.#parts.membershipFor(member));
     } catch (error) {
@@ -143,7 +168,7 @@ export class HostSession {
   }
 
   #entry(): HostEntry {
-    const { addresses, linkPort, hostname, location } = this.#hello;
+    const { addresses, linkPort, location } = this.#hello;
     const { remoteAddress } = this.#session;
     const own =
       linkPort === undefined ? [] : [formatHostPort({ host: remoteAddress, port: linkPort })];
@@ -152,8 +177,8 @@ export class HostSession {
       addresses: addresses.length > 0 ? addresses : own,
       idc: this.#record.idc,
       location,
-      hostname,
-      role: this.#record.role === 'seed' ? 'seed' : 'host',
+      hostname: this.hostname,
+      role: this.role,
       isReachable: true,
       isConnected: true,
       lastSeenMs: this.#parts.clock.now(),
@@ -201,6 +226,9 @@ export class HostSession {
         break;
       case 'renew-record':
         this.tellMembership();
+        break;
+      case 'warmed':
+        this.#parts.warmUps.warmed(this, message.orders);
         break;
     }
   }
