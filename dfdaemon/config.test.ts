@@ -41,7 +41,14 @@ test('planDaemon() of nothing is a daemon of this machine, or of this user, with
   t.is(engine.quota, undefined);
   t.is(engine.encryption, 'tls');
   t.deepEqual(socket, { path: defaultSocketPath(root.user), mode: 0o600 });
-  t.deepEqual(proxy, { host: '127.0.0.1', port: 65_001 });
+  t.deepEqual(proxy, {
+    listen: { host: '127.0.0.1', port: 65_001 },
+    allow: [],
+    originAllow: [],
+    rules: [],
+    connectPorts: [443],
+    intercept: [],
+  });
   t.is(logLevel, 'info');
   t.deepEqual(notes, []);
   const own = await plan('', ann);
@@ -54,7 +61,8 @@ test('planDaemon() takes every option of the contract', async (t) => {
     '--data-dir /d --supernode a --supernode [::1]:9 --join-token odt1_x --listen 10.0.0.5 --link-port 7 ' +
       '--proxy-port 8 --socket /s/d.sock --socket-mode 0660 --idc east --location a|b|c --seed --quota 10g ' +
       '--reserve 1g --ttl 0 --origin-allow 127.0.0.0/8 --origin-allow ::1 --upload-limit 1m --download-limit 2m ' +
-      '--origin-limit 3m --encryption none --link-workers 2',
+      '--origin-limit 3m --encryption none --link-workers 2 --proxy-allow 10.0.0.0/8 --proxy-connect-port 443 ' +
+      '--proxy-connect-port 8443 --proxy-intercept *.test --proxy-rules {"url":"x","to":"direct"}',
   );
   t.like(engine, {
     dataDir: '/d',
@@ -76,7 +84,14 @@ test('planDaemon() takes every option of the contract', async (t) => {
   t.deepEqual(engine.listen, { host: '10.0.0.5', port: 7 });
   t.deepEqual(engine.advertise, ['10.0.0.5']);
   t.deepEqual(socket, { path: '/s/d.sock', mode: 0o660 });
-  t.deepEqual(proxy, { host: '10.0.0.5', port: 8 });
+  t.deepEqual(proxy, {
+    listen: { host: '10.0.0.5', port: 8 },
+    allow: ['10.0.0.0/8'],
+    originAllow: ['127.0.0.0/8', '::1/128'],
+    rules: [{ url: 'x', to: 'direct' }],
+    connectPorts: [443, 8443],
+    intercept: ['*.test'],
+  });
 });
 
 test('planDaemon() advertises the address it listens on, unless that is any, or another is named', async (t) => {

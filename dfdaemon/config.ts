@@ -52,7 +52,36 @@ export const dfdaemonOptions = defineOptions({
     kind: 'integer',
     default: 65_001,
     max: 65_535,
-    help: 'Port of /healthz and /metrics; 0 takes any free one',
+    help: 'Port of the proxy, the registry mirror, /healthz and /metrics; 0 takes any free one',
+  },
+  'proxy-allow': {
+    kind: 'cidr',
+    list: true,
+    help: 'Network whose hosts may use the proxy and the mirror besides this host; /healthz and /metrics answer anybody',
+  },
+  'proxy-rules': {
+    kind: 'record',
+    list: true,
+    separator: '\n',
+    // A rule may set headers, and those may be credentials.
+    secret: true,
+    defaultHelp:
+      'package files with a version or digest in their name go to the mesh, the rest directly',
+    help: 'What is done with requests to the proxy, first match first (docs/proxy.md)',
+  },
+  'proxy-connect-port': {
+    kind: 'integer',
+    list: true,
+    min: 1,
+    max: 65_535,
+    default: ['443'],
+    help: 'Port that CONNECT may open a tunnel to',
+  },
+  'proxy-intercept': {
+    kind: 'string',
+    list: true,
+    valueName: 'HOST|*.DOMAIN',
+    help: 'Host whose tunnels are opened, so that rules hold for what is in them; clients must trust the CA of "dfdaemon proxy ca"',
   },
   socket: {
     kind: 'path',
@@ -122,10 +151,21 @@ export interface DaemonPlan {
   readonly engine: Omit<EngineOptions, 'clock' | 'random' | 'log'> & { readonly storeDir: string };
   readonly isInMemory: boolean;
   readonly socket: { readonly path: string; readonly mode: number };
-  readonly proxy: { readonly host: string; readonly port: number };
+  readonly proxy: ProxyPlan;
   readonly logLevel: DfdaemonOptions['logLevel'];
   /** Things to tell the operator. */
   readonly notes: readonly string[];
+}
+
+/** The proxy port, and what it may be used for. */
+export interface ProxyPlan {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly allow: readonly string[];
+  readonly originAllow: readonly string[];
+  /** Not checked yet. */
+  readonly rules: readonly unknown[];
+  readonly connectPorts: readonly number[];
+  readonly intercept: readonly string[];
 }
 
 /** Turns options into a plan; throws ERR_USAGE naming the option that is wrong. */
@@ -141,7 +181,14 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
     engine: engineOf(options, { place, dataDir }),
     isInMemory: options.storage === 'memory',
     socket: { path, mode: options.socketMode === '0660' ? 0o660 : 0o600 },
-    proxy: { host: options.listen ?? '127.0.0.1', port: options.proxyPort },
+    proxy: {
+      listen: { host: options.listen ?? '127.0.0.1', port: options.proxyPort },
+      allow: options.proxyAllow,
+      originAllow: options.originAllow,
+      rules: options.proxyRules,
+      connectPorts: options.proxyConnectPort,
+      intercept: options.proxyIntercept,
+    },
     logLevel: options.logLevel,
     notes: notesOf(options),
   };

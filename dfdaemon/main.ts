@@ -19,6 +19,7 @@ const { SystemClock } = await import('../core/base/clock.ts');
 const { CodedError } = await import('../core/base/error.ts');
 const { stopOnSignals } = await import('../core/base/stop-signals.ts');
 const { dfdaemonOptions, planDaemon } = await import('./config.ts');
+const { addSetupCommand } = await import('./setup/setup-command.ts');
 
 /** Time for downloads under way to end by themselves, and to end once aborted; the rest of 10 s is the engine's. */
 const GRACE_MS = 4_000;
@@ -51,6 +52,12 @@ try {
       await serve({ ...plan, notes: [...warnings, ...plan.notes] });
     },
   });
+  addSetupCommand(program, {
+    env: process.env,
+    uid: process.getuid?.() ?? 0,
+    home: homedir(),
+    print: (text) => process.stdout.write(text),
+  });
   await runProgram(program, process.argv.slice(2));
 } catch (error) {
   const coded = CodedError.from(error);
@@ -69,7 +76,7 @@ async function serve(plan: DaemonPlan): Promise<void> {
   const { openEngine } = await import('../core/swarm/engine.ts');
   const { EngineHost } = await import('./engine-host.ts');
   const { LocalApi } = await import('./local-api/local-api.ts');
-  const { openProxyPort } = await import('./proxy-port.ts');
+  const { openProxy } = await import('./proxy/open-proxy.ts');
   const { startFailure } = await import('./start-failure.ts');
 
   const log = openLog('dfdaemon', plan.logLevel);
@@ -85,14 +92,25 @@ async function serve(plan: DaemonPlan): Promise<void> {
   );
   const { advertise, quota } = plan.engine;
   const host = parts.use(new EngineHost(engine, { clock, log, advertise, quotaBytes: quota }));
-  const proxy = parts.use(await openProxyPort({ host, listen: plan.proxy, log }));
+  const { linkPort } = engine.pool;
+  const proxy = parts.use(
+    await openProxy({
+      plan: plan.proxy,
+      host,
+      engine,
+      ownPorts: linkPort === undefined ? [] : [linkPort],
+      name: engine.key.peerId.slice(-12),
+      clock,
+      log,
+    }),
+  );
   await engine.pool.addOwnPorts([proxy.port]);
   const api = parts.use(await LocalApi.open({ host, socket: plan.socket, clock, log }));
   host.proxyPort = proxy.port;
   log.info(
     {
       socket: plan.socket.path,
-      linkPort: engine.pool.linkPort,
+      linkPort,
       proxyPort: proxy.port,
       peer: engine.key.peerId,
       dataDir: plan.engine.dataDir,
@@ -103,8 +121,10 @@ async function serve(plan: DaemonPlan): Promise<void> {
   await untilStopped(engine.member, log);
   log.info({ downloads: host.slots.active }, 'dfdaemon stopping');
   clock.after(LAST_RESORT_MS, () => process.exit(1), { ref: false });
+  const proxied = proxy.drain({ graceMs: GRACE_MS });
   await api.retire();
   await host.slots.drain({ clock, graceMs: GRACE_MS, abortMs: ABORT_MS });
+  await proxied;
   await parts.disposeAsync();
   log.info({}, 'dfdaemon stopped');
 }

@@ -13,7 +13,14 @@ const plan: DaemonPlan = {
   },
   isInMemory: false,
   socket: { path: '/s', mode: 0o600 },
-  proxy: { host: '127.0.0.1', port: 1 },
+  proxy: {
+    listen: { host: '127.0.0.1', port: 1 },
+    allow: [],
+    originAllow: [],
+    rules: [],
+    connectPorts: [443],
+    intercept: [],
+  },
   logLevel: 'info',
   notes: [],
 };

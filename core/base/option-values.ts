@@ -1,8 +1,9 @@
 import { homedir } from 'node:os';
 import { formatHostPort, parseCidr, parseHostPort, parseIp } from './addresses.ts';
+import type { HostPort } from './addresses.ts';
 import { systemCode } from './error.ts';
 import { isSecret } from './options.ts';
-import type { OptionKind, OptionScalar, OptionSpec } from './options.ts';
+import type { OptionKind, OptionRecord, OptionScalar, OptionSpec } from './options.ts';
 import {
   formatDuration,
   formatRate,
@@ -49,6 +50,7 @@ export const valueHelp: Readonly<Record<OptionKind, string>> = {
   cidr: 'a network such as 10.0.0.0/8 or fd00::/8, or one address',
   choice: 'one of the listed words',
   secret: 'the secret, or @FILE to read it from a file',
+  record: 'a mapping in the file, a JSON object elsewhere',
 };
 
 /** Parses the text of one value, strictly. */
@@ -71,6 +73,7 @@ export function parseBoolean(text: string): boolean | undefined {
 export function parseTypedValue(spec: OptionSpec, raw: unknown): ParsedValue {
   if (typeof raw === 'string') return parseValue(spec, raw);
   if (typeof raw === 'boolean' && spec.kind === 'boolean') return { value: raw };
+  if (spec.kind === 'record' && isRecord(raw)) return { value: raw };
   if (typeof raw === 'number' && isNumeric(spec.kind)) return parseValue(spec, String(raw));
   if (typeof raw === 'number' || typeof raw === 'boolean') {
     return { problem: `expected ${expectationOf(spec)}; put quotes round a number that is text` };
@@ -80,7 +83,9 @@ export function parseTypedValue(spec: OptionSpec, raw: unknown): ParsedValue {
 
 /** The text that `parseValue` turns back into `value`. */
 export function formatValue(spec: OptionSpec, value: OptionScalar): string {
-  if (typeof value === 'object') return formatHostPort(value);
+  if (typeof value === 'object') {
+    return isHostPort(value) ? formatHostPort(value) : JSON.stringify(value);
+  }
   if (typeof value !== 'number') return String(value);
   if (spec.kind === 'size') return formatSize(value);
   if (spec.kind === 'rate') return formatRate(value);
@@ -132,10 +137,29 @@ function scalarOf(spec: OptionSpec, text: string): OptionScalar | undefined {
       return /^https?:\/\/[^/]/i.test(text) && URL.canParse(text) ? text : undefined;
     case 'choice':
       return spec.choices?.includes(text) === true ? text : undefined;
+    case 'record':
+      return parseRecord(text);
     case 'string':
     case 'secret':
       return text;
   }
+}
+
+function parseRecord(text: string): OptionRecord | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isRecord(value: unknown): value is OptionRecord {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isHostPort(value: HostPort | OptionRecord): value is HostPort {
+  return typeof value['host'] === 'string' && typeof value['port'] === 'number';
 }
 
 function parseNetwork(text: string): string | undefined {

@@ -31,6 +31,13 @@ export interface OptionKinds {
   readonly choice: string;
   /** Given as it is or as `@FILE`; never printed. */
   readonly secret: string;
+  /** A mapping, whose fields the program checks: YAML in the file, JSON elsewhere. */
+  readonly record: OptionRecord;
+}
+
+/** A mapping of a configuration file, not checked yet. */
+export interface OptionRecord {
+  readonly [key: string]: unknown;
 }
 
 /** The name of a kind. */

@@ -18,6 +18,7 @@ const valueNames: Readonly<Record<OptionKind, string>> = {
   cidr: 'CIDR',
   choice: 'WORD',
   secret: 'SECRET|@FILE',
+  record: 'JSON',
 };
 
 /** The placeholder of an option's value; empty for a boolean. */

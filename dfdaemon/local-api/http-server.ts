@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import fastify from 'fastify';
 import type { FastifyError, FastifyInstance, FastifyReply } from 'fastify';
 import { CodedError } from '../../core/base/error.ts';
@@ -95,7 +96,7 @@ function isClientFault(error: unknown): error is FastifyError & { statusCode: nu
 }
 
 /** What cannot be parsed as HTTP never becomes a request, and is answered by hand. */
-function refuseUnreadable(error: Error & { code?: string }, socket: Socket): void {
+export function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;

@@ -1,0 +1,99 @@
+import { pipeline } from 'node:stream/promises';
+import type { Clock } from '../../core/base/clock.ts';
+import type { HttpClient, HttpResponse } from '../../core/net/http-client.ts';
+import type { ProxyAccess } from './access.ts';
+import { answerHeaders, requestHeaders } from './forward-headers.ts';
+import type { ForwardedRequest } from './forward-proxy.ts';
+import type { AdmittedUser } from './proxy-server.ts';
+
+const CONNECTIONS_PER_HOST = 64;
+const MAX_WAITING_PER_HOST = 1024;
+/** Clients have deadlines of their own; these only keep what is dead from being held for ever. */
+const HEAD_MS = 600_000;
+const UPLOAD_MS = 6 * 3_600_000;
+const STALL_MS = 600_000;
+
+/** What direct requests work with. */
+export interface ForwardDirectOptions {
+  readonly access: ProxyAccess;
+  readonly clock: Clock;
+  readonly via: string;
+}
+
+/** Passes requests to their origins and the answers back, both streamed, redirects and errors included. */
+export class ForwardDirect implements AsyncDisposable {
+  readonly #options: ForwardDirectOptions;
+  readonly #clients = new Map<AdmittedUser, Promise<HttpClient>>();
+
+  constructor(options: ForwardDirectOptions) {
+    this.#options = options;
+  }
+
+  /** Answers with what the origin says; throws what kept it from saying anything. */
+  async answer(forwarded: ForwardedRequest): Promise<void> {
+    const { request, response, signal } = forwarded;
+    const hasBody = hasBodyOf(forwarded);
+    const answer = await this.ask(forwarded, {
+      headers: requestHeaders(forwarded.headers, this.#options),
+      ...(hasBody ? { body: request } : {}),
+    });
+    response.writeHead(answer.status, answerHeaders(answer.headers, this.#options));
+    // The head may be all that the client waits for, long before the first byte of the body.
+    response.flushHeaders();
+    if (request.method === 'HEAD' || answer.status === 304 || answer.status === 204) {
+      answer.discard();
+      response.end();
+      return;
+    }
+    await pipeline(answer.body, response, { signal });
+  }
+
+  /** One request to the origin of `forwarded`; the answer's body is unread. */
+  async ask(
+    { url, method, user, signal }: Pick<ForwardedRequest, 'url' | 'method' | 'user' | 'signal'>,
+    message: {
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body?: ForwardedRequest['request'];
+    },
+  ): Promise<HttpResponse> {
+    const client = await this.#clientOf(user);
+    return client.request({
+      url,
+      method,
+      ...message,
+      headersTimeoutMs: message.body === undefined ? HEAD_MS : UPLOAD_MS,
+      bodyTimeoutMs: STALL_MS,
+      signal,
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const clients = await Promise.all(this.#clients.values());
+    await Promise.all(clients.map(async (client) => client.close()));
+  }
+
+  async #clientOf(user: AdmittedUser): Promise<HttpClient> {
+    const known = this.#clients.get(user);
+    if (known !== undefined) return known;
+    const opening = this.#open(user);
+    this.#clients.set(user, opening);
+    return opening;
+  }
+
+  async #open(user: AdmittedUser): Promise<HttpClient> {
+    const { HttpClient: Client } = await import('../../core/net/http-client.ts');
+    const { access, clock } = this.#options;
+    return new Client({
+      checkAddress: access.checkFor(user),
+      clock,
+      connectionsPerHost: CONNECTIONS_PER_HOST,
+      maxWaitingPerHost: MAX_WAITING_PER_HOST,
+    });
+  }
+}
+
+function hasBodyOf({ request: { headers } }: ForwardedRequest): boolean {
+  if (headers['transfer-encoding'] !== undefined) return true;
+  const length = headers['content-length'];
+  return length !== undefined && length !== '0';
+}

@@ -1,0 +1,145 @@
+import { pipeline } from 'node:stream/promises';
+import type { Clock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import type { Log } from '../../core/base/log.ts';
+import type { HttpHeaders } from '../../core/net/http-client.ts';
+import { compareVersions } from '../../core/origin/validators.ts';
+import type { DownloadRequest } from '../../core/swarm/download-events.ts';
+import type { Validators } from '../../core/piece/version.ts';
+import type { OpenContent } from '../../core/swarm/open-content.ts';
+import { judgeRange } from './blob-range.ts';
+import type { ContentPart } from './blob-range.ts';
+import type { ForwardDirect } from './forward-direct.ts';
+import { answerHeaders, valueOf } from './forward-headers.ts';
+import type { ForwardedRequest } from './forward-proxy.ts';
+import { privacyOf, unshareable } from './forward-shareable.ts';
+
+/** What of the engine the forward proxy uses. */
+export interface ContentOpener {
+  openContent(
+    request: DownloadRequest,
+    options: { readonly signal: AbortSignal },
+  ): Promise<OpenContent>;
+}
+
+/** What mesh requests work with. */
+export interface ForwardMeshOptions {
+  readonly engine: ContentOpener;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly via: string;
+}
+
+/** Longest wait for the head of the origin's answer to HEAD, and for the mesh to know what the content is. */
+const HEAD_MS = 5000;
+const OPEN_MS = 5000;
+/** Silence of the mesh after which the origin takes over. */
+const STALL_MS = 5000;
+
+/** What the origin said of content that everybody may have. */
+interface SharedHead {
+  readonly headers: HttpHeaders;
+  readonly length: number;
+}
+
+/** Answers requests from the mesh where the origin says that everybody gets the same. */
+export class ForwardMesh {
+  readonly #options: ForwardMeshOptions;
+
+  constructor(options: ForwardMeshOptions) {
+    this.#options = options;
+  }
+
+  /** True when it was answered; false, with nothing sent, when it should go to the origin directly. */
+  async answer(forwarded: ForwardedRequest, direct: ForwardDirect): Promise<boolean> {
+    const privacy = privacyOf(forwarded);
+    if (privacy !== undefined) return this.#declined(forwarded, privacy);
+    const head = await this.#headOf(forwarded, direct);
+    if (typeof head === 'string') return this.#declined(forwarded, head);
+    const part = partOf(forwarded, head);
+    if (part === undefined) return this.#declined(forwarded, 'ranges that the origin judges');
+    await using content = await this.#open(forwarded);
+    if (content === undefined) return false;
+    const known = { ...validatorsOf(head), length: head.length };
+    const shape = { ...content.shape.validators, length: content.length };
+    if (compareVersions(known, shape) === 'changed') {
+      return this.#declined(forwarded, 'the mesh has another version');
+    }
+    await this.#send(forwarded, { head, part, content });
+    return true;
+  }
+
+  /** What the origin says to HEAD, or why its content is not for the mesh. */
+  async #headOf(forwarded: ForwardedRequest, direct: ForwardDirect): Promise<SharedHead | string> {
+    using deadline = this.#options.clock.deadline(HEAD_MS);
+    const signal = AbortSignal.any([forwarded.signal, deadline.signal]);
+    // As the seed will ask: nothing of this client's, so that the answer is for everybody.
+    const headers = { via: `1.1 ${this.#options.via}` };
+    try {
+      const answer = await direct.ask({ ...forwarded, method: 'HEAD', signal }, { headers });
+      answer.discard();
+      const reason = unshareable(answer);
+      if (reason !== undefined) return reason;
+      return { headers: answer.headers, length: Number(valueOf(answer.headers, 'content-length')) };
+    } catch (error) {
+      const coded = CodedError.from(error);
+      // Neither may be asked for in another way.
+      if (forwarded.signal.aborted || coded.code === 'ERR_ORIGIN_FORBIDDEN') throw coded;
+      return `HEAD: ${coded.code}`;
+    }
+  }
+
+  async #open(forwarded: ForwardedRequest): Promise<OpenContent | undefined> {
+    const { engine, clock } = this.#options;
+    const { url, filteredQueryParams } = forwarded;
+    using deadline = clock.deadline(OPEN_MS);
+    const signal = AbortSignal.any([forwarded.signal, deadline.signal]);
+    const filters = filteredQueryParams.length === 0 ? {} : { filteredQueryParams };
+    try {
+      return await engine.openContent({ url: url.href, ...filters }, { signal });
+    } catch (error) {
+      if (forwarded.signal.aborted) throw error;
+      this.#declined(forwarded, `the mesh: ${CodedError.from(error).code}`);
+      return undefined;
+    }
+  }
+
+  async #send(
+    forwarded: ForwardedRequest,
+    what: { head: SharedHead; part: ContentPart; content: OpenContent },
+  ): Promise<void> {
+    const { head, part, content } = what;
+    const { response, signal } = forwarded;
+    const headers = answerHeaders(head.headers, this.#options);
+    headers['accept-ranges'] = 'bytes';
+    headers['content-length'] = String(part.end - part.start);
+    const isPart = part.end - part.start < head.length;
+    if (isPart) headers['content-range'] = `bytes ${part.start}-${part.end - 1}/${head.length}`;
+    response.writeHead(isPart ? 206 : 200, headers);
+    response.flushHeaders();
+    await pipeline(content.read(part, { signal, stallMs: STALL_MS }), response, { signal });
+  }
+
+  #declined(forwarded: ForwardedRequest, reason: string): false {
+    this.#options.log.debug({ host: forwarded.url.host, reason }, 'a request goes to the origin');
+    return false;
+  }
+}
+
+/** The part that is asked for; undefined where the origin has to say what becomes of it. */
+function partOf({ headers }: ForwardedRequest, head: SharedHead): ContentPart | undefined {
+  const whole = { start: 0, end: head.length };
+  const { etag, lastModified } = validatorsOf(head);
+  const ifRange = valueOf(headers, 'if-range');
+  if (ifRange !== undefined) {
+    const isSame = ifRange.startsWith('"') ? ifRange === etag : ifRange === lastModified;
+    if (!isSame) return whole;
+  }
+  const verdict = judgeRange(valueOf(headers, 'range'), head.length);
+  if (verdict.kind === 'whole') return whole;
+  return verdict.kind === 'parts' && verdict.parts.length === 1 ? verdict.parts[0] : undefined;
+}
+
+function validatorsOf({ headers }: SharedHead): Validators {
+  return { etag: valueOf(headers, 'etag'), lastModified: valueOf(headers, 'last-modified') };
+}

@@ -1,0 +1,56 @@
+import type { Clock } from '../../core/base/clock.ts';
+import type { Log } from '../../core/base/log.ts';
+import type { ProxyPlan } from '../config.ts';
+import type { ServedHost } from '../local-api/served-host.ts';
+import { ProxyAccess } from './access.ts';
+import type { ContentOpener } from './forward-mesh.ts';
+import { ForwardMesh } from './forward-mesh.ts';
+import { ForwardProxy } from './forward-proxy.ts';
+import { openProxyServer } from './proxy-server.ts';
+import type { PathHandler, ProxyServer } from './proxy-server.ts';
+import type { ProxyRules } from './rules.ts';
+import { Tunnels } from './tunnel.ts';
+
+/** What the proxy port serves and with what. */
+export interface OpenProxyOptions {
+  readonly plan: ProxyPlan;
+  readonly host: ServedHost;
+  readonly engine: ContentOpener;
+  readonly mirror?: PathHandler | undefined;
+  /** Ports of this program besides the one that is opened here. */
+  readonly ownPorts: readonly number[];
+  /** What tells this proxy from others in `Via`. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The proxy port with all that answers there; throws ERR_CONFIG for a bad rule, ERR_ADDRESS_IN_USE, ERR_USAGE. */
+export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer> {
+  const { plan, host, engine, mirror, ownPorts, clock, log } = options;
+  const via = `odonata-${options.name}`;
+  const access = new ProxyAccess(plan);
+  const common = { access, clock, log, via };
+  const rules = async (): Promise<ProxyRules> => {
+    const { ProxyRules: Rules } = await import('./rules.ts');
+    return new Rules(plan.rules);
+  };
+  // What is written wrong is told at the start; without any the library waits for the first request.
+  const known = plan.rules.length === 0 ? undefined : await rules();
+  const forward = new ForwardProxy({
+    ...common,
+    rules: known === undefined ? rules : async () => known,
+    mesh: new ForwardMesh({ ...common, engine }),
+  });
+  const tunnel = new Tunnels({ ...common, ports: plan.connectPorts });
+  const server = await openProxyServer({
+    ...common,
+    host,
+    listen: plan.listen,
+    forward,
+    tunnel,
+    mirror,
+  });
+  access.addOwnPorts([server.port, ...ownPorts]);
+  return server;
+}
