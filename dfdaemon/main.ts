@@ -20,6 +20,7 @@ const { CodedError } = await import('../core/base/error.ts');
 const { stopOnSignals } = await import('../core/base/stop-signals.ts');
 const { dfdaemonOptions, planDaemon } = await import('./config.ts');
 const { addSetupCommand } = await import('./setup/setup-command.ts');
+const { addSetupCommand } = await import('./setup/setup-command.ts');
 
 /** Time for downloads under way to end by themselves, and to end once aborted; the rest of 10 s is the engine's. */
 const GRACE_MS = 4_000;
@@ -51,6 +52,12 @@ try {
       });
       await serve({ ...plan, notes: [...warnings, ...plan.notes] });
     },
+  });
+  addSetupCommand(program, {
+    env: process.env,
+    uid: process.getuid?.() ?? 0,
+    home: homedir(),
+    print: (text) => process.stdout.write(text),
   });
   addSetupCommand(program, {
     env: process.env,

@@ -53,6 +53,11 @@ export const errorCodes = {
     'A configuration file or environment variable holds a bad value.',
     'Correct the named key; --print-config shows what is in force.',
   ),
+  ERR_CLIENT_CONFIG: facts(
+    ['user', false, 'usage', 409],
+    'The configuration of a client holds something that "dfdaemon setup" cannot change safely.',
+    'Change the named file as the message says and run the command again; nothing was written.',
+  ),
   ERR_URL: facts(
     ['user', false, 'usage', 400],
     'The URL cannot be parsed or its scheme is not supported.',
