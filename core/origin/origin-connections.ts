@@ -5,7 +5,7 @@ import type { AddressGuard } from './address-guard.ts';
 
 /** How to connect to origins; times in milliseconds. */
 export interface OriginConnectionsOptions {
-  readonly guard: AddressGuard;
+  readonly guard: Pick<AddressGuard, 'check'>;
   readonly clock: Clock;
   /** Requests in flight, and so sockets, to one scheme, host and port; further ones wait. Default 8. */
   readonly connectionsPerHost?: number;

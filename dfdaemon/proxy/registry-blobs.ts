@@ -10,11 +10,13 @@ import type { Engine } from '../../core/swarm/engine.ts';
 import type { OpenContent } from '../../core/swarm/open-content.ts';
 import { planBlobAnswer } from './blob-answer.ts';
 import type { BlobAnswer } from './blob-answer.ts';
+import type { BodyStreams } from './body-stream.ts';
 import { isDigest } from './manifest-cache.ts';
 import type { AnswerSource, RegistryCounts } from './registry-counts.ts';
 import { ownHeaders, upstreamUrl } from './registry-exchange.ts';
 import type { RegistryExchange } from './registry-exchange.ts';
 import type { UpstreamAnswers } from './upstream-answer.ts';
+import type { UpstreamClient } from './upstream-client.ts';
 
 /** The part of the engine that blobs are answered from. */
 export type ContentEngine = Pick<Engine, 'openContent' | 'store'>;
@@ -22,6 +24,9 @@ export type ContentEngine = Pick<Engine, 'openContent' | 'store'>;
 /** What blobs are answered with. */
 export interface RegistryBlobsOptions {
   readonly engine: ContentEngine;
+  /** What continues from the registry where the mesh fails. */
+  readonly bodies: BodyStreams;
+  readonly client: Pick<UpstreamClient, 'connections'>;
   readonly upstream: UpstreamAnswers;
   readonly counts: RegistryCounts;
   readonly clock: Clock;
@@ -32,12 +37,15 @@ export interface RegistryBlobsOptions {
 const SUSPECT_MS = 1_500;
 /** After this time without a sign of the content the client is served by the registry itself. */
 const OPEN_MS = 10_000;
-/** No byte for so long, and the client is served otherwise. */
-const STALL_MS = 5_000;
 /** The control plane takes no longer header. */
 const MAX_AUTHORIZATION = 8192;
 
-type Opened = { readonly content: OpenContent; readonly source: AnswerSource };
+/** Content that is open, what it was asked for with, and where it came from by then. */
+interface Opened {
+  readonly content: OpenContent;
+  readonly request: DownloadRequest;
+  readonly source: AnswerSource;
+}
 
 /**
  * Blobs by digest. The mesh knows a blob by its digest alone, and asks the registry with the client's own credentials
@@ -91,7 +99,7 @@ export class RegistryBlobs {
       },
       { digest, length: content.length },
     );
-    await this.#send(exchange, plan, { content, source });
+    await this.#send(exchange, plan, { content, request, source });
     return true;
   }
 
@@ -131,7 +139,7 @@ export class RegistryBlobs {
   async #send(exchange: RegistryExchange, plan: BlobAnswer, from: Opened): Promise<void> {
     const { response, signal } = exchange;
     const { counts } = this.#options;
-    const chunks = this.#chunks(plan, from, signal);
+    const chunks = this.#chunks(plan, from, exchange);
     try {
       // The head promises what follows, so it waits for the first bytes.
       const first = await chunks.next();
@@ -153,9 +161,10 @@ export class RegistryBlobs {
 
   async *#chunks(
     { body }: BlobAnswer,
-    { content, source }: Opened,
-    signal: AbortSignal,
+    { content, request, source }: Opened,
+    { user, signal }: RegistryExchange,
   ): AsyncGenerator<Uint8Array, void, undefined> {
+    const { bodies, client, counts } = this.#options;
     for (const part of body) {
       if ('text' in part) {
         yield Buffer.from(part.text);
@@ -163,9 +172,14 @@ export class RegistryBlobs {
       }
       const { start, end } = part;
       const range = Number.isFinite(end) ? { start, end } : { start };
-      for await (const chunk of content.read(range, { signal, stallMs: STALL_MS })) {
-        this.#options.counts.sent('blob', source, chunk.length);
-        yield chunk;
+      const connections = client.connections(user);
+      const stream = bodies.body({ content, request, range, connections }, { signal });
+      try {
+        yield* stream;
+      } finally {
+        const { fromMesh, direct } = stream.report;
+        counts.sent('blob', source, fromMesh);
+        counts.sent('blob', 'direct', direct);
       }
     }
   }

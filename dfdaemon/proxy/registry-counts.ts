@@ -23,7 +23,7 @@ export class RegistryCounts {
   }
 
   sent(kind: AnswerKind, source: AnswerSource, bytes: number): void {
-    this.#of(kind, source).bytes += bytes;
+    if (bytes > 0) this.#of(kind, source).bytes += bytes;
   }
 
   /** All that are not zero. */

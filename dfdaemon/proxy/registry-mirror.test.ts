@@ -8,10 +8,12 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { SystemClock } from '../../core/base/clock.ts';
 import { silentLog } from '../../core/base/log.ts';
+import { SystemRandom } from '../../core/base/random.ts';
 import { openEngine } from '../../core/swarm/engine.ts';
 import type { Engine } from '../../core/swarm/engine.ts';
 import { LabRegistry, basic } from '../../test/registry/lab-registry.ts';
 import { ProxyAccess } from './access.ts';
+import { BodyStreams } from './body-stream.ts';
 import { RegistryMirror } from './registry-mirror.ts';
 import { Upstreams } from './registry-upstreams.ts';
 import type { UpstreamOptions } from './registry-upstreams.ts';
@@ -43,13 +45,15 @@ async function withMirror(
   const engine = stack.use(
     await openEngine({ dataDir: directory, supernodes: [], originAllow, workers: 1 }),
   );
+  const clock = new SystemClock();
   const mirror = stack.use(
     new RegistryMirror({
       upstreams: new Upstreams(upstreams),
       engine,
+      bodies: new BodyStreams({ clock, random: new SystemRandom(), log: silentLog }),
       access: new ProxyAccess({ allow: [], originAllow }),
       via: 'test',
-      clock: new SystemClock(),
+      clock,
       log: silentLog,
     }),
   );

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { ProxyAccess } from './access.ts';
+import type { BodyStreams } from './body-stream.ts';
 import { refuseLoop } from './forward-headers.ts';
 import { RegistryBlobs } from './registry-blobs.ts';
 import type { ContentEngine } from './registry-blobs.ts';
@@ -22,6 +23,7 @@ import { UpstreamRights } from './upstream-rights.ts';
 export interface RegistryMirrorOptions {
   readonly upstreams: Upstreams;
   readonly engine: ContentEngine;
+  readonly bodies: BodyStreams;
   readonly access: ProxyAccess;
   /** The name of this program in `Via`, by which a request that comes round in a circle is known. */
   readonly via: string;
@@ -47,7 +49,7 @@ export class RegistryMirror implements AsyncDisposable {
     const { access, clock, via } = options;
     this.#client = new UpstreamClient({ access, clock });
     this.#upstream = new UpstreamAnswers({ client: this.#client, counts, via });
-    const parts = { ...options, counts, upstream: this.#upstream };
+    const parts = { ...options, counts, client: this.#client, upstream: this.#upstream };
     this.#blobs = new RegistryBlobs(parts);
     this.#manifests = new RegistryManifests({ ...parts, rights: new UpstreamRights(clock) });
   }

@@ -1,9 +1,13 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
-import type { HttpClient, HttpResponse } from '../../core/net/http-client.ts';
+import type { HttpResponse } from '../../core/net/http-client.ts';
+import { OriginConnections } from '../../core/origin/origin-connections.ts';
 import { nextHop } from '../../core/origin/request-headers.ts';
 import { headerOf } from '../../core/origin/response-head.ts';
 import type { ProxyAccess, ProxyUser } from './access.ts';
+
+/** Those who may use the mirror. */
+type Who = Exclude<ProxyUser, 'stranger'>;
 
 /** A request without a body; redirects are followed, with credentials left behind at another origin. */
 export interface UpstreamRequest {
@@ -12,7 +16,7 @@ export interface UpstreamRequest {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   /** Whose rights decide what may be connected to. */
-  readonly user: Exclude<ProxyUser, 'stranger'>;
+  readonly user: Who;
 }
 
 const CONNECTIONS_PER_HOST = 64;
@@ -31,7 +35,7 @@ export class UpstreamClient implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #access: Pick<ProxyAccess, 'checkFor'>;
   /** The connections of one kind of users are never used for another. */
-  readonly #clients = new Map<string, Promise<HttpClient>>();
+  readonly #connections = new Map<Who, OriginConnections>();
 
   constructor(options: { readonly access: Pick<ProxyAccess, 'checkFor'>; readonly clock: Clock }) {
     this.#access = options.access;
@@ -48,10 +52,10 @@ export class UpstreamClient implements AsyncDisposable {
   ): Promise<HttpResponse> {
     using deadline = this.#clock.deadline(ANSWER_MS);
     const signal = AbortSignal.any([options.signal, deadline.signal]);
-    const client = await this.#clientOf(user);
+    const connections = this.connections(user);
     let hop = { url: new URL(url), headers };
     for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-      const response = await client.request({
+      const response = await connections.request({
         ...hop,
         method,
         headersTimeoutMs: HEAD_MS,
@@ -66,27 +70,22 @@ export class UpstreamClient implements AsyncDisposable {
     throw new CodedError('ERR_ORIGIN_FAILING', message);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const client of this.#clients.values()) await (await client).close();
-  }
-
-  async #clientOf(user: UpstreamRequest['user']): Promise<HttpClient> {
-    const known = this.#clients.get(user);
+  /** The connections that are made for this kind of user. */
+  connections(user: Who): OriginConnections {
+    const known = this.#connections.get(user);
     if (known !== undefined) return known;
-    const opened = this.#open(user);
-    this.#clients.set(user, opened);
-    return opened;
-  }
-
-  async #open(user: UpstreamRequest['user']): Promise<HttpClient> {
-    // A host whose proxy nobody uses never pays for the library's memory.
-    const { HttpClient: Client } = await import('../../core/net/http-client.ts');
-    return new Client({
-      checkAddress: this.#access.checkFor(user),
+    const opened = new OriginConnections({
+      guard: { check: this.#access.checkFor(user) },
       clock: this.#clock,
       connectionsPerHost: CONNECTIONS_PER_HOST,
       maxWaitingPerHost: MAX_WAITING_PER_HOST,
       connectTimeoutMs: CONNECT_MS,
     });
+    this.#connections.set(user, opened);
+    return opened;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const connections of this.#connections.values()) await connections.close();
   }
 }
