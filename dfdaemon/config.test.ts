@@ -41,7 +41,9 @@ test('planDaemon() of nothing is a daemon of this machine, or of this user, with
   t.is(engine.quota, undefined);
   t.is(engine.encryption, 'tls');
   t.deepEqual(socket, { path: defaultSocketPath(root.user), mode: 0o600 });
-  t.deepEqual(proxy, {
+  const { upstreams, ...rest } = proxy;
+  t.is(upstreams.default, undefined);
+  t.deepEqual(rest, {
     listen: { host: '127.0.0.1', port: 65_001 },
     allow: [],
     originAllow: [],
@@ -62,7 +64,8 @@ test('planDaemon() takes every option of the contract', async (t) => {
       '--proxy-port 8 --socket /s/d.sock --socket-mode 0660 --idc east --location a|b|c --seed --quota 10g ' +
       '--reserve 1g --ttl 0 --origin-allow 127.0.0.0/8 --origin-allow ::1 --upload-limit 1m --download-limit 2m ' +
       '--origin-limit 3m --encryption none --link-workers 2 --proxy-allow 10.0.0.0/8 --proxy-connect-port 443 ' +
-      '--proxy-connect-port 8443 --proxy-intercept *.test --proxy-rules {"url":"x","to":"direct"}',
+      '--proxy-connect-port 8443 --proxy-intercept *.test --proxy-rules {"url":"x","to":"direct"} ' +
+      '--registry https://r.example --insecure-registry i.example',
   );
   t.like(engine, {
     dataDir: '/d',
@@ -84,7 +87,10 @@ test('planDaemon() takes every option of the contract', async (t) => {
   t.deepEqual(engine.listen, { host: '10.0.0.5', port: 7 });
   t.deepEqual(engine.advertise, ['10.0.0.5']);
   t.deepEqual(socket, { path: '/s/d.sock', mode: 0o660 });
-  t.deepEqual(proxy, {
+  const { upstreams, ...rest } = proxy;
+  t.is(upstreams.default?.origin, 'https://r.example');
+  t.is(upstreams.named('i.example')?.origin, 'http://i.example');
+  t.deepEqual(rest, {
     listen: { host: '10.0.0.5', port: 8 },
     allow: ['10.0.0.0/8'],
     originAllow: ['127.0.0.0/8', '::1/128'],
@@ -125,7 +131,9 @@ test('planDaemon() refuses what cannot work, naming the option', async (t) => {
     [`--socket /${'x'.repeat(100)}`, /^--socket: a path of at most 96 bytes/],
     ['--link-port 65536', /^--link-port/],
     ['--socket-mode 0666', /^--socket-mode/],
-    ['--registry https://r.example', /unknown option '--registry'/],
+    ['--registry https://r.example/v2', /^--registry/],
+    ['--insecure-registry http://r.example', /^--insecure-registry/],
+    ['--registries https://r.example', /unknown option '--registries'/],
   ];
   for (const [line, message] of cases) {
     await t.throwsAsync(plan(line), { code: 'ERR_USAGE', message }, line);

@@ -10,6 +10,7 @@ import { commonOptions, defineOptions, logLevelOption } from '../core/base/optio
 import type { OptionValues } from '../core/base/options.ts';
 import { isIdc } from '../core/identity/membership.ts';
 import type { EngineOptions } from '../core/swarm/engine.ts';
+import { Upstreams } from './proxy/registry-upstreams.ts';
 
 const MACHINE_DATA_DIR = '/var/lib/odonata/dfdaemon';
 /** The kernel takes 107 bytes; the socket is made under a name of its own first, which may be a little longer. */
@@ -82,6 +83,16 @@ export const dfdaemonOptions = defineOptions({
     list: true,
     valueName: 'HOST|*.DOMAIN',
     help: 'Host whose tunnels are opened, so that rules hold for what is in them; clients must trust the CA of "dfdaemon proxy ca"',
+  },
+  registry: {
+    kind: 'url',
+    help: 'Registry of requests to the mirror that name none',
+  },
+  'insecure-registry': {
+    kind: 'string',
+    list: true,
+    valueName: 'HOST[:PORT]',
+    help: 'Registry that the mirror reaches by http, as it does those on loopback; all others by https',
   },
   socket: {
     kind: 'path',
@@ -166,6 +177,8 @@ export interface ProxyPlan {
   readonly rules: readonly unknown[];
   readonly connectPorts: readonly number[];
   readonly intercept: readonly string[];
+  /** Of the registry mirror. */
+  readonly upstreams: Upstreams;
 }
 
 /** Turns options into a plan; throws ERR_USAGE naming the option that is wrong. */
@@ -188,6 +201,10 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
       rules: options.proxyRules,
       connectPorts: options.proxyConnectPort,
       intercept: options.proxyIntercept,
+      upstreams: new Upstreams({
+        registry: options.registry,
+        insecureRegistries: options.insecureRegistry,
+      }),
     },
     logLevel: options.logLevel,
     notes: notesOf(options),

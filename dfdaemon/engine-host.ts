@@ -15,6 +15,7 @@ import type {
 } from './local-api/served-host.ts';
 import { LoopLag } from './loop-lag.ts';
 import { DaemonMetrics } from './metrics.ts';
+import { RegistryCounts } from './proxy/registry-counts.ts';
 
 type StoredTask = ReturnType<Engine['store']['tasks']>[number];
 
@@ -29,6 +30,8 @@ export interface EngineHostOptions {
 /** This host as its local API shows it: the engine (which the caller closes), and what was counted of it. */
 export class EngineHost implements ServedHost, Disposable {
   readonly slots = new DownloadSlots();
+  /** Of the registry mirror. */
+  readonly registryCounts = new RegistryCounts();
   /** The port of `/healthz`, once it is known. */
   proxyPort: number | undefined;
   readonly #engine: Engine;
@@ -151,6 +154,7 @@ export class EngineHost implements ServedHost, Disposable {
     return this.#metrics.render({
       transfer: await engine.pool.stats(),
       tally: this.#tally,
+      registry: this.registryCounts.all(),
       activeDownloads: this.slots.active,
       activeTasks: engine.tasks.active,
       storeBytes: engine.store.usedBytes,

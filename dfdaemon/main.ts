@@ -20,7 +20,6 @@ const { CodedError } = await import('../core/base/error.ts');
 const { stopOnSignals } = await import('../core/base/stop-signals.ts');
 const { dfdaemonOptions, planDaemon } = await import('./config.ts');
 const { addSetupCommand } = await import('./setup/setup-command.ts');
-const { addSetupCommand } = await import('./setup/setup-command.ts');
 
 /** Time for downloads under way to end by themselves, and to end once aborted; the rest of 10 s is the engine's. */
 const GRACE_MS = 4_000;
@@ -59,12 +58,6 @@ try {
     home: homedir(),
     print: (text) => process.stdout.write(text),
   });
-  addSetupCommand(program, {
-    env: process.env,
-    uid: process.getuid?.() ?? 0,
-    home: homedir(),
-    print: (text) => process.stdout.write(text),
-  });
   await runProgram(program, process.argv.slice(2));
 } catch (error) {
   const coded = CodedError.from(error);
@@ -83,7 +76,10 @@ async function serve(plan: DaemonPlan): Promise<void> {
   const { openEngine } = await import('../core/swarm/engine.ts');
   const { EngineHost } = await import('./engine-host.ts');
   const { LocalApi } = await import('./local-api/local-api.ts');
+  const { SystemRandom } = await import('../core/base/random.ts');
+  const { BodyStreams } = await import('./proxy/body-stream.ts');
   const { openProxy } = await import('./proxy/open-proxy.ts');
+  const { RegistryMirror } = await import('./proxy/registry-mirror.ts');
   const { startFailure } = await import('./start-failure.ts');
 
   const log = openLog('dfdaemon', plan.logLevel);
@@ -100,11 +96,17 @@ async function serve(plan: DaemonPlan): Promise<void> {
   const { advertise, quota } = plan.engine;
   const host = parts.use(new EngineHost(engine, { clock, log, advertise, quotaBytes: quota }));
   const { linkPort } = engine.pool;
+  const bodies = new BodyStreams({ clock, random: new SystemRandom(), log });
+  const { upstreams } = plan.proxy;
+  const counts = host.registryCounts;
+  const mirrored = { upstreams, engine, bodies, counts, clock, log };
   const proxy = parts.use(
     await openProxy({
       plan: plan.proxy,
       host,
       engine,
+      bodies,
+      mirror: (shared) => new RegistryMirror({ ...shared, ...mirrored }),
       ownPorts: linkPort === undefined ? [] : [linkPort],
       name: engine.key.peerId.slice(-12),
       clock,

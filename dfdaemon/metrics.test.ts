@@ -18,6 +18,7 @@ const snapshot: MetricsSnapshot = {
     originBytes: 8,
   },
   tally: new DownloadTally(silentLog),
+  registry: [],
   activeDownloads: 9,
   activeTasks: 10,
   storeBytes: 11,
@@ -52,8 +53,11 @@ test('DaemonMetrics.render() says what is true now: counters are not added up fr
   const tally = new DownloadTally(silentLog);
   tally.results.set('done', 2);
   tally.results.set('ERR_URL', 1);
-  await all.render({ ...snapshot, tally });
-  const { text } = await all.render({ ...snapshot, tally, quotaBytes: undefined });
+  const registry = [{ kind: 'blob', source: 'mesh', answers: 3, bytes: 9 }] as const;
+  await all.render({ ...snapshot, tally, registry });
+  const { text } = await all.render({ ...snapshot, tally, registry, quotaBytes: undefined });
+  t.regex(text, /^odonata_dfdaemon_registry_answers_total\{kind="blob",source="mesh"\} 3$/m);
+  t.regex(text, /^odonata_dfdaemon_registry_sent_bytes_total\{kind="blob",source="mesh"\} 9$/m);
   t.regex(text, /^odonata_dfdaemon_downloads_total\{result="done"\} 2$/m);
   t.regex(text, /^odonata_dfdaemon_downloads_total\{result="ERR_URL"\} 1$/m);
   t.regex(text, /^odonata_dfdaemon_origin_received_bytes_total 8$/m);

@@ -3,12 +3,14 @@ import type { Metric } from 'prom-client';
 import { programVersion } from '../core/base/version.ts';
 import type { TransferStats } from '../core/swarm/transfer-messages.ts';
 import type { DownloadTally } from './download-tally.ts';
+import type { AnswerCount } from './proxy/registry-counts.ts';
 import type { LoopLag } from './loop-lag.ts';
 
 /** What is true of the daemon at the moment of a scrape. */
 export interface MetricsSnapshot {
   readonly transfer: TransferStats;
   readonly tally: DownloadTally;
+  readonly registry: readonly AnswerCount[];
   readonly activeDownloads: number;
   readonly activeTasks: number;
   readonly storeBytes: number;
@@ -48,6 +50,16 @@ export const dfdaemonMetrics = {
     kind: 'counter',
     help: 'Pieces whose digest was wrong, met by finished downloads, by who sent them',
     labels: ['source'],
+  },
+  registry_answers_total: {
+    kind: 'counter',
+    help: 'Answers of the registry mirror: blob, manifest or other; from the cache of this host, the mesh, the registry (direct), or failed',
+    labels: ['kind', 'source'],
+  },
+  registry_sent_bytes_total: {
+    kind: 'counter',
+    help: 'Bodies sent by the registry mirror, by where their bytes came from',
+    labels: ['kind', 'source'],
   },
   active_downloads: { kind: 'gauge', help: 'Downloads asked for that have not ended' },
   active_tasks: { kind: 'gauge', help: 'Versions of tasks being fetched, whoever asked' },
@@ -97,6 +109,10 @@ export class DaemonMetrics {
     this.#registry.resetMetrics();
     this.#setTransfer(snapshot.transfer);
     this.#setDownloads(snapshot);
+    for (const { kind, source, answers, bytes } of snapshot.registry) {
+      this.#set('registry_answers_total', answers, { kind, source });
+      this.#set('registry_sent_bytes_total', bytes, { kind, source });
+    }
     this.#set('build_info', 1, { version: programVersion(), node: process.version });
     this.#set('supernode_connected', snapshot.isSupernodeConnected ? 1 : 0);
     this.#set('store_bytes', snapshot.storeBytes);

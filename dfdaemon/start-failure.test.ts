@@ -1,6 +1,7 @@
 import test from 'ava';
 import { CodedError } from '../core/base/error.ts';
 import type { ErrorCode } from '../core/base/error-codes.ts';
+import { Upstreams } from './proxy/registry-upstreams.ts';
 import type { DaemonPlan } from './config.ts';
 import { startFailure } from './start-failure.ts';
 
@@ -20,6 +21,7 @@ const plan: DaemonPlan = {
     rules: [],
     connectPorts: [443],
     intercept: [],
+    upstreams: new Upstreams(),
   },
   logLevel: 'info',
   notes: [],

@@ -3,6 +3,7 @@ import type { Log } from '../../core/base/log.ts';
 import type { ProxyPlan } from '../config.ts';
 import type { ServedHost } from '../local-api/served-host.ts';
 import { ProxyAccess } from './access.ts';
+import type { BodyStreams } from './body-stream.ts';
 import type { ContentOpener } from './forward-mesh.ts';
 import { ForwardMesh } from './forward-mesh.ts';
 import { ForwardProxy } from './forward-proxy.ts';
@@ -11,12 +12,21 @@ import type { PathHandler, ProxyServer } from './proxy-server.ts';
 import type { ProxyRules } from './rules.ts';
 import { Tunnels } from './tunnel.ts';
 
+/** What all that answers on the proxy port has in common. */
+export interface SharedParts {
+  readonly access: ProxyAccess;
+  /** The name of this program in the header of that name. */
+  readonly via: string;
+}
+
 /** What the proxy port serves and with what. */
 export interface OpenProxyOptions {
   readonly plan: ProxyPlan;
   readonly host: ServedHost;
   readonly engine: ContentOpener;
-  readonly mirror?: PathHandler | undefined;
+  readonly bodies: BodyStreams;
+  /** Makes the registry mirror, from what it shares with the rest of the proxy. */
+  readonly mirror?: (shared: SharedParts) => PathHandler;
   /** Ports of this program besides the one that is opened here. */
   readonly ownPorts: readonly number[];
   /** What tells this proxy from others in `Via`. */
@@ -27,7 +37,7 @@ export interface OpenProxyOptions {
 
 /** The proxy port with all that answers there; throws ERR_CONFIG for a bad rule, ERR_ADDRESS_IN_USE, ERR_USAGE. */
 export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer> {
-  const { plan, host, engine, mirror, ownPorts, clock, log } = options;
+  const { plan, host, engine, bodies, mirror, ownPorts, clock, log } = options;
   const via = `odonata-${options.name}`;
   const access = new ProxyAccess(plan);
   const common = { access, clock, log, via };
@@ -40,7 +50,7 @@ export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer>
   const forward = new ForwardProxy({
     ...common,
     rules: known === undefined ? rules : async () => known,
-    mesh: new ForwardMesh({ ...common, engine }),
+    mesh: new ForwardMesh({ ...common, engine, bodies }),
   });
   const tunnel = new Tunnels({ ...common, ports: plan.connectPorts });
   const server = await openProxyServer({
@@ -49,7 +59,7 @@ export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer>
     listen: plan.listen,
     forward,
     tunnel,
-    mirror,
+    mirror: mirror?.(common),
   });
   access.addOwnPorts([server.port, ...ownPorts]);
   return server;

@@ -5,12 +5,15 @@ import { once } from 'node:events';
 import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { silentLog } from '../../core/base/log.ts';
+import { SystemRandom } from '../../core/base/random.ts';
 import type { ProxyPlan } from '../config.ts';
 import { MemoryHost, warmDownload } from '../local-api/memory-host.contract.ts';
+import { BodyStreams } from './body-stream.ts';
 import type { ContentOpener } from './forward-mesh.ts';
 import { openProxy } from './open-proxy.ts';
 import type { OpenProxyOptions } from './open-proxy.ts';
 import type { ProxyServer } from './proxy-server.ts';
+import { Upstreams } from './registry-upstreams.ts';
 
 /** Of origins of tests. */
 export const LOOPBACK = '127.0.0.0/8';
@@ -25,6 +28,7 @@ export async function startProxy(
   plan: Partial<ProxyPlan> = {},
   options: Partial<Omit<OpenProxyOptions, 'plan'>> = {},
 ): Promise<ProxyServer> {
+  const clock = new SystemClock();
   return openProxy({
     plan: {
       listen: { host: '127.0.0.1', port: 0 },
@@ -33,13 +37,15 @@ export async function startProxy(
       rules: [],
       connectPorts: [443],
       intercept: [],
+      upstreams: new Upstreams(),
       ...plan,
     },
     host: new MemoryHost(warmDownload),
     engine: noMesh,
     ownPorts: [],
     name: 'test',
-    clock: new SystemClock(),
+    bodies: new BodyStreams({ clock, random: new SystemRandom(), log: silentLog }),
+    clock,
     log: silentLog,
     ...options,
   });

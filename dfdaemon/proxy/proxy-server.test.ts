@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test from 'ava';
+import type { PathHandler } from './proxy-server.ts';
 import { startProxy, viaProxy } from './proxy-fixture.contract.ts';
 
 const host = '127.0.0.1';
@@ -34,12 +35,15 @@ test('openProxy() names flag and address when it cannot listen', async (t) => {
 
 test('/v2 goes to the mirror, and its errors are told', async (t) => {
   const seen: (string | undefined)[] = [];
-  const mirror = async (...[request, response]: Parameters<MirrorHandler>): Promise<void> => {
-    seen.push(request.url);
-    if (request.url === '/v2/') response.end('here');
-    else throw new TypeError('broken');
+  const mirror: PathHandler = {
+    async handle(request, response) {
+      seen.push(request.url);
+      if (request.url === '/v2/') response.end('here');
+      else throw new TypeError('broken');
+    },
+    [Symbol.asyncDispose]: async () => undefined,
   };
-  await using proxy = await startProxy({}, { mirror });
+  await using proxy = await startProxy({}, { mirror: () => mirror });
   const base = `http://${host}:${proxy.port}`;
   t.is(await (await fetch(`${base}/v2/`)).text(), 'here');
   const broken = await fetch(`${base}/v2/a/manifests/b?ns=c`);
@@ -128,5 +132,3 @@ test('a server that is stopping refuses proxied requests, answers /healthz, and 
   origin.close();
   origin.closeAllConnections();
 });
-
-type MirrorHandler = NonNullable<NonNullable<Parameters<typeof startProxy>[1]>['mirror']>;

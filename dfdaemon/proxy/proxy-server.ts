@@ -12,7 +12,7 @@ import { CodedError, systemCode } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { refuseUnreadable } from '../local-api/http-server.ts';
 import type { ServedHost } from '../local-api/served-host.ts';
-import type { ProxyAccess, ProxyUser } from './access.ts';
+import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { answerError, answerTunnelError } from './forward-answer.ts';
 import { RequestTurns } from './request-turns.ts';
 
@@ -27,11 +27,10 @@ const IDLE_MS = 600_000;
 const CHECK_MS = 5000;
 const DRAIN_LOOK_MS = 20;
 
-/** Who asks. */
-export type AdmittedUser = Exclude<ProxyUser, 'stranger'>;
-
 /** Answers requests for paths on this port; what it throws is answered as an error. */
-export type PathHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+export interface PathHandler extends AsyncDisposable {
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
+}
 
 /** Answers requests for URLs elsewhere. */
 export interface UrlHandler extends AsyncDisposable {
@@ -54,7 +53,7 @@ export interface TunnelHandler {
   close(): void;
 }
 
-/** What the server is made of; it closes `forward` and `tunnel` with itself. */
+/** What the server is made of; it closes `forward`, `tunnel` and `mirror` with itself. */
 export interface ProxyServerOptions {
   readonly host: ServedHost;
   readonly listen: { readonly host: string; readonly port: number };
@@ -152,6 +151,7 @@ export class ProxyServer implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
     await promise;
     await this.#options.forward[Symbol.asyncDispose]();
+    await this.#options.mirror?.[Symbol.asyncDispose]();
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -176,7 +176,7 @@ export class ProxyServer implements AsyncDisposable {
     if (mirror !== undefined && (path === '/v2' || path.startsWith('/v2/'))) {
       access.admit(socket);
       this.#refuseRetired();
-      return mirror(request, response);
+      return mirror.handle(request, response);
     }
     const message = `nothing is at ${method} ${path.slice(0, 200)}`;
     throw new CodedError('ERR_NOT_FOUND', message);
@@ -233,6 +233,7 @@ export async function openProxyServer(options: ProxyServerOptions): Promise<Prox
     await server.listen();
   } catch (error) {
     await options.forward[Symbol.asyncDispose]();
+    await options.mirror?.[Symbol.asyncDispose]();
     throw listenError(options.listen, error);
   }
   return server;

@@ -19,7 +19,9 @@ import type { UpstreamAnswers } from './upstream-answer.ts';
 import type { UpstreamClient } from './upstream-client.ts';
 
 /** The part of the engine that blobs are answered from. */
-export type ContentEngine = Pick<Engine, 'openContent' | 'store'>;
+export interface ContentEngine extends Pick<Engine, 'openContent'> {
+  readonly store: { find(task: string): { readonly isComplete: boolean } | undefined };
+}
 
 /** What blobs are answered with. */
 export interface RegistryBlobsOptions {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ProxyUser } from './access.ts';
+import type { AdmittedUser } from './access.ts';
 import type { RegistryAsk } from './registry-path.ts';
 import type { Upstream } from './registry-upstreams.ts';
 
@@ -7,7 +7,7 @@ import type { Upstream } from './registry-upstreams.ts';
 export interface RegistryExchange {
   readonly ask: RegistryAsk;
   readonly upstream: Upstream;
-  readonly user: Exclude<ProxyUser, 'stranger'>;
+  readonly user: AdmittedUser;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** Aborts when the client goes away or the program stops. */

@@ -14,6 +14,7 @@ import type { Engine } from '../../core/swarm/engine.ts';
 import { LabRegistry, basic } from '../../test/registry/lab-registry.ts';
 import { ProxyAccess } from './access.ts';
 import { BodyStreams } from './body-stream.ts';
+import { RegistryCounts } from './registry-counts.ts';
 import { RegistryMirror } from './registry-mirror.ts';
 import { Upstreams } from './registry-upstreams.ts';
 import type { UpstreamOptions } from './registry-upstreams.ts';
@@ -23,7 +24,7 @@ const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
 interface Lab {
   readonly registry: LabRegistry;
-  readonly mirror: RegistryMirror;
+  readonly counts: RegistryCounts;
   readonly engine: Engine;
   /** Of the mirror, without a slash at the end. */
   readonly base: string;
@@ -46,10 +47,12 @@ async function withMirror(
     await openEngine({ dataDir: directory, supernodes: [], originAllow, workers: 1 }),
   );
   const clock = new SystemClock();
+  const counts = new RegistryCounts();
   const mirror = stack.use(
     new RegistryMirror({
       upstreams: new Upstreams(upstreams),
       engine,
+      counts,
       bodies: new BodyStreams({ clock, random: new SystemRandom(), log: silentLog }),
       access: new ProxyAccess({ allow: [], originAllow }),
       via: 'test',
@@ -64,12 +67,12 @@ async function withMirror(
     await new Promise((resolve) => server.close(resolve));
   });
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  await body({ registry, mirror, engine, base, path: `${base}/v2/${registry.name}` });
+  await body({ registry, counts, engine, base, path: `${base}/v2/${registry.name}` });
   t.pass();
 }
 
 test('RegistryMirror gives a blob with what clients read of it, and asks the registry for its bytes once', async (t) => {
-  await withMirror(t, async ({ registry, base, path, mirror }) => {
+  await withMirror(t, async ({ registry, base, path, counts }) => {
     const bytes = randomBytes(3 * MIB + 5);
     const digest = registry.blob('lab/app', bytes);
     const first = await fetch(`${path}/lab/app/blobs/${digest}`);
@@ -88,7 +91,7 @@ test('RegistryMirror gives a blob with what clients read of it, and asks the reg
     t.is(byNs.headers.get('oci-namespace'), registry.name);
     t.true(bytes.equals(Buffer.from(await byNs.arrayBuffer())));
     t.is(registry.sent.get(`/v2/lab/app/blobs/${digest}`), bytes.length);
-    t.like(mirror.counts.all(), [
+    t.like(counts.all(), [
       { kind: 'blob', source: 'mesh', answers: 1, bytes: bytes.length },
       { kind: 'blob', source: 'cache', answers: 1, bytes: bytes.length },
     ]);

@@ -7,7 +7,7 @@ import type { BodyStreams } from './body-stream.ts';
 import { refuseLoop } from './forward-headers.ts';
 import { RegistryBlobs } from './registry-blobs.ts';
 import type { ContentEngine } from './registry-blobs.ts';
-import { RegistryCounts } from './registry-counts.ts';
+import type { RegistryCounts } from './registry-counts.ts';
 import { answerRegistryError } from './registry-error.ts';
 import { ownHeaders } from './registry-exchange.ts';
 import type { RegistryExchange } from './registry-exchange.ts';
@@ -23,6 +23,7 @@ import { UpstreamRights } from './upstream-rights.ts';
 export interface RegistryMirrorOptions {
   readonly upstreams: Upstreams;
   readonly engine: ContentEngine;
+  readonly counts: RegistryCounts;
   readonly bodies: BodyStreams;
   readonly access: ProxyAccess;
   /** The name of this program in `Via`, by which a request that comes round in a circle is known. */
@@ -36,7 +37,6 @@ export interface RegistryMirrorOptions {
  * all else passed through in the client's words and with his credentials.
  */
 export class RegistryMirror implements AsyncDisposable {
-  readonly counts = new RegistryCounts();
   readonly #options: RegistryMirrorOptions;
   readonly #client: UpstreamClient;
   readonly #upstream: UpstreamAnswers;
@@ -45,11 +45,10 @@ export class RegistryMirror implements AsyncDisposable {
 
   constructor(options: RegistryMirrorOptions) {
     this.#options = options;
-    const { counts } = this;
-    const { access, clock, via } = options;
+    const { access, counts, clock, via } = options;
     this.#client = new UpstreamClient({ access, clock });
     this.#upstream = new UpstreamAnswers({ client: this.#client, counts, via });
-    const parts = { ...options, counts, client: this.#client, upstream: this.#upstream };
+    const parts = { ...options, client: this.#client, upstream: this.#upstream };
     this.#blobs = new RegistryBlobs(parts);
     this.#manifests = new RegistryManifests({ ...parts, rights: new UpstreamRights(clock) });
   }
@@ -101,11 +100,11 @@ export class RegistryMirror implements AsyncDisposable {
       response.destroy();
       return;
     }
-    const { log } = this.#options;
+    const { counts, log } = this.#options;
     const { code, message } = CodedError.from(error);
     if (code === 'ERR_INTERNAL') log.error({ err: error }, 'a registry request failed');
     else log.debug({ code, reason: message }, 'a registry request failed');
-    this.counts.answered('other', 'failed');
+    counts.answered('other', 'failed');
     answerRegistryError(response, error);
   }
 }

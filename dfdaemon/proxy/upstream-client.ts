@@ -4,10 +4,7 @@ import type { HttpResponse } from '../../core/net/http-client.ts';
 import { OriginConnections } from '../../core/origin/origin-connections.ts';
 import { nextHop } from '../../core/origin/request-headers.ts';
 import { headerOf } from '../../core/origin/response-head.ts';
-import type { ProxyAccess, ProxyUser } from './access.ts';
-
-/** Those who may use the mirror. */
-type Who = Exclude<ProxyUser, 'stranger'>;
+import type { AdmittedUser, ProxyAccess } from './access.ts';
 
 /** A request without a body; redirects are followed, with credentials left behind at another origin. */
 export interface UpstreamRequest {
@@ -16,7 +13,7 @@ export interface UpstreamRequest {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   /** Whose rights decide what may be connected to. */
-  readonly user: Who;
+  readonly user: AdmittedUser;
 }
 
 const CONNECTIONS_PER_HOST = 64;
@@ -35,7 +32,7 @@ export class UpstreamClient implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #access: Pick<ProxyAccess, 'checkFor'>;
   /** The connections of one kind of users are never used for another. */
-  readonly #connections = new Map<Who, OriginConnections>();
+  readonly #connections = new Map<AdmittedUser, OriginConnections>();
 
   constructor(options: { readonly access: Pick<ProxyAccess, 'checkFor'>; readonly clock: Clock }) {
     this.#access = options.access;
@@ -71,7 +68,7 @@ export class UpstreamClient implements AsyncDisposable {
   }
 
   /** The connections that are made for this kind of user. */
-  connections(user: Who): OriginConnections {
+  connections(user: AdmittedUser): OriginConnections {
     const known = this.#connections.get(user);
     if (known !== undefined) return known;
     const opened = new OriginConnections({

@@ -194,6 +194,7 @@ async function dfdaemonExposition(): Promise<string> {
       queuedBytes: 0,
       originBytes: 0,
     },
+    registry: [],
     tally: new DownloadTally(silentLog),
     activeDownloads: 0,
     activeTasks: 0,
