@@ -1,0 +1,115 @@
+// Images pulled by real engines through the mirrors of four hosts: all bytes right, each once from the registry.
+import test from 'ava';
+import type { ExecutionContext } from 'ava';
+import { ctr, docker, faultsOfFolder, podman, skopeo, succeeded } from './clients.ts';
+import { EngineProcess } from './engines.ts';
+import type { Image } from './image.ts';
+import { MirrorLab } from './mirror-lab.ts';
+
+const MIB = 1024 * 1024;
+const HOSTS = 4;
+const hosts = [1, 2, 3, 4] as const;
+const small = [
+  { kind: 'random', bytes: 12 * MIB },
+  { kind: 'random', bytes: 3 * MIB },
+  { kind: 'text', bytes: 4 * MIB },
+  { kind: 'random', bytes: 10_000 },
+] as const;
+const big = [{ kind: 'random', bytes: 210_000_000 }, ...small] as const;
+
+/** Pulls `lab/NAME:v1` on a host with one kind of client, and compares what it has then with the image. */
+type Pull = (lab: MirrorLab, where: { host: number; name: string; image: Image }) => Promise<void>;
+
+const clients: Readonly<Record<string, (t: ExecutionContext) => Pull>> = {
+  skopeo:
+    (t) =>
+    async (lab, { host, name, image }) => {
+      const options = await lab.pull();
+      succeeded(await skopeo(`${lab.mirror(host)}/lab/${name}:v1`, options));
+      t.deepEqual(await faultsOfFolder(options.folder, image), []);
+    },
+  'skopeo, with the registry in the path,':
+    (t) =>
+    async (lab, { host, name, image }) => {
+      const options = await lab.pull();
+      const reference = `${lab.mirror(host)}/${lab.registry.name}/lab/${name}:v1`;
+      succeeded(await skopeo(reference, options));
+      t.deepEqual(await faultsOfFolder(options.folder, image), []);
+    },
+  podman:
+    (t) =>
+    async (lab, { host, name, image }) => {
+      const options = { ...(await lab.pull()), mirror: lab.mirror(host) };
+      const pulled = await podman(`${lab.registry.name}/lab/${name}:v1`, options);
+      succeeded(pulled);
+      t.is(pulled.digest, image.digest);
+    },
+  ctr:
+    (t) =>
+    async (lab, { host, name, image }) => {
+      await using engine = await EngineProcess.containerd(
+        lab.workplace,
+        `containerd-${host}-${name}`,
+      );
+      const options = { ...(await lab.pull()), mirror: lab.mirror(host) };
+      const pulled = await ctr(engine, `${lab.registry.name}/lab/${name}:v1`, options);
+      succeeded(pulled);
+      t.is(pulled.digest, image.digest);
+    },
+  'dockerd with its classic store': (t) => dockerdPull(t, 'classic'),
+  'dockerd with the containerd store': (t) => dockerdPull(t, 'containerd'),
+};
+
+function dockerdPull(t: ExecutionContext, store: 'classic' | 'containerd'): Pull {
+  return async (lab, { host, name, image }) => {
+    await using engine = await EngineProcess.dockerd(lab.workplace, {
+      name: `docker-${host}-${name}`,
+      store,
+      mirror: `http://${lab.mirror(host)}`,
+    });
+    const pulled = await docker(engine, `lab/${name}:v1`, await lab.pull());
+    succeeded(pulled);
+    t.is(pulled.digest, image.digest);
+    t.is(pulled.layers.length, image.layers.length);
+  };
+}
+
+async function linkBytes(lab: MirrorLab, host: number): Promise<number> {
+  return (await lab.cluster.host(host).status()).traffic.linkReceivedBytes;
+}
+
+test('an image of 200 MB: the registry sends each blob once, later hosts get 95 % and more from others', async (t) => {
+  await MirrorLab.with(t, { hosts: HOSTS }, async (lab) => {
+    const image = await lab.push('big', big);
+    const order = [
+      ['skopeo', 1],
+      ['podman', 2],
+      ['ctr', 3],
+      ['dockerd with its classic store', 4],
+      ['dockerd with the containerd store', 1],
+    ] as const;
+    for (const [client, host] of order) {
+      await clients[client]?.(t)(lab, { host, name: 'big', image });
+      t.deepEqual(lab.sentOtherThanOnce(image), [], `after ${client}`);
+      if (host > 1) {
+        const share = (await linkBytes(lab, host)) / image.blobBytes;
+        t.true(share >= 0.95, `${client} got ${share} of the image from others`);
+      }
+    }
+  });
+});
+
+for (const [client, pullOf] of Object.entries(clients)) {
+  test(`${client} pulls on four hosts at once: all bytes right, the registry sends each once`, async (t) => {
+    await MirrorLab.with(t, { hosts: HOSTS }, async (lab) => {
+      const image = await lab.push('small', small);
+      const pull = pullOf(t);
+      await Promise.all(hosts.map(async (host) => pull(lab, { host, name: 'small', image })));
+      t.deepEqual(lab.sentOtherThanOnce(image), []);
+      for (const host of hosts) {
+        const { originReceivedBytes } = (await lab.cluster.host(host).status()).traffic;
+        t.true(originReceivedBytes <= 0.05 * image.blobBytes, `host ${host} asked the registry`);
+      }
+    });
+  });
+}
