@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { CodedError } from '../core/base/error.ts';
 import { commonOptions, defineOptions, logLevelOption } from '../core/base/options.ts';
 import type { OptionValues } from '../core/base/options.ts';
+import { isIdc } from '../core/identity/membership.ts';
 import type { SupernodeOptions } from './index.ts';
 
 /** Everything the supernode can be told; flags, environment, configuration file and docs are made of this. */
@@ -20,6 +21,11 @@ export const supernodeFlags = defineOptions({
     list: true,
     defaultHelp: 'the address of --listen',
     help: 'Address at which hosts reach this supernode; needed when it listens on all addresses',
+  },
+  idc: {
+    kind: 'string',
+    defaultHelp: 'as near to one idc of hosts as to another',
+    help: 'Where this supernode stands: its hosts take new content first, those of others from them',
   },
   'mesh-port': { kind: 'integer', default: 8002, max: 65_535, help: 'Port of the mesh: control' },
   'link-port': {
@@ -77,6 +83,7 @@ export interface SupernodePlan {
 export function planSupernode(flags: SupernodeFlags): SupernodePlan {
   refuseContradictions(flags);
   const { listen, advertise, meshPort, linkPort, httpPort, quota, reserve, linkWorkers } = flags;
+  const { idc } = flags;
   return {
     supernode: {
       dataDir: resolve(flags.dataDir),
@@ -89,6 +96,7 @@ export function planSupernode(flags: SupernodeFlags): SupernodePlan {
       originRate: flags.originLimit,
       uploadRate: flags.uploadLimit,
       encryption: flags.encryption,
+      ...(idc === undefined ? {} : { idc }),
       ...(quota === undefined ? {} : { quota }),
       ...(reserve === undefined ? {} : { reserve }),
       ...(linkWorkers === undefined ? {} : { workers: linkWorkers }),
@@ -104,6 +112,9 @@ export function planSupernode(flags: SupernodeFlags): SupernodePlan {
 }
 
 function refuseContradictions(flags: SupernodeFlags): void {
+  if (flags.idc !== undefined && !isIdc(flags.idc)) {
+    throw usage('--idc: expected 1 to 64 characters without spaces and |');
+  }
   const { listen, advertise, meshPort, linkPort, httpPort } = flags;
   if (isAnyAddress(listen) && advertise.length === 0) {
     throw usage(`--listen ${listen} is every address: name one that hosts reach with --advertise`);

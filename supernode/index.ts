@@ -33,6 +33,8 @@ export interface SupernodeOptions {
   readonly dataDir: string;
   readonly listen: string;
   readonly advertise: readonly string[];
+  /** Where it stands, and its seed with it; undefined: as near to one idc as to another. */
+  readonly idc?: string | undefined;
   readonly meshPort: number;
   readonly linkPort: number;
   readonly httpPort: number;
@@ -96,7 +98,8 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   await shareTrust(options, { authority, pool, stack });
   const linkPort = pool.linkPort ?? options.linkPort;
   const table = new SwarmTable();
-  const self = { peer: authority.key.peerId, addresses: linkAddresses(options, linkPort) };
+  const addresses = linkAddresses(options, linkPort);
+  const self = { peer: authority.key.peerId, addresses, idc: options.idc };
   const ticket: SwarmParts['ticket'] = (about) => authority.ticket(about);
   const swarm = new Swarm({ self, table, pool, clock, random, log, ticket });
   stack.defer(async () => swarm.close());

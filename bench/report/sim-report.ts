@@ -17,7 +17,8 @@ export interface SimSummary {
   readonly seedCopies: number;
   readonly seedShare: number;
   readonly duplicateShare: number;
-  readonly copiesBetweenIdcs: number;
+  /** Bytes that went from one idc to another over the size, for each idc but the first. */
+  readonly copiesAcross: number;
 }
 
 /** The figures of a case. */
@@ -44,7 +45,7 @@ export function summarizeSim(result: SimResult): SimSummary {
     seedCopies: result.seedBytes / swarm.size,
     seedShare: sum(({ fromSeed }) => fromSeed) / bytes,
     duplicateShare: sum(({ duplicate }) => duplicate) / bytes,
-    copiesBetweenIdcs: sum(({ fromOtherIdcs }) => fromOtherIdcs) / swarm.size,
+    copiesAcross: result.crossedBytes / swarm.size / Math.max(1, swarm.idcs - 1),
   };
 }
 
@@ -64,7 +65,10 @@ function limitsOf(result: SimResult, judged: number): { fluid: number; limit: nu
       ? fluidLimit({ ...shape, hosts: swarm.slow === undefined ? links : links.slice(0, judged) })
       : survivorLimit(shape, { after: killedAfter, up: dead });
   const rate = Math.min(swarm.up, swarm.down, sourceUp);
-  return { fluid, limit: Math.max(fluid, pieceLimit(shape, { hosts: judged, rate })) };
+  // One copy has to cross.
+  const across = swarm.size / (swarm.thin ?? Number.POSITIVE_INFINITY);
+  const limit = Math.max(fluid, across, pieceLimit(shape, { hosts: judged, rate }));
+  return { fluid, limit };
 }
 
 /** Everything as text. */
@@ -84,11 +88,11 @@ export function renderSim(result: SimResult): string {
     'seed sent': figure(summary.seedCopies),
     seed: percent(summary.seedShare),
     twice: percent(summary.duplicateShare),
-    between: result.swarm.idcs > 1 ? figure(summary.copiesBetweenIdcs) : undefined,
+    across: result.swarm.idcs > 1 ? figure(summary.copiesAcross) : undefined,
     hedged: result.hedges,
     moved: result.moves,
   };
-  const columns = Object.keys(row).filter((name) => name !== 'between' || result.swarm.idcs > 1);
+  const columns = Object.keys(row).filter((name) => name !== 'across' || result.swarm.idcs > 1);
   return `${caseLines(result)}\n${renderTable(columns, [row])}`;
 }
 
@@ -103,6 +107,7 @@ function caseLines({ swarm, pieces, pieceLength, events }: SimResult): string {
     facts.push(`${swarm.slow.hosts} at ${swarm.slow.factor} of the rates`);
   }
   if (swarm.idcs > 1) facts.push(`${swarm.idcs} idcs`);
+  if (swarm.thin !== undefined) facts.push(`${mbit(swarm.thin)} between them`);
   return [
     `case     ${facts.join(', ')}`,
     `pieces   ${pieces} of ${humanBytes(pieceLength)}`,

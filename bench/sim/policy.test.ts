@@ -49,3 +49,28 @@ test('a way of 20 ms costs little', (t) => {
   const { ratios } = run(8, { delayMs: 20 });
   t.true(ratios.max <= 1.046, `${ratios.max}`);
 });
+
+test('between idcs goes about one copy, and the thin link is kept busy', (t) => {
+  for (const [others, mostCopies, most] of [
+    [{ idcs: 2, joinOverMs: 1_000 }, 1.05, 1.045],
+    [{ idcs: 2, kill: 0.25, noticeMs: 300 }, 1.1, 1.065],
+    [{ idcs: 3 }, 1.05, 1.045],
+  ] as const) {
+    const { copiesAcross, ratios, originCopies } = run(18, { thin: 25e6 / 8, ...others });
+    const name = JSON.stringify(others);
+    t.true(copiesAcross >= 0.99 && copiesAcross <= mostCopies, `${name}: ${copiesAcross}`);
+    t.true(ratios.max <= most, `${name}: ${ratios.max}`);
+    t.is(originCopies, 1);
+  }
+});
+
+test('hosts of the idc of the seed are not held up by those behind a thin link', (t) => {
+  const { hosts } = simulate(
+    simCase({ hosts: 16, size: 128 * MIB, rate }, { idcs: 2, thin: 5e6 / 8 }),
+  );
+  const alone = run(8).max;
+  const slowest = Math.max(
+    ...hosts.filter(({ idc }) => idc === 0).map((host) => host.seconds ?? 0),
+  );
+  t.true(slowest <= alone * 1.05, `${slowest / alone}`);
+});

@@ -1,4 +1,5 @@
 import type { EventQueue, SimEvent } from './event-queue.ts';
+import type { SimPipes } from './sim-pipe.ts';
 
 /** A network card's rates, bytes per ms. */
 export interface CardRates {
@@ -23,6 +24,9 @@ export interface CardOptions {
   readonly maxActive: number;
   /** One way, ms. */
   readonly delayMs: number;
+  /** Where the host stands, and what is passed on the way to hosts elsewhere. */
+  readonly idc?: number;
+  readonly pipes?: SimPipes | undefined;
 }
 
 interface Waiting {
@@ -124,7 +128,9 @@ export class SimCard implements SimEvent {
     this.#sending = undefined;
     if (block === undefined || this.#isDown) return;
     this.sentBytes += block.bytes;
-    this.#queue.after(this.#options.delayMs, block);
+    const { idc: from = 0, pipes, delayMs } = this.#options;
+    const way = { from, to: block.lane.to.#options.idc ?? 0, atMs: this.#queue.nowMs };
+    this.#queue.at((pipes?.pass(block, way) ?? way.atMs) + delayMs, block);
     this.#pump();
   }
 
@@ -208,7 +214,8 @@ export class SimCard implements SimEvent {
 class Block implements SimEvent {
   readonly lane: Lane;
   readonly bytes: number;
-  readonly sendMs: number;
+  /** How long it takes the slowest that it has passed. */
+  sendMs: number;
   /** Of the last block: what is complete with it. */
   readonly upload: SimUpload | undefined;
   readonly #from: SimCard;

@@ -21,12 +21,19 @@ export interface SimCase {
   /** From a death to the moment when those linked know of it; a killed process is known at once. */
   readonly noticeMs: number;
   readonly idcs: number;
+  /** Of the link between the first idc, where the seed is, and each other one, each way; undefined: never in the way. */
+  readonly thin: number | undefined;
   /** Seed of all chance: the same case with the same seed ends the same. */
   readonly random: number;
   /** Parts that a piece is sent in: what takes turns on a card. */
   readonly blocks: number;
   /** Hosts that a host sends to at a time. */
   readonly maxActive: number;
+}
+
+/** The name of an idc, by its number from 0. */
+export function idcName(idc: number): string {
+  return `idc${idc}`;
 }
 
 /** A case in which every rate is the same and nothing goes wrong. */
@@ -48,6 +55,7 @@ export function simCase(
     kill: 0,
     noticeMs: 0,
     idcs: 1,
+    thin: undefined,
     random: 1,
     blocks: 4,
     maxActive: 4,

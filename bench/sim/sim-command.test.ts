@@ -28,6 +28,7 @@ test('readSimCommand() names the flag that is wrong', (t) => {
     ['--slow', '16:0.5'],
     ['--kill', '100%'],
     ['--delay', '20'],
+    ['--thin', '20mbit'],
   ] as const) {
     const error = t.throws(() => readSimCommand([flag, text]), { code: 'ERR_USAGE' });
     t.true(error.message.startsWith(flag), error.message);

@@ -27,7 +27,8 @@ cases:
   --slow N:F         N hosts at the part F of the rates
   --kill P           so many of the hosts die when the middle one has half
   --notice D         from a death until those linked know; default 0ms, a killed process
-  --idcs N           hosts stand in N idcs in turn
+  --idcs N           hosts stand in N idcs in turn; the seed is in the first
+  --thin R           of the link between the first idc and each other one, each way
   --chance N         seed of all chance; the same gives the same
   --blocks N         parts that a piece is sent in
   --active N         hosts that a host sends to at a time
@@ -50,6 +51,7 @@ const options = {
   kill: { type: 'string', default: '0' },
   notice: { type: 'string', default: '0' },
   idcs: { type: 'string', default: '1' },
+  thin: { type: 'string' },
   chance: { type: 'string', default: '1' },
   blocks: { type: 'string' },
   active: { type: 'string' },
@@ -106,12 +108,16 @@ export function readSimCommand(args: readonly string[]): SimCommand | undefined 
     kill: share('--kill', values.kill),
     noticeMs: milliseconds('--notice', values.notice),
     idcs: count('--idcs', values.idcs),
+    thin: optional('thin', rateOf),
     random: count('--chance', values.chance, 0),
     blocks: optional('blocks', count) ?? common.blocks,
     maxActive: optional('active', count) ?? common.maxActive,
   };
   if (swarm.slow !== undefined && swarm.slow.hosts >= hosts) {
     throw usageError('--slow', `fewer than --hosts ${hosts}`, `${swarm.slow.hosts}`);
+  }
+  if (swarm.thin !== undefined && swarm.idcs === 1) {
+    throw usageError('--thin', 'with --idcs 2 or more', values.thin ?? '');
   }
   if (swarm.kill === 1) throw usageError('--kill', 'a share below 100%', values.kill);
   return { swarm, json: values.json, svg: values.svg };

@@ -31,7 +31,6 @@ export class SimHost {
   fromSeed = 0;
   fromPeers = 0;
   fromOrigin = 0;
-  fromOtherIdcs = 0;
   duplicate = 0;
   readonly #world: SimWorld;
   #untold: number[] = [];
@@ -51,9 +50,13 @@ export class SimHost {
     this.#world = world;
     this.name = about.name;
     this.idc = about.idc;
-    this.card = world.newCard(about.rates);
+    this.card = world.newCard(about.rates, about.idc);
     this.have = new Bitfield(world.pieces);
-    this.picker = new PiecePicker({ pieces: world.pieces, random: about.random });
+    this.picker = new PiecePicker({
+      pieces: world.pieces,
+      random: about.random,
+      self: about.name,
+    });
   }
 
   get isDown(): boolean {
@@ -65,7 +68,8 @@ export class SimHost {
     this.joinedMs = queue.nowMs;
     this.#progressMs = queue.nowMs;
     for (let piece = 0; piece < pieces; piece += 1) this.picker.want(piece);
-    this.picker.open(SEED, 'seed');
+    // The seed is in the first idc.
+    this.picker.open(SEED, 'seed', { isFar: this.idc !== 0 });
     queue.after(WAKE_MS, this.#wake);
   }
 
@@ -139,13 +143,11 @@ export class SimHost {
   #count(from: SimHost | undefined, bytes: number): void {
     if (from === undefined) this.fromSeed += bytes;
     else this.fromPeers += bytes;
-    // The seed is in the first idc.
-    if ((from?.idc ?? 0) !== this.idc) this.fromOtherIdcs += bytes;
   }
 
   #meet(other: SimHost): void {
     if (this.doneMs !== undefined) return;
-    this.picker.open(other.name, 'peer');
+    this.picker.open(other.name, 'peer', { isFar: other.idc !== this.idc });
     for (const piece of other.have.indexes()) this.picker.has(other.name, piece);
   }
 

@@ -1,6 +1,7 @@
 import { Bitfield } from '../../core/piece/bitfield.ts';
-import { Offers } from '../../supernode/seed/offers.ts';
+import { IdcOffers } from '../../supernode/seed/idc-offers.ts';
 import type { Offer } from '../../supernode/seed/offers.ts';
+import { idcName } from './sim-case.ts';
 import type { SimHost } from './sim-host.ts';
 import { SEED } from './sim-host.ts';
 import type { SimWorld } from './sim-world.ts';
@@ -15,16 +16,23 @@ const OVERDUE_MS = 250;
 export class SimSeed {
   /** Told to everybody. */
   readonly #open: Bitfield;
-  readonly #seen: Bitfield;
+  /** What hosts of each idc are known to have. */
+  readonly #seen: readonly Bitfield[];
+  #read = 0;
   readonly #children = new Map<string, SimHost>();
-  readonly #offers = new Offers();
+  readonly #offers: IdcOffers;
   readonly #world: SimWorld;
   originBytes = 0;
 
   constructor(world: SimWorld) {
     this.#world = world;
     this.#open = new Bitfield(world.pieces);
-    this.#seen = new Bitfield(world.pieces);
+    this.#seen = Array.from({ length: world.idcs }, () => new Bitfield(world.pieces));
+    this.#offers = new IdcOffers({
+      idc: idcName(0),
+      pieces: () => Array.from({ length: this.#read }, (_item, piece) => piece),
+      isHeldIn: (idc, piece) => world.isHeldIn(idc, piece),
+    });
   }
 
   start(originBytesPerMs: number): void {
@@ -32,7 +40,7 @@ export class SimSeed {
     let bytes = 0;
     for (let piece = 0; piece < pieces; piece += 1) {
       bytes += this.#world.bytesOf(piece);
-      queue.call(bytes / originBytesPerMs, () => this.#read(piece));
+      queue.call(bytes / originBytesPerMs, () => this.#onRead(piece));
     }
     queue.call(OVERDUE_MS, () => this.#lookForOverdue());
   }
@@ -41,7 +49,8 @@ export class SimSeed {
   join(host: SimHost): void {
     this.#children.set(host.name, host);
     for (const piece of this.#open.indexes()) host.picker.has(SEED, piece);
-    this.#tell(this.#offers.join(host.name, this.#world.queue.nowMs));
+    const about = { idc: idcName(host.idc), nowMs: this.#world.queue.nowMs };
+    this.#tell(this.#offers.join(host.name, about));
   }
 
   /** A host is complete or gone. */
@@ -50,19 +59,30 @@ export class SimSeed {
     this.#tell(this.#offers.leave(host.name, this.#world.queue.nowMs));
   }
 
-  /** A host has a piece; what others were seen to have is no news. */
-  report(piece: number): void {
-    if (!this.#seen.set(piece)) return;
-    this.#world.queue.call(REPORT_MS + this.#world.delayMs, () => this.#onSeen(piece));
+  /** A host that died had these. */
+  lost({ idc, have }: SimHost): void {
+    for (const piece of have.indexes()) {
+      if (!this.#world.isHeldIn(idcName(idc), piece)) this.#seen[idc]?.clear(piece);
+    }
+    const about = { idc: idcName(idc), nowMs: this.#world.queue.nowMs };
+    this.#tell(this.#offers.lost(have.indexes(), about));
   }
 
-  #read(piece: number): void {
+  /** A host has a piece; what others of its idc were seen to have is no news. */
+  report({ idc }: SimHost, piece: number): void {
+    if (this.#seen[idc]?.set(piece) !== true) return;
+    this.#world.queue.call(REPORT_MS + this.#world.delayMs, () => this.#onSeen(idc, piece));
+  }
+
+  #onRead(piece: number): void {
+    this.#read += 1;
     this.originBytes += this.#world.bytesOf(piece);
     this.#tell(this.#offers.add(piece, this.#world.queue.nowMs));
   }
 
-  #onSeen(piece: number): void {
-    this.#tell(this.#offers.seen(piece, this.#world.queue.nowMs));
+  #onSeen(idc: number, piece: number): void {
+    const about = { idc: idcName(idc), nowMs: this.#world.queue.nowMs };
+    this.#tell(this.#offers.seen(piece, about));
   }
 
   #lookForOverdue(): void {
@@ -71,10 +91,10 @@ export class SimSeed {
   }
 
   #tellAll(pieces: readonly number[]): void {
-    for (const piece of pieces) this.#open.set(piece);
+    const fresh = pieces.filter((piece) => this.#open.set(piece));
     for (const child of this.#children.values()) {
       child.picker.loaded(SEED, this.#world.seedCard.waiting);
-      for (const piece of pieces) child.picker.has(SEED, piece);
+      for (const piece of fresh) child.picker.has(SEED, piece);
       child.pump();
     }
   }

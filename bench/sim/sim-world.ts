@@ -5,7 +5,9 @@ import type { PeerLink } from '../../supernode/schedule/peer-graph.ts';
 import { EventQueue } from './event-queue.ts';
 import type { CardRates } from './sim-card.ts';
 import { SimCard } from './sim-card.ts';
+import { idcName } from './sim-case.ts';
 import type { SimCase } from './sim-case.ts';
+import { SimPipes } from './sim-pipe.ts';
 import { SEED, SimHost } from './sim-host.ts';
 import { SimSeed } from './sim-seed.ts';
 
@@ -15,7 +17,10 @@ export class SimWorld {
   readonly pieces: number;
   readonly pieceLength: number;
   readonly delayMs: number;
+  readonly idcs: number;
   readonly hosts: readonly SimHost[];
+  /** Of hosts that stand in several idcs. */
+  readonly pipes: SimPipes | undefined;
   readonly seedCard: SimCard;
   readonly seed: SimSeed;
   /** How many hosts have each piece. */
@@ -32,11 +37,14 @@ export class SimWorld {
   constructor(about: SimCase) {
     this.#case = about;
     this.delayMs = about.delayMs;
+    this.idcs = about.idcs;
     this.pieceLength = pieceLengthFor(about.size);
     this.pieces = pieceCount(about.size, this.pieceLength);
     this.copies = new Uint32Array(this.pieces);
     const random = new SeededRandom(about.random);
     this.#graph = new PeerGraph({ random });
+    const { idcs, thin = Number.POSITIVE_INFINITY } = about;
+    this.pipes = idcs > 1 ? new SimPipes({ idcs, bytesPerMs: thin / 1000 }) : undefined;
     this.seedCard = this.newCard({ up: about.seedUp / 1000, down: about.originRate / 1000 });
     this.seed = new SimSeed(this);
     this.hosts = Array.from({ length: about.hosts }, (_item, at) => {
@@ -59,14 +67,23 @@ export class SimWorld {
     return this.seed.originBytes;
   }
 
+  /** True while a living host of the idc has the piece. */
+  isHeldIn(idc: string, piece: number): boolean {
+    if (this.copies[piece] === 0) return false;
+    return this.hosts.some(
+      (host) => !host.isDown && host.have.has(piece) && idcName(host.idc) === idc,
+    );
+  }
+
   get isRunning(): boolean {
     return this.#unfinished > 0;
   }
 
-  newCard(rates: CardRates): SimCard {
+  newCard(rates: CardRates, idc = 0): SimCard {
     const { blocks, maxActive, delayMs } = this.#case;
     const blockBytes = Math.ceil(this.pieceLength / blocks);
-    return new SimCard(this.queue, { rates, blockBytes, maxActive, delayMs });
+    const { pipes } = this;
+    return new SimCard(this.queue, { rates, blockBytes, maxActive, delayMs, idc, pipes });
   }
 
   hostOf(name: string): SimHost | undefined {
@@ -99,7 +116,7 @@ export class SimWorld {
 
   onPiece(host: SimHost, piece: number): void {
     this.copies[piece] = (this.copies[piece] ?? 0) + 1;
-    this.seed.report(piece);
+    this.seed.report(host, piece);
     if (host.doneMs !== undefined) {
       this.#unfinished -= 1;
       this.queue.call(this.delayMs, () => this.seed.leave(host));
@@ -115,7 +132,7 @@ export class SimWorld {
   #join(host: SimHost): void {
     host.join();
     this.seed.join(host);
-    this.#link(this.#graph.join(host.name, `idc${host.idc}`));
+    this.#link(this.#graph.join(host.name, idcName(host.idc)));
   }
 
   #link(links: readonly PeerLink[]): void {
@@ -141,6 +158,7 @@ export class SimWorld {
       for (const other of host.neighbours) other.unlink(host);
       this.seedCard.drop(host.card);
       this.seed.leave(host);
+      this.seed.lost(host);
       this.#link(this.#graph.leave(host.name));
     });
   }

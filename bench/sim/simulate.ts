@@ -12,7 +12,6 @@ export interface SimHostResult {
   readonly fromSeed: number;
   readonly fromPeers: number;
   readonly fromOrigin: number;
-  readonly fromOtherIdcs: number;
   readonly duplicate: number;
 }
 
@@ -39,6 +38,8 @@ export interface SimResult {
   readonly killedAfter: number | undefined;
   readonly seedBytes: number;
   readonly originBytes: number;
+  /** From one idc to another; all that was sent, whether of use or not. */
+  readonly crossedBytes: number;
   /** Requests made twice because a parent was late, and those taken back for a shorter line. */
   readonly hedges: number;
   readonly moves: number;
@@ -65,6 +66,7 @@ export function simulate(swarm: SimCase): SimResult {
     killedAfter: killedAtMs === undefined ? undefined : killedAtMs / 1000,
     seedBytes: world.seedCard.sentBytes,
     originBytes: world.originBytes,
+    crossedBytes: world.pipes?.crossedBytes ?? 0,
     hedges,
     moves,
     events: world.queue.fired,
@@ -82,7 +84,6 @@ function hostResult(host: SimHost, isSlow: boolean): SimHostResult {
     fromSeed: host.fromSeed,
     fromPeers: host.fromPeers,
     fromOrigin: host.fromOrigin,
-    fromOtherIdcs: host.fromOtherIdcs,
     duplicate: host.duplicate,
   };
 }

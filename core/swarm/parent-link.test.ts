@@ -59,6 +59,7 @@ function contextOf(pool: ChannelPool): {
     random: new SeededRandom(1),
     signal: controller.signal,
     ticket: () => 'ticket',
+    idc: () => 'here',
     wantsManifest: () => false,
   };
   return { clock, controller, context };
@@ -259,4 +260,16 @@ test('ParentLinks.add() takes over where a known parent is now', (t) => {
   links.add({ ...parentOf('a'), addresses: ['elsewhere:2'] });
   t.is(links.all().length, 1);
   t.is(links.get('a')?.address, 'elsewhere:2');
+});
+
+test('ParentLink.isFar is true for a parent that stands in another idc, if both are known', (t) => {
+  const { context } = contextOf(new ChannelPool());
+  const isFar = (idc: string | undefined, own: string | undefined): boolean => {
+    const parent = { ...parentOf('a'), ...(idc === undefined ? {} : { idc }) };
+    return new ParentLink(parent, { ...context, idc: () => own }, events).isFar;
+  };
+  t.true(isFar('there', 'here'));
+  t.false(isFar('here', 'here'));
+  t.false(isFar(undefined, 'here'));
+  t.false(isFar('there', undefined));
 });

@@ -37,6 +37,8 @@ export interface ParentLinkContext {
   readonly random: Random;
   readonly signal: AbortSignal;
   ticket(): string;
+  /** The idc of this host; undefined: not known. */
+  idc(): string | undefined;
   /** True when parents are to be asked for their manifest, because no supernode passes it on. */
   wantsManifest(): boolean;
 }
@@ -45,6 +47,8 @@ export interface ParentLinkContext {
 export class ParentLink {
   readonly peer: string;
   readonly role: 'peer' | 'seed';
+  /** It stands in another idc. */
+  readonly isFar: boolean;
   addresses: readonly string[];
   inFlight = 0;
   #channel: RemoteChannel | undefined;
@@ -68,6 +72,8 @@ export class ParentLink {
   constructor(parent: Parent, context: ParentLinkContext, events: ParentLinkEvents) {
     this.peer = parent.peer;
     this.role = parent.role;
+    const own = context.idc();
+    this.isFar = own !== undefined && parent.idc !== undefined && parent.idc !== own;
     this.addresses = parent.addresses;
     this.#stall = new StallWatch(context.clock);
     this.#context = context;

@@ -2,7 +2,7 @@ import test from 'ava';
 import { array, assert, constantFrom, nat, oneof, property, record } from 'fast-check';
 import { SeededRandom } from '../base/random.ts';
 import { PiecePicker } from './piece-picker.ts';
-import type { Ask } from './piece-picker.ts';
+import type { Ask, NextOptions } from './piece-picker.ts';
 
 function picker(pieces: number, seed = 1): PiecePicker {
   const made = new PiecePicker({ pieces, random: new SeededRandom(seed) });
@@ -189,9 +189,143 @@ test('a fast parent far away is asked for as much as its path holds', (t) => {
   t.true(most > 15, `${most}`);
 });
 
+/** Asks, moment after moment, until there is something to ask for; returns when and what. */
+function firstAsk(
+  made: PiecePicker,
+  about: { readonly fromMs: number; readonly toMs: number } & NextOptions,
+): [ms: number, peer: string, piece: number] | undefined {
+  for (let ms = about.fromMs; ms <= about.toMs; ms += 250) {
+    const ask = made.next(ms, about);
+    if (ask !== undefined) return [ms, ask.peer, ask.piece];
+  }
+  return undefined;
+}
+
+/** A host of one idc: its neighbour has piece 0, two hosts and the seed of another idc have all four. */
+function abroad(): PiecePicker {
+  const made = picker(4);
+  made.open('near', 'peer');
+  made.has('near', 0);
+  for (const peer of ['far', 'farther']) made.open(peer, 'peer', { isFar: true });
+  made.open('seed', 'seed', { isFar: true });
+  for (const piece of [0, 1, 2, 3]) {
+    for (const peer of ['far', 'farther', 'seed']) made.has(peer, piece);
+  }
+  return made;
+}
+
+test('another idc is asked only for what this host is to import, even when nothing else is to be had', (t) => {
+  const made = abroad();
+  made.offered('seed', 0);
+  made.offered('seed', 2);
+  const asks = all(made, { isSeedFree: true });
+  t.deepEqual(
+    asks.map(({ piece }) => piece).toSorted((a, b) => a - b),
+    [0, 2],
+  );
+  t.is(asks.find(({ piece }) => piece === 0)?.peer, 'near', 'a neighbour has it');
+  t.true(asks.find(({ piece }) => piece === 2)?.peer.startsWith('far'));
+});
+
+test('what is to be imported is not, once a neighbour has it, and is again when the neighbour has gone', (t) => {
+  const made = abroad();
+  made.offered('seed', 2);
+  made.open('other', 'peer');
+  made.has('other', 2);
+  made.rest('other', true);
+  made.rest('near', true);
+  t.deepEqual(all(made), []);
+  made.close('other');
+  t.is(made.next(0)?.piece, 2);
+});
+
+test('a far seed is asked for what it offers only when no other host there shows it in time', (t) => {
+  const made = abroad();
+  made.close('near');
+  for (const peer of ['far', 'farther']) made.lacks(peer, 3);
+  made.offered('seed', 3);
+  t.is(firstAsk(made, { fromMs: 0, toMs: 1_750 }), undefined);
+  t.deepEqual(firstAsk(made, { fromMs: 2_000, toMs: 3_000 }), [2_000, 'seed', 3]);
+});
+
+test('a late piece is never asked of a second host across, and moves to a neighbour that has it', (t) => {
+  const made = picker(40);
+  for (const peer of ['far', 'farther']) made.open(peer, 'peer', { isFar: true });
+  made.open('seed', 'seed', { isFar: true });
+  for (let piece = 0; piece < 40; piece += 1) {
+    made.has('far', piece);
+    made.offered('seed', piece);
+  }
+  for (let count = 0; count < 8; count += 1) made.brought('far', made.next(0)?.piece ?? 0, 100);
+  const late = made.next(1_000)?.piece ?? 0;
+  made.has('farther', late);
+  t.is(made.hedge(9_000), undefined);
+  t.is(made.betterThan('farther', late), undefined);
+  made.open('near', 'peer');
+  made.has('near', late);
+  made.loaded('near', 9);
+  t.is(made.betterThan('near', late), 'far');
+});
+
+test('with nobody to name importers, neighbours share them out, and each is somebody’s at once', (t) => {
+  const names = ['a', 'b', 'c', 'd'];
+  const takes = names.map((self) => {
+    const made = new PiecePicker({ pieces: 64, random: new SeededRandom(1), self });
+    for (const other of names) if (other !== self) made.open(other, 'peer');
+    made.open('far', 'peer', { isFar: true });
+    for (let piece = 0; piece < 64; piece += 1) {
+      made.want(piece);
+      made.has('far', piece);
+    }
+    const taken: number[] = [];
+    for (let ask = made.next(0, { isUnled: true }); ask !== undefined;) {
+      taken.push(ask.piece);
+      made.brought('far', ask.piece, 10);
+      ask = made.next(0, { isUnled: true });
+    }
+    return taken;
+  });
+  t.deepEqual(
+    takes.flat().toSorted((a, b) => a - b),
+    Array.from({ length: 64 }, (_item, piece) => piece),
+  );
+});
+
+test('with nobody to name importers, what a neighbour does not bring falls to the next', (t) => {
+  const made = new PiecePicker({ pieces: 64, random: new SeededRandom(1), self: 'a' });
+  made.open('b', 'peer');
+  made.open('far', 'peer', { isFar: true });
+  for (let piece = 0; piece < 64; piece += 1) {
+    made.want(piece);
+    made.has('far', piece);
+  }
+  const taken = new Set<number>();
+  const take = (ms: number): void => {
+    for (let ask = made.next(ms, { isUnled: true }); ask !== undefined;) {
+      taken.add(ask.piece);
+      // The last brings nothing forward: time passes since the last that did.
+      made.brought('far', ask.piece, 10);
+      ask = made.next(ms, { isUnled: true });
+    }
+  };
+  take(0);
+  t.true(taken.size > 0 && taken.size < 64);
+  for (let ms = 250; ms <= 5_000; ms += 250) take(ms);
+  t.is(taken.size, 64);
+});
+
+test('a host that is cut off helps itself across, to one piece after a long time', (t) => {
+  const made = abroad();
+  made.rest('near', true);
+  const ask = firstAsk(made, { fromMs: 0, toMs: 60_000, isSeedFree: true });
+  t.true((ask?.[0] ?? 0) >= 15_000);
+  t.is(made.next(60_000, { isSeedFree: true }), undefined);
+});
+
 test('whatever happens, a piece is open, asked for, or not wanted, and counts stay true', (t) => {
   const PIECES = 12;
-  const peer = constantFrom('a', 'b', 'c', 'seed');
+  const peers = ['a', 'b', 'far', 'farther', 'seed', 'farseed'];
+  const peer = constantFrom(...peers);
   const piece = nat({ max: PIECES - 1 });
   const deed = oneof(
     record({ kind: constantFrom('open', 'close', 'rest', 'wake'), peer }),
@@ -201,15 +335,17 @@ test('whatever happens, a piece is open, asked for, or not wanted, and counts st
       piece,
     }),
     record({ kind: constantFrom('want', 'unwant', 'move'), peer, piece }),
-    record({ kind: constantFrom('next', 'hedge', 'free'), peer }),
+    record({ kind: constantFrom('next', 'hedge', 'free', 'unled'), peer }),
   );
   assert(
     property(array(deed, { maxLength: 200 }), (deeds) => {
       const made = picker(PIECES);
       for (const [at, one] of deeds.entries()) {
         const index = 'piece' in one && typeof one.piece === 'number' ? one.piece : 0;
-        if (one.kind === 'open') made.open(one.peer, one.peer === 'seed' ? 'seed' : 'peer');
-        else if (one.kind === 'close') made.close(one.peer);
+        if (one.kind === 'open') {
+          const role = one.peer.endsWith('seed') ? 'seed' : 'peer';
+          made.open(one.peer, role, { isFar: one.peer.startsWith('far') });
+        } else if (one.kind === 'close') made.close(one.peer);
         else if (one.kind === 'rest') made.rest(one.peer, true);
         else if (one.kind === 'wake') made.rest(one.peer, false);
         else if (one.kind === 'has') made.has(one.peer, index);
@@ -226,7 +362,7 @@ test('whatever happens, a piece is open, asked for, or not wanted, and counts st
         } else made.next(at, { isSeedFree: one.kind === 'free' });
         let asked = 0;
         for (let index2 = 0; index2 < PIECES; index2 += 1) asked += made.askedFor(index2).length;
-        const byParent = ['a', 'b', 'c', 'seed'].reduce((sum, one2) => sum + made.askedOf(one2), 0);
+        const byParent = peers.reduce((sum, one2) => sum + made.askedOf(one2), 0);
         if (asked !== made.inFlight || byParent !== asked) return false;
       }
       return true;

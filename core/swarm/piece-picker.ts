@@ -1,5 +1,6 @@
 import type { Random } from '../base/random.ts';
 import { Bitfield } from '../piece/bitfield.ts';
+import { ImportLicences } from './import-licences.ts';
 import { PickerParent } from './picker-parent.ts';
 
 /** One request to make. */
@@ -17,6 +18,16 @@ export interface PickerOptions {
   /** Pieces of the content, or what it may have at most. */
   readonly pieces: number;
   readonly random: Random;
+  /** This host's own name among its neighbours. */
+  readonly self?: string;
+}
+
+/** How the next request is to be chosen. */
+export interface NextOptions {
+  /** A seed may be asked for anything, because nobody else brings the task forward. */
+  readonly isSeedFree?: boolean;
+  /** No supernode names importers: neighbours share the work out by rendezvous hash. */
+  readonly isUnled?: boolean;
 }
 
 interface Request {
@@ -30,6 +41,10 @@ interface Request {
  */
 const MIN_IN_FLIGHT = 8;
 const MAX_IN_FLIGHT = 128;
+/** Requests in flight to other idcs at least; a host with few neighbours of its own idc has more. */
+const MIN_FAR = 2;
+/** A far seed is asked for what it offered when for so long no other host of another idc shows it. */
+const FAR_PATIENCE_MS = 2_000;
 /** Of very large content so many open pieces are looked at, from a place chosen by chance. */
 const MAX_LOOKED_AT = 2_048;
 /** Pieces that a consumer in order lets be fetched ahead, counted from the first it lacks. */
@@ -51,14 +66,19 @@ export class PiecePicker {
   /** Missing, digest known, asked of nobody. */
   readonly #open: Bitfield;
   readonly #requests = new Map<number, Request[]>();
-  /** Copies of each piece among linked peers; the seed does not count. */
+  /** Copies of each piece among linked peers of the own idc; the seed does not count. */
   readonly #copies: Uint16Array;
+  /** Pieces that this host is to bring into its idc. */
+  readonly #licences: ImportLicences;
   #firstNeeded: number | undefined;
   #windowPieces = WINDOW_PIECES;
   #inFlight = 0;
+  /** Of them to other idcs: they wait for a link that others use too, and hold nothing else up. */
+  #farInFlight = 0;
+  #near = 0;
   /** Sum of what the paths to all parents hold. */
   #onWay = 0;
-  /** Pieces that seeds offer to this host and that were not asked for yet. */
+  /** Pieces that near seeds offer to this host and that were not asked for yet. */
   #offers = 0;
   #brought = 0;
   #hedges = 0;
@@ -67,6 +87,7 @@ export class PiecePicker {
     this.#random = options.random;
     this.#open = new Bitfield(options.pieces);
     this.#copies = new Uint16Array(options.pieces);
+    this.#licences = new ImportLicences(options);
   }
 
   /** Requests in flight. */
@@ -106,9 +127,13 @@ export class PiecePicker {
   }
 
   /** A parent is linked; `has` tells what of. */
-  open(peer: string, role: 'peer' | 'seed'): void {
+  open(peer: string, role: 'peer' | 'seed', options: { readonly isFar?: boolean } = {}): void {
     if (this.#parents.has(peer)) return;
-    this.#parents.set(peer, new PickerParent({ peer, role, pieces: this.#open.length }));
+    const { isFar = false } = options;
+    this.#parents.set(peer, new PickerParent({ peer, role, isFar, pieces: this.#open.length }));
+    if (isFar || role === 'seed') return;
+    this.#near += 1;
+    this.#licences.met(peer);
   }
 
   /** A parent's link is gone, and with it what it was asked for. */
@@ -117,35 +142,43 @@ export class PiecePicker {
     if (parent === undefined) return;
     for (const piece of this.#requests.keys()) this.failed(peer, piece);
     this.#parents.delete(peer);
-    this.#offers -= parent.offers.size;
+    if (!parent.isFar) this.#offers -= parent.offers.size;
     this.#onWay = this.#parents.size === 0 ? 0 : this.#onWay - parent.response.onWay;
-    if (parent.role === 'peer') for (const piece of parent.pieces.indexes()) this.#lower(piece);
+    if (!parent.isNearPeer) return;
+    this.#near -= 1;
+    this.#licences.lost(peer);
+    for (const piece of parent.pieces.indexes()) this.#lower(piece);
   }
 
   has(peer: string, piece: number): void {
     const parent = this.#parents.get(peer);
     if (parent === undefined || piece >= this.#open.length || !parent.pieces.set(piece)) return;
-    if (this.#open.has(piece)) parent.useful += 1;
-    if (parent.role === 'peer') this.#copies[piece] = (this.#copies[piece] ?? 0) + 1;
+    if (parent.isNearPeer) this.#raise(piece);
+    if (this.#open.has(piece) && this.#mayGive(parent, piece)) parent.useful += 1;
   }
 
   lacks(peer: string, piece: number): void {
     const parent = this.#parents.get(peer);
     if (parent?.pieces.clear(piece) !== true) return;
-    if (this.#open.has(piece)) parent.useful -= 1;
+    if (this.#open.has(piece) && this.#mayGive(parent, piece)) parent.useful -= 1;
     parent.offered.delete(piece);
-    if (parent.offers.delete(piece)) this.#offers -= 1;
-    if (parent.role === 'peer') this.#lower(piece);
+    if (parent.offers.delete(piece) && !parent.isFar) this.#offers -= 1;
+    if (parent.isNearPeer) this.#lower(piece);
   }
 
-  /** The seed has the piece and this host is to fetch it, so that others can have it from here. */
+  /**
+   * The seed has the piece and this host is to fetch it, so that others can have it from here. A seed of another idc
+   * means that this host is to bring it into its own: of any host there that has it, and of the seed only when none
+   * shows it for a while.
+   */
   offered(peer: string, piece: number): void {
     this.has(peer, piece);
     const parent = this.#parents.get(peer);
     if (parent === undefined) return;
     // Its digest comes another way, and maybe later.
-    parent.offered.add(piece);
-    if (this.#open.has(piece)) this.#offer(parent, piece);
+    parent.offered.set(piece, Number.NaN);
+    if (parent.isFar) this.#license(piece);
+    else if (this.#open.has(piece)) this.#offer(parent, piece);
   }
 
   /** How many requests wait in a parent's line, by its own word. */
@@ -162,22 +195,28 @@ export class PiecePicker {
 
   /**
    * The next request to make, noted as made; undefined when there is none for now. Without `isSeedFree` a seed is asked
-   * for what it offers only: its upload is the swarm's scarcest good. With it, for anything, because nobody else brings
-   * the task forward.
+   * for what it offers only: its upload is the swarm's scarcest good. A parent of another idc is asked for what this
+   * host is to bring into its own, and that no linked host there has.
    */
-  next(nowMs: number, options: { readonly isSeedFree?: boolean } = {}): Ask | undefined {
-    // What a seed offers to this host nobody else brings: it waits for no room.
-    const isFull = this.#inFlight >= this.#limit();
-    if (isFull && this.#offers === 0) return undefined;
+  next(nowMs: number, options: NextOptions = {}): Ask | undefined {
     const isSeedFree = options.isSeedFree === true;
+    if (this.#near < this.#parents.size) this.#lookAcross(nowMs, options);
+    const limit = this.#limit();
+    // What a seed offers to this host nobody else brings: it waits for no room.
+    const isFull = this.#inFlight - this.#farInFlight >= limit;
+    const isFarFull = this.#farInFlight >= Math.max(MIN_FAR, Math.ceil(limit / (1 + this.#near)));
+    if (isFull && isFarFull && this.#offers === 0) return undefined;
+    const isRoom = (one: PickerParent): boolean =>
+      one.isFar ? !isFarFull : !isFull || one.offers.size > 0;
     const barren = new Set<PickerParent>();
     for (;;) {
       const parent = this.#shortestLine(
-        (one) => (!isFull || one.offers.size > 0) && one.gives(isSeedFree) && !barren.has(one),
+        (one) => isRoom(one) && one.gives(isSeedFree) && !barren.has(one),
       );
       if (parent === undefined) return undefined;
+      const mayRarest = parent.isFar || !isFull;
       const piece =
-        this.#offerOf(parent) ?? (isFull ? undefined : this.#rarestOf(parent, isSeedFree));
+        this.#offerOf(parent) ?? (mayRarest ? this.#rarestOf(parent, isSeedFree) : undefined);
       if (piece !== undefined) return this.#ask(parent, piece, nowMs);
       barren.add(parent);
     }
@@ -193,7 +232,7 @@ export class PiecePicker {
       const lateMs = nowMs - request.sinceMs - request.parent.response.lateMs;
       if (!(lateMs > (latest?.lateMs ?? 0))) continue;
       const parent = this.#shortestLine(
-        (one) => one !== request.parent && one.isAskable && one.pieces.has(piece),
+        (one) => one !== request.parent && !one.isFar && one.isAskable && one.pieces.has(piece),
       );
       if (parent !== undefined) latest = { piece, parent, lateMs };
     }
@@ -204,7 +243,7 @@ export class PiecePicker {
 
   /**
    * A parent has the piece now, and the one that was asked for it has a longer line: of whom it may be taken back, now
-   * and then. `moved()` follows if it could be.
+   * and then; of a host in another idc always. `moved()` follows if it could be.
    */
   betterThan(peer: string, piece: number): string | undefined {
     const parent = this.#parents.get(peer);
@@ -213,6 +252,7 @@ export class PiecePicker {
     if (parent === undefined || asked === undefined || requests?.length !== 1) return undefined;
     if (asked.parent === parent || asked.parent.role === 'seed' || !parent.isAskable)
       return undefined;
+    if (asked.parent.isFar !== parent.isFar) return parent.isFar ? undefined : asked.parent.peer;
     if (parent.load + 1 >= asked.parent.load || this.#random.next() >= MOVE_CHANCE)
       return undefined;
     return asked.parent.peer;
@@ -235,6 +275,7 @@ export class PiecePicker {
       this.#onWay += parent.response.onWay - onWay;
     }
     this.#brought += 1;
+    this.#licences.progressed();
     const requests = this.#requests.get(piece) ?? [];
     this.#requests.delete(piece);
     this.#shut(piece);
@@ -263,6 +304,7 @@ export class PiecePicker {
     parent.inFlight += 1;
     parent.load += 1;
     this.#inFlight += 1;
+    if (parent.isFar) this.#farInFlight += 1;
     const first = this.#firstNeeded;
     const isUrgent = first !== undefined && piece < first + URGENT_PIECES;
     return { peer: parent.peer, piece, isUrgent, isHedge: requests.length > 1 };
@@ -272,14 +314,67 @@ export class PiecePicker {
     parent.inFlight -= 1;
     parent.load = Math.max(0, parent.load - 1);
     this.#inFlight -= 1;
+    if (parent.isFar) this.#farInFlight -= 1;
   }
 
   /** The piece can be asked for. */
   #reopen(piece: number): void {
     if (!this.#open.set(piece)) return;
     for (const parent of this.#parents.values()) {
-      if (parent.pieces.has(piece)) parent.useful += 1;
-      if (parent.offered.has(piece)) this.#offer(parent, piece);
+      if (parent.pieces.has(piece) && this.#mayGive(parent, piece)) parent.useful += 1;
+      if (parent.offered.has(piece) && !parent.isFar) this.#offer(parent, piece);
+    }
+  }
+
+  /** Of a parent in another idc only what this host is to import. */
+  #mayGive(parent: PickerParent, piece: number): boolean {
+    return !parent.isFar || this.#licences.due.has(piece);
+  }
+
+  #license(piece: number): void {
+    if (this.#licences.grant(piece) && this.#copies[piece] === 0) this.#setDue(piece, true);
+  }
+
+  /** The piece is to be imported now, or not any more. */
+  #setDue(piece: number, isDue: boolean): void {
+    const { due } = this.#licences;
+    if (!(isDue ? due.set(piece) : due.clear(piece)) || !this.#open.has(piece)) return;
+    for (const parent of this.#parents.values()) {
+      if (parent.isFar && parent.pieces.has(piece)) parent.useful += isDue ? 1 : -1;
+    }
+  }
+
+  /** Now and then: what is to be imported besides what a seed has said, and what only a far seed can give. */
+  #lookAcross(nowMs: number, options: NextOptions): void {
+    if (!this.#licences.isLookDue(nowMs)) return;
+    const far = [...this.#parents.values()].filter(({ isFar }) => isFar);
+    for (const seed of far) if (seed.role === 'seed') this.#ripen(seed, far, nowMs);
+    if (options.isUnled === true) {
+      for (const piece of this.#licences.shareNow(nowMs, this.#open.indexes()))
+        this.#license(piece);
+    } else if (this.#inFlight === 0 && this.#licences.isCutOff(nowMs)) this.#helpItself(far);
+  }
+
+  /** Any one piece of another idc, of the seed there if nobody else has one. */
+  #helpItself(far: readonly PickerParent[]): void {
+    const [one] = far
+      .filter(({ isAskable }) => isAskable)
+      .toSorted((a, b) => Number(a.role === 'seed') - Number(b.role === 'seed'));
+    const found = [...this.#open.indexes()].filter((piece) => one?.pieces.has(piece) === true);
+    const piece = found[this.#random.below(Math.max(1, found.length))];
+    if (one === undefined || piece === undefined) return;
+    this.#license(piece);
+    if (one.role === 'seed') one.offers.add(piece);
+  }
+
+  /** What a far seed offered and no other far host has shown in time is asked of the seed itself. */
+  #ripen(seed: PickerParent, far: readonly PickerParent[], nowMs: number): void {
+    const isElsewhere = (piece: number): boolean =>
+      far.some(({ role, pieces }) => role === 'peer' && pieces.has(piece));
+    for (const [piece, sinceMs] of seed.offered) {
+      if (Number.isNaN(sinceMs)) seed.offered.set(piece, nowMs);
+      const isRipe = nowMs - sinceMs >= FAR_PATIENCE_MS && !isElsewhere(piece);
+      if (isRipe && this.#open.has(piece)) seed.offers.add(piece);
     }
   }
 
@@ -292,11 +387,21 @@ export class PiecePicker {
   /** The piece came, or somebody was asked for it. */
   #shut(piece: number): void {
     if (!this.#open.clear(piece)) return;
-    for (const parent of this.#parents.values()) if (parent.pieces.has(piece)) parent.useful -= 1;
+    for (const parent of this.#parents.values()) {
+      if (parent.pieces.has(piece) && this.#mayGive(parent, piece)) parent.useful -= 1;
+    }
+  }
+
+  #raise(piece: number): void {
+    const copies = (this.#copies[piece] ?? 0) + 1;
+    this.#copies[piece] = copies;
+    if (copies === 1) this.#setDue(piece, false);
   }
 
   #lower(piece: number): void {
-    this.#copies[piece] = Math.max(0, (this.#copies[piece] ?? 0) - 1);
+    const copies = Math.max(0, (this.#copies[piece] ?? 0) - 1);
+    this.#copies[piece] = copies;
+    if (copies === 0 && this.#licences.has(piece)) this.#setDue(piece, true);
   }
 
   /** Long or fast paths need more in flight than the least: what is on the way, and half as much again. */
@@ -324,7 +429,7 @@ export class PiecePicker {
   #offerOf(parent: PickerParent): number | undefined {
     for (const piece of parent.offers) {
       parent.offers.delete(piece);
-      this.#offers -= 1;
+      if (!parent.isFar) this.#offers -= 1;
       if (this.#open.has(piece) && this.#copies[piece] === 0) return piece;
     }
     return undefined;
@@ -332,7 +437,8 @@ export class PiecePicker {
 
   /** The rarest open piece of a parent, ties by chance. */
   #rarestOf(parent: PickerParent, isSeedFree: boolean): number | undefined {
-    if (parent.role === 'seed' && !isSeedFree) return undefined;
+    if (parent.role === 'seed' && (parent.isFar || !isSeedFree)) return undefined;
+    const due = parent.isFar ? this.#licences.due.bytes : undefined;
     const open = this.#open.bytes;
     const held = parent.pieces.bytes;
     const { length } = this.#open;
@@ -343,7 +449,8 @@ export class PiecePicker {
     let ties = 0;
     for (let at = from; at < to && looked < MAX_LOOKED_AT; at += 1) {
       const piece = at % length;
-      const byte = (open[piece >> 3] ?? 0) & (held[piece >> 3] ?? 0);
+      let byte = (open[piece >> 3] ?? 0) & (held[piece >> 3] ?? 0);
+      if (due !== undefined) byte &= due[piece >> 3] ?? 0;
       // Nothing of use up to the end of this byte.
       if (byte === 0) at += Math.min(7 - (piece & 7), length - 1 - piece);
       if ((byte & (0x80 >> (piece & 7))) === 0) continue;

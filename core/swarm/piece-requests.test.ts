@@ -40,6 +40,8 @@ class Bench {
       clock: this.clock,
       random: new SeededRandom(3),
       signal: new AbortController().signal,
+      key: { peerId: 'self' },
+      isSupervised: () => true,
       parent: (peer) => this.parents.get(peer),
       isReading: (piece) => this.reading.has(piece),
       take: async (_parent, ask, signal) => {

@@ -14,6 +14,9 @@ export interface PieceRequestsParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly signal: AbortSignal;
+  readonly key: { readonly peerId: string };
+  /** True while a supernode answers. */
+  readonly isSupervised: () => boolean;
   parent(peer: string): ParentLink | undefined;
   /** True while the piece comes from the origin. */
   isReading(piece: number): boolean;
@@ -41,8 +44,9 @@ export class PieceRequests {
 
   constructor(parts: PieceRequestsParts) {
     this.#parts = parts;
-    const { stored, random } = parts;
-    this.#picker = new PiecePicker({ pieces: stored.pieces.length, random });
+    const { stored, random, key } = parts;
+    const pieces = stored.pieces.length;
+    this.#picker = new PiecePicker({ pieces, random, self: key.peerId });
     this.wantMissing();
   }
 
@@ -85,7 +89,7 @@ export class PieceRequests {
   }
 
   opened(parent: ParentLink, pieces: readonly number[]): void {
-    this.#picker.open(parent.peer, parent.role);
+    this.#picker.open(parent.peer, parent.role, { isFar: parent.isFar });
     for (const piece of pieces) this.#picker.has(parent.peer, piece);
   }
 
@@ -173,9 +177,10 @@ export class PieceRequests {
 
   /** False when there is nothing to ask for now. */
   #askOne(isSeedFree: boolean): boolean {
-    const { clock } = this.#parts;
+    const { clock, isSupervised } = this.#parts;
+    const options = { isSeedFree, isUnled: !isSupervised() };
     for (;;) {
-      const ask = this.#picker.next(clock.monotonic(), { isSeedFree });
+      const ask = this.#picker.next(clock.monotonic(), options);
       if (ask === undefined) return false;
       if (!this.#parts.isReading(ask.piece)) {
         this.#start(ask);

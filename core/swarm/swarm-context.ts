@@ -19,6 +19,8 @@ export interface SwarmContext {
   readonly downloadLimiter: RateLimiter;
   /** Throws when the peer id is not a certified supernode of the cell. */
   readonly verifySupernode: (signer: string) => void;
+  /** The idc of this host; undefined: not known. */
+  readonly idc: () => string | undefined;
   /** True while a supernode answers. */
   readonly isSupervised: () => boolean;
   /** Asks the supernode for other parents. */

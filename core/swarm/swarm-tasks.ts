@@ -365,6 +365,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
           if (member === undefined) throw new CodedError('ERR_NOT_MEMBER', 'no cell is joined');
           member.verifySupernode(signer);
         },
+        idc: () => member?.record?.idc,
         isSupervised: () => member?.client.isConnected === true,
         askSource: async (task, reason) => this.#askSource(task, reason),
         askParents: (task, reason) =>

@@ -143,6 +143,7 @@ async function begin(
     verifySupernode: (signer) => {
       if (signer !== cell.peerId) throw new CodedError('ERR_SIGNATURE', 'no supernode');
     },
+    idc: () => undefined,
     isSupervised: () => true,
     askParents: () => undefined,
     askSource: async (_task, reason) => {

@@ -7,7 +7,11 @@ import type { HostEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-t
 
 export interface IntroductionParts {
   /** The seed. */
-  readonly self: { readonly peer: string; readonly addresses: readonly string[] };
+  readonly self: {
+    readonly peer: string;
+    readonly addresses: readonly string[];
+    readonly idc?: string | undefined;
+  };
   readonly table: SwarmTable;
   readonly clock: Clock;
   readonly random: Random;
@@ -109,11 +113,15 @@ export class Introductions {
     const share = count === 0 ? 0 : Math.floor((entry.pieces.count / count) * 100);
     const place = host.idc === table.hosts.get(child)?.idc ? 'same idc' : 'other idc';
     const reason = `${place}, ${entry.isComplete ? 'complete' : `has ${share} %`}`;
-    return { peer, addresses: [...host.addresses], role: 'peer', reason };
+    return { peer, addresses: [...host.addresses], role: 'peer', ...idcOf(host), reason };
   }
 
   #seed(): Parent {
-    const { peer, addresses } = this.#parts.self;
-    return { peer, addresses: [...addresses], role: 'seed', reason: 'seed' };
+    const { peer, addresses, ...self } = this.#parts.self;
+    return { peer, addresses: [...addresses], role: 'seed', ...idcOf(self), reason: 'seed' };
   }
+}
+
+function idcOf({ idc }: { readonly idc?: string | undefined }): Pick<Parent, 'idc'> {
+  return idc === undefined ? {} : { idc };
 }

@@ -25,7 +25,11 @@ import { SeedOffers } from './seed-offers.ts';
 import { checkShape, checkTask } from './task-claims.ts';
 
 export interface SwarmParts {
-  readonly self: { readonly peer: string; readonly addresses: readonly string[] };
+  readonly self: {
+    readonly peer: string;
+    readonly addresses: readonly string[];
+    readonly idc?: string | undefined;
+  };
   readonly table: SwarmTable;
   readonly pool: TransferPool;
   readonly clock: Clock;
@@ -74,7 +78,13 @@ export class Swarm implements SeedListener {
     });
     const find = (task: string, version: string): SeedTask | undefined =>
       this.#seeds?.find(task, version);
-    this.#offers = new SeedOffers({ pool: parts.pool, clock: parts.clock, find });
+    this.#offers = new SeedOffers({
+      pool: parts.pool,
+      clock: parts.clock,
+      idc: parts.self.idc,
+      isHeldIn: (seed, idc, piece) => this.#isHeldIn(seed, idc, piece),
+      find,
+    });
     this.#prunes = parts.clock.every(PRUNE_MS, () => this.#prune());
   }
 
@@ -136,9 +146,9 @@ export class Swarm implements SeedListener {
     entry.isActive = true;
     entry.isEntitled = true;
     this.#hold(version, entry, message.holding);
-    const withSeed = this.#withSeed(seed);
+    const withSeed = this.#withSeed(seed, session.peer);
     const parents = this.#introductions.parentsFor(version, session.peer, { withSeed });
-    if (withSeed) this.#offers.join(seed, session.peer);
+    if (withSeed) this.#offers.join(seed, session.peer, this.#idcOf(session.peer));
     const [manifest = [], ...rest] = messagesOf(seed.manifest());
     for (const batches of rest) session.updates.manifest(versionNames(seed), batches);
     return { ...common, shape, manifest, parents, ticket, ...whole };
@@ -251,9 +261,10 @@ export class Swarm implements SeedListener {
     const version = this.table.version(about.task, about.version);
     if (version === undefined) return;
     for (const entry of version.peers.values()) {
-      if (!entry.isActive || entry.isComplete || !this.#offers.hasRoom(seed)) continue;
+      const idc = this.#idcOf(entry.peer);
+      if (!entry.isActive || entry.isComplete || !this.#offers.hasRoom(seed, idc)) continue;
       this.#introductions.introduceSeed(version, entry.peer);
-      this.#offers.join(seed, entry.peer);
+      this.#offers.join(seed, entry.peer, idc);
     }
   }
 
@@ -320,9 +331,13 @@ export class Swarm implements SeedListener {
   }
 
   #had(version: SwarmVersion, entry: PeerEntry, pieces: Iterable<number>): void {
-    const firsts = [...pieces].filter((piece) => version.had(entry, piece));
+    const had = [...pieces].filter((piece) => {
+      version.had(entry, piece);
+      return entry.pieces.has(piece);
+    });
     const seed = this.#seeds?.find(version.task, version.shape.version);
-    if (seed !== undefined && firsts.length > 0) this.#offers.seen(seed, firsts);
+    if (seed === undefined || had.length === 0) return;
+    this.#offers.seen(seed, had, this.#idcOf(entry.peer));
   }
 
   /** A report counts once against a parent, whatever it lists; and only against one that has to do with the version. */
@@ -384,9 +399,25 @@ export class Swarm implements SeedListener {
   }
 
   /** The seed has links for so many; the others hear of it when they do not come forward. */
-  #withSeed(seed: SeedTask | undefined, options: { isStuck?: boolean } = {}): boolean {
+  #withSeed(
+    seed: SeedTask | undefined,
+    peer: string,
+    options: { isStuck?: boolean } = {},
+  ): boolean {
     if (seed === undefined || seed.state === 'failed') return false;
-    return options.isStuck === true || this.#offers.hasRoom(seed);
+    return options.isStuck === true || this.#offers.hasRoom(seed, this.#idcOf(peer));
+  }
+
+  #idcOf(peer: string): string {
+    return this.table.hosts.get(peer)?.idc ?? '';
+  }
+
+  #isHeldIn(seed: SeedTask, idc: string, piece: number): boolean {
+    const version = this.table.version(seed.stored.taskId, seed.stored.version);
+    if (version === undefined || version.copies(piece) === 0) return false;
+    return version.peers
+      .values()
+      .some((entry) => entry.pieces.has(piece) && this.#idcOf(entry.peer) === idc);
   }
 
   /** After a reconnection: parents, ticket and manifest for a host that wants the rest. */
@@ -396,14 +427,14 @@ export class Swarm implements SeedListener {
     const about = { task: version.task, version: version.shape.version };
     const seed = this.#seeds?.find(about.task, about.version);
     session.updates.more(about, { ticket: this.ticket({ taskId: about.task, ...about }, peer) });
-    const withSeed = this.#withSeed(seed, options);
+    const withSeed = this.#withSeed(seed, peer, options);
     const wanted = { withSeed, ...options };
     for (const parent of this.#introductions.parentsFor(version, peer, wanted)) {
       session.updates.parent(about, parent);
     }
     if (seed !== undefined) {
       session.updates.manifest(about, seed.manifest());
-      if (withSeed) this.#offers.join(seed, peer);
+      if (withSeed) this.#offers.join(seed, peer, this.#idcOf(peer));
     }
   }
 
@@ -414,10 +445,14 @@ export class Swarm implements SeedListener {
 
   #leave(version: SwarmVersion, peer: string): void {
     this.#offerAll(version, peer);
+    const had = version.peers.get(peer)?.pieces;
     this.table.leave(version, peer);
     this.#introductions.left(version, peer);
     // It may have been the last that had something.
-    this.#seeds?.find(version.task, version.shape.version)?.refill();
+    const seed = this.#seeds?.find(version.task, version.shape.version);
+    if (seed === undefined) return;
+    if (had !== undefined) this.#offers.lost(seed, had.indexes(), this.#idcOf(peer));
+    seed.refill();
   }
 
   #offerAll(version: SwarmVersion, gone: string): void {

@@ -20,6 +20,11 @@ export interface Offer {
   readonly to: string | undefined;
 }
 
+export interface OffersOptions {
+  /** A child begins so many of the pieces offered to it, the oldest first: others may take the rest over from it. */
+  readonly unbegunAfter?: number;
+}
+
 interface Waiting {
   owner: Child | undefined;
   sinceMs: number;
@@ -29,8 +34,8 @@ interface Waiting {
 
 interface Child {
   readonly name: string;
-  /** Pieces offered to it that it has not shown. */
-  offered: number;
+  /** Pieces offered to it that it has not shown, the newest last. */
+  readonly offered: Set<number>;
   /** From an offer until the piece is seen; 0: not known. */
   tookMs: number;
   /** Pieces seen in all when one of those offered to it was seen last. */
@@ -46,6 +51,7 @@ interface Child {
  * until then the seed's upload is worth more for what nobody has.
  */
 export class Offers {
+  readonly #options: OffersOptions;
   readonly #children = new Map<string, Child>();
   /** Children that nothing is offered to, who waits longest first. */
   readonly #line = new Set<Child>();
@@ -56,6 +62,10 @@ export class Offers {
   #seen = 0;
   #seenMs = Number.NEGATIVE_INFINITY;
   #longestPauseMs = 0;
+
+  constructor(options: OffersOptions = {}) {
+    this.#options = options;
+  }
 
   /** True when there is nobody and nothing to offer. */
   get isIdle(): boolean {
@@ -78,7 +88,13 @@ export class Offers {
   /** A child takes part now: it is offered its share of what nobody has yet. */
   join(child: string, nowMs: number): Offer[] {
     if (this.#children.has(child)) return [];
-    const joined: Child = { name: child, offered: 0, tookMs: 0, seen: this.#seen, atMs: nowMs };
+    const joined: Child = {
+      name: child,
+      offered: new Set(),
+      tookMs: 0,
+      seen: this.#seen,
+      atMs: nowMs,
+    };
     this.#children.set(child, joined);
     this.#line.add(joined);
     const share = Math.ceil(this.#waiting.size / this.#children.size);
@@ -86,7 +102,8 @@ export class Offers {
     // What was offered last is the least likely to be on its way.
     for (const [piece, waiting] of [...this.#waiting].toReversed()) {
       const { owner } = waiting;
-      if (owner !== undefined && (owner.offered <= share || joined.offered >= share)) continue;
+      if (owner !== undefined && (owner.offered.size <= share || joined.offered.size >= share))
+        continue;
       waiting.sinceMs = nowMs;
       offers.push(...this.#assign(piece, waiting, joined));
     }
@@ -120,11 +137,30 @@ export class Offers {
     const { owner } = waiting;
     if (owner !== undefined) {
       this.#note(owner, nowMs - waiting.sinceMs);
-      this.#take(owner);
+      this.#take(owner, piece);
       Object.assign(owner, { seen: this.#seen, atMs: nowMs });
     }
     this.#held.push(piece);
-    return this.#release();
+    const moved = owner?.offered.size === 0 ? this.#relieve(owner, nowMs) : [];
+    return [...moved, ...this.#release()];
+  }
+
+  /** A child that has shown all takes half of what another has not begun. */
+  #relieve(idle: Child, nowMs: number): Offer[] {
+    const { unbegunAfter } = this.#options;
+    if (unbegunAfter === undefined || !this.#line.has(idle)) return [];
+    let richest: Child | undefined;
+    for (const child of this.#children.values()) {
+      if (child.offered.size > (richest?.offered.size ?? unbegunAfter)) richest = child;
+    }
+    const offered = [...(richest?.offered ?? [])];
+    const taken = offered.slice(Math.max(unbegunAfter, Math.ceil(offered.length / 2)));
+    return taken.flatMap((piece) => {
+      const waiting = this.#waiting.get(piece);
+      if (waiting === undefined || waiting.past?.has(idle) === true) return [];
+      waiting.sinceMs = nowMs;
+      return this.#assign(piece, waiting, idle);
+    });
   }
 
   /** Pieces that were offered in vain for too long: to the next child, or to everybody; call it now and then. */
@@ -176,25 +212,25 @@ export class Offers {
     let least: Child | undefined;
     for (const child of this.#children.values()) {
       if (past?.has(child) === true || this.#isSlow(child)) continue;
-      if (least === undefined || child.offered < least.offered) least = child;
+      if (least === undefined || child.offered.size < least.offered.size) least = child;
     }
     if (least !== undefined || best !== undefined) return least ?? best;
     return this.#children.values().find((child) => past?.has(child) !== true);
   }
 
   #assign(piece: number, waiting: Waiting, to: Child | undefined): Offer[] {
-    if (waiting.owner !== undefined) this.#take(waiting.owner);
+    if (waiting.owner !== undefined) this.#take(waiting.owner, piece);
     waiting.owner = to;
     if (to === undefined) return [];
-    to.offered += 1;
+    to.offered.add(piece);
     this.#line.delete(to);
     return [{ piece, to: to.name }];
   }
 
   /** One piece less is offered to the child. */
-  #take(child: Child): void {
-    child.offered -= 1;
-    if (child.offered === 0 && this.#children.get(child.name) === child) this.#line.add(child);
+  #take(child: Child, piece: number): void {
+    child.offered.delete(piece);
+    if (child.offered.size === 0 && this.#children.get(child.name) === child) this.#line.add(child);
   }
 
   #note(child: Child, ms: number): void {
