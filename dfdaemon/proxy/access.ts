@@ -9,13 +9,16 @@ import { CodedError } from '../../core/base/error.ts';
 /** `local`: on this host; `admitted`: in a network of `--proxy-allow`; `stranger`: may read /healthz and /metrics. */
 export type ProxyUser = 'local' | 'admitted' | 'stranger';
 
+/** Who may use the proxy. */
+export type AdmittedUser = Exclude<ProxyUser, 'stranger'>;
+
 /** The two ends of a connection, as a socket tells them. */
 export interface ConnectionEnds {
   readonly remoteAddress?: string | undefined;
   readonly localAddress?: string | undefined;
 }
 
-/** Who may use the proxy. */
+/** Who is let in, and what is opened to him. */
 export interface ProxyAccessOptions {
   /** Networks besides this host, as CIDR. */
   readonly allow: readonly string[];
@@ -28,7 +31,7 @@ const loopback = ['127.0.0.0/8', '::1/128'].map(rangeOf);
 /** Knows clients from their addresses, and guards what each kind connects to. */
 export class ProxyAccess {
   readonly #allow: readonly IpRange[];
-  readonly #guards: Readonly<Record<'local' | 'admitted', AddressGuard>>;
+  readonly #guards: Readonly<Record<AdmittedUser, AddressGuard>>;
 
   /** Throws ERR_CONFIG naming a malformed range. */
   constructor(options: ProxyAccessOptions) {
@@ -56,7 +59,7 @@ export class ProxyAccess {
   }
 
   /** The user, when he may use the proxy; throws ERR_FORBIDDEN naming his address. */
-  admit(ends: ConnectionEnds): Exclude<ProxyUser, 'stranger'> {
+  admit(ends: ConnectionEnds): AdmittedUser {
     const user = this.userOf(ends);
     if (user !== 'stranger') return user;
     const address = plain(ends.remoteAddress ?? '');
@@ -66,7 +69,7 @@ export class ProxyAccess {
   }
 
   /** The check of an address right before it is connected to for this user. */
-  checkFor(user: Exclude<ProxyUser, 'stranger'>): (ip: string, port: number) => void {
+  checkFor(user: AdmittedUser): (ip: string, port: number) => void {
     const guard = this.#guards[user];
     return (ip, port) => guard.check(ip, port);
   }

@@ -1,10 +1,10 @@
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../core/base/clock.ts';
-import type { HttpClient, HttpResponse } from '../../core/net/http-client.ts';
-import type { ProxyAccess } from './access.ts';
+import type { HttpResponse } from '../../core/net/http-client.ts';
+import { OriginConnections } from '../../core/origin/origin-connections.ts';
+import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { answerHeaders, requestHeaders } from './forward-headers.ts';
 import type { ForwardedRequest } from './forward-proxy.ts';
-import type { AdmittedUser } from './proxy-server.ts';
 
 const CONNECTIONS_PER_HOST = 64;
 const MAX_WAITING_PER_HOST = 1024;
@@ -23,10 +23,23 @@ export interface ForwardDirectOptions {
 /** Passes requests to their origins and the answers back, both streamed, redirects and errors included. */
 export class ForwardDirect implements AsyncDisposable {
   readonly #options: ForwardDirectOptions;
-  readonly #clients = new Map<AdmittedUser, Promise<HttpClient>>();
+  readonly #connections: Readonly<Record<AdmittedUser, OriginConnections>>;
 
   constructor(options: ForwardDirectOptions) {
     this.#options = options;
+    const connections = (user: AdmittedUser): OriginConnections =>
+      new OriginConnections({
+        guard: { check: options.access.checkFor(user) },
+        clock: options.clock,
+        connectionsPerHost: CONNECTIONS_PER_HOST,
+        maxWaitingPerHost: MAX_WAITING_PER_HOST,
+      });
+    this.#connections = { local: connections('local'), admitted: connections('admitted') };
+  }
+
+  /** To origins, with the guard that holds for this user. */
+  connectionsFor(user: AdmittedUser): OriginConnections {
+    return this.#connections[user];
   }
 
   /** Answers with what the origin says; throws what kept it from saying anything. */
@@ -56,8 +69,7 @@ export class ForwardDirect implements AsyncDisposable {
       readonly body?: ForwardedRequest['request'];
     },
   ): Promise<HttpResponse> {
-    const client = await this.#clientOf(user);
-    return client.request({
+    return this.#connections[user].request({
       url,
       method,
       ...message,
@@ -68,27 +80,8 @@ export class ForwardDirect implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const clients = await Promise.all(this.#clients.values());
-    await Promise.all(clients.map(async (client) => client.close()));
-  }
-
-  async #clientOf(user: AdmittedUser): Promise<HttpClient> {
-    const known = this.#clients.get(user);
-    if (known !== undefined) return known;
-    const opening = this.#open(user);
-    this.#clients.set(user, opening);
-    return opening;
-  }
-
-  async #open(user: AdmittedUser): Promise<HttpClient> {
-    const { HttpClient: Client } = await import('../../core/net/http-client.ts');
-    const { access, clock } = this.#options;
-    return new Client({
-      checkAddress: access.checkFor(user),
-      clock,
-      connectionsPerHost: CONNECTIONS_PER_HOST,
-      maxWaitingPerHost: MAX_WAITING_PER_HOST,
-    });
+    const all = Object.values(this.#connections);
+    await Promise.all(all.map(async (connections) => connections.close()));
   }
 }
 

@@ -9,6 +9,7 @@ import type { Validators } from '../../core/piece/version.ts';
 import type { OpenContent } from '../../core/swarm/open-content.ts';
 import { judgeRange } from './blob-range.ts';
 import type { ContentPart } from './blob-range.ts';
+import type { BodyStreams, WantedBody } from './body-stream.ts';
 import type { ForwardDirect } from './forward-direct.ts';
 import { answerHeaders, valueOf } from './forward-headers.ts';
 import type { ForwardedRequest } from './forward-proxy.ts';
@@ -25,6 +26,7 @@ export interface ContentOpener {
 /** What mesh requests work with. */
 export interface ForwardMeshOptions {
   readonly engine: ContentOpener;
+  readonly bodies: BodyStreams;
   readonly clock: Clock;
   readonly log: Log;
   readonly via: string;
@@ -33,8 +35,6 @@ export interface ForwardMeshOptions {
 /** Longest wait for the head of the origin's answer to HEAD, and for the mesh to know what the content is. */
 const HEAD_MS = 5000;
 const OPEN_MS = 5000;
-/** Silence of the mesh after which the origin takes over. */
-const STALL_MS = 5000;
 
 /** What the origin said of content that everybody may have. */
 interface SharedHead {
@@ -58,14 +58,21 @@ export class ForwardMesh {
     if (typeof head === 'string') return this.#declined(forwarded, head);
     const part = partOf(forwarded, head);
     if (part === undefined) return this.#declined(forwarded, 'ranges that the origin judges');
-    await using content = await this.#open(forwarded);
+    const { url, filteredQueryParams: filters } = forwarded;
+    const asked = {
+      url: url.href,
+      ...(filters.length === 0 ? {} : { filteredQueryParams: filters }),
+    };
+    await using content = await this.#open(asked, forwarded);
     if (content === undefined) return false;
     const known = { ...validatorsOf(head), length: head.length };
     const shape = { ...content.shape.validators, length: content.length };
     if (compareVersions(known, shape) === 'changed') {
       return this.#declined(forwarded, 'the mesh has another version');
     }
-    await this.#send(forwarded, { head, part, content });
+    const connections = direct.connectionsFor(forwarded.user);
+    const body = { content, request: asked, range: part, connections };
+    await this.#send(forwarded, { head, body });
     return true;
   }
 
@@ -89,14 +96,15 @@ export class ForwardMesh {
     }
   }
 
-  async #open(forwarded: ForwardedRequest): Promise<OpenContent | undefined> {
+  async #open(
+    asked: DownloadRequest,
+    forwarded: ForwardedRequest,
+  ): Promise<OpenContent | undefined> {
     const { engine, clock } = this.#options;
-    const { url, filteredQueryParams } = forwarded;
     using deadline = clock.deadline(OPEN_MS);
     const signal = AbortSignal.any([forwarded.signal, deadline.signal]);
-    const filters = filteredQueryParams.length === 0 ? {} : { filteredQueryParams };
     try {
-      return await engine.openContent({ url: url.href, ...filters }, { signal });
+      return await engine.openContent(asked, { signal });
     } catch (error) {
       if (forwarded.signal.aborted) throw error;
       this.#declined(forwarded, `the mesh: ${CodedError.from(error).code}`);
@@ -105,19 +113,18 @@ export class ForwardMesh {
   }
 
   async #send(
-    forwarded: ForwardedRequest,
-    what: { head: SharedHead; part: ContentPart; content: OpenContent },
+    { response, signal }: ForwardedRequest,
+    { head, body }: { head: SharedHead; body: WantedBody & { range: ContentPart } },
   ): Promise<void> {
-    const { head, part, content } = what;
-    const { response, signal } = forwarded;
+    const { start, end } = body.range;
     const headers = answerHeaders(head.headers, this.#options);
     headers['accept-ranges'] = 'bytes';
-    headers['content-length'] = String(part.end - part.start);
-    const isPart = part.end - part.start < head.length;
-    if (isPart) headers['content-range'] = `bytes ${part.start}-${part.end - 1}/${head.length}`;
+    headers['content-length'] = String(end - start);
+    const isPart = end - start < head.length;
+    if (isPart) headers['content-range'] = `bytes ${start}-${end - 1}/${head.length}`;
     response.writeHead(isPart ? 206 : 200, headers);
     response.flushHeaders();
-    await pipeline(content.read(part, { signal, stallMs: STALL_MS }), response, { signal });
+    await pipeline(this.#options.bodies.body(body, { signal }), response, { signal });
   }
 
   #declined(forwarded: ForwardedRequest, reason: string): false {

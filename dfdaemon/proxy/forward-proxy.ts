@@ -6,12 +6,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
-import type { ProxyAccess } from './access.ts';
+import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { ForwardDirect } from './forward-direct.ts';
 import { refuseLoop } from './forward-headers.ts';
 import type { Headers } from './forward-headers.ts';
 import type { ForwardMesh } from './forward-mesh.ts';
-import type { AdmittedUser, UrlHandler } from './proxy-server.ts';
+import type { UrlHandler } from './proxy-server.ts';
 import type { ProxyRules } from './rules.ts';
 
 /** What the forward proxy works with. */

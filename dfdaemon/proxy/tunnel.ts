@@ -7,8 +7,8 @@ import type { Clock } from '../../core/base/clock.ts';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { guardedLookup, lookupBySystem } from '../../core/net/guarded-lookup.ts';
-import type { ProxyAccess } from './access.ts';
-import type { AdmittedUser, TunnelHandler } from './proxy-server.ts';
+import type { AdmittedUser, ProxyAccess } from './access.ts';
+import type { TunnelHandler } from './proxy-server.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Without a byte in either direction. */
@@ -67,10 +67,15 @@ export class Tunnels implements TunnelHandler {
       throw new CodedError('ERR_FORBIDDEN', message, { detail: { port: hostPort.port } });
     }
     const { user } = target;
-    if (interceptor?.covers(hostPort.host) === true) {
-      return interceptor.open(client, { ...hostPort, user });
+    const opened = { ...hostPort, user };
+    // From here on, so that closing ends it while it still connects.
+    this.#open.add(client.socket);
+    try {
+      if (interceptor?.covers(hostPort.host) === true) await interceptor.open(client, opened);
+      else await this.#pass(client, opened);
+    } finally {
+      this.#open.delete(client.socket);
     }
-    await this.#pass(client, { ...hostPort, user });
   }
 
   close(): void {
@@ -80,26 +85,17 @@ export class Tunnels implements TunnelHandler {
   async #pass(client: TunnelClient, target: HostPort & { user: AdmittedUser }): Promise<void> {
     const { socket, head } = client;
     const { clock, access, log } = this.#options;
-    // From here on, so that closing ends it while it still connects.
-    this.#open.add(socket);
+    const check = access.checkFor(target.user);
+    const upstream = await connectGuarded(target, { clock, check, client: socket });
+    if (head.length > 0) socket.unshift(head);
+    socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+    endWhenIdle(socket, upstream);
     try {
-      const upstream = await connectGuarded(target, {
-        clock,
-        check: access.checkFor(target.user),
-        client: socket,
-      });
-      if (head.length > 0) socket.unshift(head);
-      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
-      endWhenIdle(socket, upstream);
-      await Promise.all([pipeline(socket, upstream), pipeline(upstream, socket)]).catch(
-        (error: unknown) => {
-          log.debug({ code: systemCode(error) ?? 'ended' }, 'a tunnel broke');
-          socket.destroy();
-          upstream.destroy();
-        },
-      );
-    } finally {
-      this.#open.delete(socket);
+      await Promise.all([pipeline(socket, upstream), pipeline(upstream, socket)]);
+    } catch (error) {
+      log.debug({ code: systemCode(error) ?? 'ended' }, 'a tunnel broke');
+      socket.destroy();
+      upstream.destroy();
     }
   }
 }
