@@ -4,8 +4,11 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import type { Log } from '../core/base/log.ts';
+import type { Engine } from '../core/swarm/engine.ts';
 import type { DaemonPlan } from './config.ts';
+import type { EngineHost } from './engine-host.ts';
 import type { JoiningMember } from './first-join.ts';
+import type { ProxyServer } from './proxy/proxy-server.ts';
 
 // Before anything else is loaded, so that it holds for all of it. Measured with one transfer worker, built JavaScript,
 // MiB: idle RssAnon 57 instead of 88; at most 180 instead of 215 resident in a thousand downloads at a time; the same
@@ -76,10 +79,6 @@ async function serve(plan: DaemonPlan): Promise<void> {
   const { openEngine } = await import('../core/swarm/engine.ts');
   const { EngineHost } = await import('./engine-host.ts');
   const { LocalApi } = await import('./local-api/local-api.ts');
-  const { SystemRandom } = await import('../core/base/random.ts');
-  const { BodyStreams } = await import('./proxy/body-stream.ts');
-  const { openProxy } = await import('./proxy/open-proxy.ts');
-  const { RegistryMirror } = await import('./proxy/registry-mirror.ts');
   const { startFailure } = await import('./start-failure.ts');
 
   const log = openLog('dfdaemon', plan.logLevel);
@@ -95,31 +94,14 @@ async function serve(plan: DaemonPlan): Promise<void> {
   );
   const { advertise, quota } = plan.engine;
   const host = parts.use(new EngineHost(engine, { clock, log, advertise, quotaBytes: quota }));
-  const { linkPort } = engine.pool;
-  const bodies = new BodyStreams({ clock, random: new SystemRandom(), log });
-  const { upstreams } = plan.proxy;
-  const counts = host.registryCounts;
-  const mirrored = { upstreams, engine, bodies, counts, clock, log };
-  const proxy = parts.use(
-    await openProxy({
-      plan: plan.proxy,
-      host,
-      engine,
-      bodies,
-      mirror: (shared) => new RegistryMirror({ ...shared, ...mirrored }),
-      ownPorts: linkPort === undefined ? [] : [linkPort],
-      name: engine.key.peerId.slice(-12),
-      clock,
-      log,
-    }),
-  );
+  const proxy = parts.use(await openProxyPort(plan, { host, engine, log }));
   await engine.pool.addOwnPorts([proxy.port]);
   const api = parts.use(await LocalApi.open({ host, socket: plan.socket, clock, log }));
   host.proxyPort = proxy.port;
   log.info(
     {
       socket: plan.socket.path,
-      linkPort,
+      linkPort: engine.pool.linkPort,
       proxyPort: proxy.port,
       peer: engine.key.peerId,
       dataDir: plan.engine.dataDir,
@@ -136,6 +118,30 @@ async function serve(plan: DaemonPlan): Promise<void> {
   await proxied;
   await parts.disposeAsync();
   log.info({}, 'dfdaemon stopped');
+}
+
+/** The proxy port, with forward proxy and registry mirror. */
+async function openProxyPort(
+  plan: DaemonPlan,
+  parts: { readonly host: EngineHost; readonly engine: Engine; readonly log: Log },
+): Promise<ProxyServer> {
+  const { SystemRandom } = await import('../core/base/random.ts');
+  const { BodyStreams } = await import('./proxy/body-stream.ts');
+  const { openProxy } = await import('./proxy/open-proxy.ts');
+  const { RegistryMirror } = await import('./proxy/registry-mirror.ts');
+  const { host, engine, log } = parts;
+  const { linkPort } = engine.pool;
+  const bodies = new BodyStreams({ clock, random: new SystemRandom(), log });
+  const common = { engine, bodies, clock, log };
+  const mirrored = { ...common, counts: host.registryCounts, upstreams: plan.proxy.upstreams };
+  return openProxy({
+    ...common,
+    plan: plan.proxy,
+    host,
+    mirror: (shared) => new RegistryMirror({ ...shared, ...mirrored }),
+    ownPorts: linkPort === undefined ? [] : [linkPort],
+    name: engine.key.peerId.slice(-12),
+  });
 }
 
 async function prepareFolders(plan: DaemonPlan, log: Log): Promise<void> {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import fc from 'fast-check';
+import { assert, property, webPath, webQueryParameters } from 'fast-check';
 import { CodedError } from '../../core/base/error.ts';
 import { parseRegistryUrl } from './registry-path.ts';
 import { Upstreams } from './registry-upstreams.ts';
@@ -61,8 +61,9 @@ test('parseRegistryUrl() finds the registry in ns, in the path, or takes the def
   }
 });
 
+const kindOf = (url: string): unknown => parseRegistryUrl(url, upstreams).target;
+
 test('parseRegistryUrl() tells blobs, manifests and the rest apart, whatever repositories are called', (t) => {
-  const kindOf = (url: string): unknown => parseRegistryUrl(url, upstreams).target;
   t.deepEqual(kindOf(`/v2/blobs/manifests/blobs/${digest}`), {
     kind: 'blob',
     name: 'blobs/manifests',
@@ -97,8 +98,8 @@ test('parseRegistryUrl() refuses what would lead elsewhere, and says what is wro
 });
 
 test('parseRegistryUrl() stays below /v2 of the registry that is named, whatever comes', (t) => {
-  fc.assert(
-    fc.property(fc.webPath(), fc.webQueryParameters(), (path, query) => {
+  assert(
+    property(webPath(), webQueryParameters(), (path, query) => {
       try {
         const ask = parseRegistryUrl(`/v2${path}?${query}`, upstreams);
         if (ask.upstream === undefined) return true;
