@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { SystemClock, abortable } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { PortCaller } from '../../core/base/port-rpc.ts';
-import type { PortMessage } from '../../core/base/port-rpc.ts';
+import type { PortPost } from '../../core/base/postbox.ts';
 import type { Workplace } from '../cluster/workplace.ts';
 import type { LinkMember } from './link-member.ts';
 import type { LinkPeerOperations } from './link-peer.ts';
@@ -31,10 +31,10 @@ export class LinkPeerProcess implements AsyncDisposable {
     this.#ended = once(child, 'exit').finally(() => workplace.guard.remove(pid));
     this.pid = pid;
     this.peer = member.peer;
-    const postMessage = (message: PortMessage): void => void child.send(message);
+    const postMessage = (messages: PortPost): void => void child.send([...messages]);
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- link-peer.ts answers by the same table
-    const on = (_event: 'message', listener: (message: PortMessage) => void): unknown =>
-      child.on('message', (message) => listener(message as PortMessage));
+    const on = (_event: 'message', listener: (messages: PortPost) => void): unknown =>
+      child.on('message', (messages) => listener(messages as PortPost));
     this.calls = new PortCaller({ postMessage, on }, () => undefined);
     child.once('exit', (code, signal) => {
       this.calls.fail(new CodedError('ERR_INTERNAL', `a side ended with ${code ?? signal}`));

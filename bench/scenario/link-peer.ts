@@ -7,7 +7,7 @@ import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { servePort } from '../../core/base/port-rpc.ts';
-import type { PortMessage } from '../../core/base/port-rpc.ts';
+import type { PortPost } from '../../core/base/postbox.ts';
 import { SystemRandom } from '../../core/base/random.ts';
 import { Bitfield } from '../../core/piece/bitfield.ts';
 import { pieceCount } from '../../core/piece/piece-length.ts';
@@ -142,12 +142,12 @@ function keyOf({ task, version }: LinkTask): string {
 
 servePort<LinkPeerOperations>(
   {
-    postMessage: (message) => void process.send?.(message),
+    postMessage: (messages) => void process.send?.(messages),
     on: (_event, listener) =>
-      process.on('message', (message) => {
+      process.on('message', (messages) => {
         // The benchmark sends what the table of operations says.
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-        listener(message as PortMessage);
+        listener(messages as PortPost);
       }),
   },
   { start, serve, take },

@@ -31,12 +31,18 @@ const handlers: PortHandlers<Ops> = {
 function pair(
   t: ExecutionContext,
   onEvent: (name: string, value: number) => void = () => undefined,
-): { caller: PortCaller<Ops, Events>; far: MessagePort } {
+): {
+  caller: PortCaller<Ops, Events>;
+  far: MessagePort;
+  emit: (name: 'tick', value: number) => void;
+  refused: CodedError[];
+} {
   const { port1, port2 } = new MessageChannel();
-  servePort<Ops>(port2, handlers);
-  const caller = new PortCaller<Ops, Events>(port1, onEvent);
+  const emit = servePort<Ops, Events>(port2, handlers);
+  const refused: CodedError[] = [];
+  const caller = new PortCaller<Ops, Events>(port1, onEvent, (error) => refused.push(error));
   t.teardown(() => port1.close());
-  return { caller, far: port2 };
+  return { caller, far: port2, emit, refused };
 }
 
 test('PortCaller.call() answers with what the other side returned, each call its own', async (t) => {
@@ -91,10 +97,73 @@ test('PortCaller.fail() rejects what waits and everything after', async (t) => {
   t.is(await t.throwsAsync(caller.call('double', 1)), gone);
 });
 
-test('PortCaller passes events on by name', async (t) => {
+test('PortCaller passes events on by name, in order with the answers', async (t) => {
   const events: [string, number][] = [];
-  const { caller, far } = pair(t, (name, value) => events.push([name, value]));
-  far.postMessage({ kind: 'event', name: 'tick', value: 1 });
+  const { caller, emit } = pair(t, (name, value) => events.push([name, value]));
+  emit('tick', 1);
+  emit('tick', 2);
   await caller.call('double', 1);
-  t.deepEqual(events, [['tick', 1]]);
+  t.deepEqual(events, [
+    ['tick', 1],
+    ['tick', 2],
+  ]);
+});
+
+test('PortCaller.tell() runs before what is called later, is not answered, and says when it failed', async (t) => {
+  const { caller, far, refused } = pair(t);
+  const seen: unknown[] = [];
+  far.on('message', (messages) => seen.push(messages));
+  caller.tell('double', 1);
+  caller.tell('odd', 2);
+  caller.tell('odd', () => undefined);
+  t.is(caller.pending, 0);
+  t.is(await caller.call('double', 3), 6);
+  t.deepEqual(
+    refused.map(({ code }) => code),
+    ['ERR_INTERNAL', 'ERR_BUSY'],
+  );
+  caller.fail(new CodedError('ERR_INTERNAL', 'the thread ended'));
+  caller.tell('odd', 3);
+  t.is(refused.length, 2);
+});
+
+test('what is said in one turn goes over the port at once, and one that cannot keeps none back', async (t) => {
+  const { caller, far } = pair(t);
+  const sizes: number[] = [];
+  far.on('message', (messages: unknown[]) => sizes.push(messages.length));
+  t.deepEqual(await Promise.all([caller.call('double', 1), caller.call('double', 2)]), [2, 4]);
+  t.deepEqual(sizes, [2]);
+  const [first, refused, last] = await Promise.allSettled([
+    caller.call('double', 3),
+    caller.call('odd', () => undefined),
+    caller.call('double', 4),
+  ]);
+  t.like(first, { value: 6 });
+  t.is(refused.status, 'rejected');
+  t.like(last, { value: 8 });
+});
+
+test('a handler that looks at its signal late sees that it was cancelled before', async (t) => {
+  const { port1, port2 } = new MessageChannel();
+  t.teardown(() => port1.close());
+  const { promise: looks, resolve: look } = Promise.withResolvers<void>();
+  const reasons: unknown[] = [];
+  servePort<{ late: Ops['wait']; sync: Ops['wait'] }>(port2, {
+    late: async (_args, context) => {
+      await looks;
+      reasons.push(context.signal.aborted);
+      context.signal.throwIfAborted();
+    },
+    sync: () => look(),
+  });
+  const caller = new PortCaller<{ late: Ops['wait']; sync: Ops['wait'] }, Events>(
+    port1,
+    () => undefined,
+  );
+  const controller = new AbortController();
+  const late = caller.call('late', undefined, { signal: controller.signal });
+  controller.abort(new Error('enough'));
+  await caller.call('sync', undefined);
+  await t.throwsAsync(late, { message: 'enough' });
+  t.deepEqual(reasons, [true]);
 });

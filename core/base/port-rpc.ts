@@ -1,53 +1,37 @@
 import { CodedError } from './error.ts';
-import type { ErrorObject } from './error.ts';
-
-/** Calls between threads of one process: what goes over the port. Both ends are our own code. */
-export type PortMessage =
-  | { readonly kind: 'call'; readonly id: number; readonly op: string; readonly args: unknown }
-  | { readonly kind: 'cancel'; readonly id: number }
-  | { readonly kind: 'result'; readonly id: number; readonly value: unknown }
-  | { readonly kind: 'error'; readonly id: number; readonly error: ErrorObject }
-  | { readonly kind: 'event'; readonly name: string; readonly value: unknown };
-
-/** The part of `Worker` and `MessagePort` that is used. */
-export interface Port {
-  postMessage(message: PortMessage): void;
-  on(event: 'message', listener: (message: PortMessage) => void): unknown;
-}
+import { Postbox } from './postbox.ts';
+import type { Port, PortMessage } from './postbox.ts';
 
 /** Operations by name: argument and result. */
 export type Operations<Ops> = { [N in keyof Ops]: { args: unknown; result: unknown } };
 
 interface Pending {
   readonly resolve: (value: unknown) => void;
-  readonly reject: (error: Error) => void;
+  readonly reject: (error: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+  readonly cancel: () => void;
 }
 
 /** The calling side. */
 export class PortCaller<Ops extends Operations<Ops>, Events> {
-  readonly #port: Port;
+  readonly #box: Postbox;
   readonly #pending = new Map<number, Pending>();
+  readonly #onEvent: <N extends keyof Events & string>(name: N, value: Events[N]) => void;
+  readonly #onRefused: (error: CodedError) => void;
   #nextId = 1;
   #gone: CodedError | undefined;
 
+  /** `onRefused`: something that was told failed at the other side. */
   constructor(
     port: Port,
     onEvent: <N extends keyof Events & string>(name: N, value: Events[N]) => void,
+    onRefused: (error: CodedError) => void = () => undefined,
   ) {
-    this.#port = port;
-    port.on('message', (message) => {
-      if (message.kind === 'result') this.#settle(message.id)?.resolve(message.value);
-      else if (message.kind === 'error') {
-        this.#settle(message.id)?.reject(CodedError.fromObject(message.error));
-      } else if (message.kind === 'event') {
-        // Our own worker: names and values are typed where they are posted.
-        /* oxlint-disable typescript/no-unsafe-type-assertion */
-        onEvent(
-          message.name as keyof Events & string,
-          message.value as Events[keyof Events & string],
-        );
-        /* oxlint-enable typescript/no-unsafe-type-assertion */
-      }
+    this.#box = new Postbox(port, (message, error) => this.#unsent(message, error));
+    this.#onEvent = onEvent;
+    this.#onRefused = onRefused;
+    port.on('message', (messages) => {
+      for (const message of messages) this.#take(message);
     });
   }
 
@@ -67,33 +51,59 @@ export class PortCaller<Ops extends Operations<Ops>, Events> {
     if (this.#gone !== undefined) throw this.#gone;
     const id = this.#nextId;
     this.#nextId += 1;
-    const cancel = (): void => this.#port.postMessage({ kind: 'cancel', id });
+    const cancel = (): void => this.#box.post({ kind: 'cancel', id });
     signal?.addEventListener('abort', cancel, { once: true });
-    try {
-      return await new Promise<Ops[N]['result']>((resolve, reject) => {
-        this.#pending.set(id, { resolve, reject });
-        this.#port.postMessage({ kind: 'call', id, op, args });
-      });
-    } catch (error) {
-      // The other side only knows that it was cancelled.
-      signal?.throwIfAborted();
-      throw error;
-    } finally {
-      this.#pending.delete(id);
-      signal?.removeEventListener('abort', cancel);
-    }
+    return new Promise<Ops[N]['result']>((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject, signal, cancel });
+      this.#box.post({ kind: 'call', id, op, args });
+    });
+  }
+
+  /** Runs an operation on the other thread and waits for nothing; in vain when that thread is gone. */
+  tell<N extends keyof Ops & string>(op: N, args: Ops[N]['args']): void {
+    if (this.#gone === undefined) this.#box.post({ kind: 'tell', op, args });
   }
 
   /** Rejects everything that waits: the other thread is gone. */
   fail(error: CodedError): void {
     this.#gone = error;
-    for (const pending of this.#pending.values()) pending.reject(error);
-    this.#pending.clear();
+    for (const id of this.#pending.keys()) this.#reject(id, error);
+  }
+
+  #take(message: PortMessage): void {
+    if (message.kind === 'result') this.#settle(message.id)?.resolve(message.value);
+    else if (message.kind === 'error') {
+      const error = CodedError.fromObject(message.error);
+      if (message.id === undefined) this.#onRefused(error);
+      else this.#reject(message.id, error);
+    } else if (message.kind === 'event') {
+      // Our own worker: names and values are typed where they are posted.
+      /* oxlint-disable typescript/no-unsafe-type-assertion */
+      this.#onEvent(
+        message.name as keyof Events & string,
+        message.value as Events[keyof Events & string],
+      );
+      /* oxlint-enable typescript/no-unsafe-type-assertion */
+    }
+  }
+
+  #unsent(message: PortMessage, error: unknown): void {
+    if (message.kind === 'call') this.#settle(message.id)?.reject(error);
+    else this.#onRefused(CodedError.from(error));
+  }
+
+  #reject(id: number, error: CodedError): void {
+    const pending = this.#settle(id);
+    if (pending === undefined) return;
+    // The other side only knows that it was cancelled.
+    const { signal, reject } = pending;
+    reject(signal?.aborted === true ? signal.reason : error);
   }
 
   #settle(id: number): Pending | undefined {
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
+    pending?.signal?.removeEventListener('abort', pending.cancel);
     return pending;
   }
 }
@@ -106,34 +116,72 @@ export type PortHandlers<Ops extends Operations<Ops>> = {
   ) => Promise<Ops[N]['result']> | Ops[N]['result'];
 };
 
-/** The serving side: answers calls until the port closes. */
-export function servePort<Ops extends Operations<Ops>>(
+/** A call that runs. Most look at no signal: it is made for those that do. */
+class Running {
+  #controller: AbortController | undefined;
+  #reason: CodedError | undefined;
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    return this.#controller.signal;
+  }
+
+  cancel(reason: CodedError): void {
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/** The serving side: answers calls until the port closes. What it returns tells the caller of events. */
+export function servePort<Ops extends Operations<Ops>, Events = object>(
   port: Port,
   handlers: PortHandlers<Ops>,
-): void {
+): <N extends keyof Events & string>(name: N, value: Events[N]) => void {
   const byName = new Map<string, (args: never, context: { signal: AbortSignal }) => unknown>(
     Object.entries(handlers),
   );
-  const running = new Map<number, AbortController>();
-  const run = async (id: number, op: string, args: unknown): Promise<void> => {
-    const controller = new AbortController();
-    running.set(id, controller);
+  const running = new Map<number, Running>();
+  const box = new Postbox(port, (message, error) => {
+    if (message.kind === 'result') fail(error, message.id);
+  });
+  const fail = (error: unknown, id?: number): void => {
+    const about = id === undefined ? {} : { id };
+    box.post({ kind: 'error', ...about, error: CodedError.from(error).toObject() });
+  };
+  const handle = (op: string, args: unknown, context: Running): unknown => {
+    const handler = byName.get(op);
+    if (handler === undefined) throw new CodedError('ERR_INTERNAL', `no operation ${op}`);
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- PortCaller sends what the table says
+    return handler(args as never, context);
+  };
+  const answer = async (id: number, op: string, args: unknown): Promise<void> => {
+    const context = new Running();
+    running.set(id, context);
     try {
-      const handler = byName.get(op);
-      if (handler === undefined) throw new CodedError('ERR_INTERNAL', `no operation ${op}`);
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- PortCaller sends what the table says
-      const value = await handler(args as never, { signal: controller.signal });
-      port.postMessage({ kind: 'result', id, value });
+      box.post({ kind: 'result', id, value: await handle(op, args, context) });
     } catch (error) {
-      port.postMessage({ kind: 'error', id, error: CodedError.from(error).toObject() });
+      fail(error, id);
     } finally {
       running.delete(id);
     }
   };
-  port.on('message', (message) => {
-    if (message.kind === 'call') void run(message.id, message.op, message.args);
-    else if (message.kind === 'cancel') {
-      running.get(message.id)?.abort(new CodedError('ERR_INTERRUPTED', 'cancelled by its caller'));
+  const obey = async (op: string, args: unknown): Promise<void> => {
+    try {
+      await handle(op, args, new Running());
+    } catch (error) {
+      fail(error);
+    }
+  };
+  port.on('message', (messages) => {
+    for (const message of messages) {
+      if (message.kind === 'call') void answer(message.id, message.op, message.args);
+      else if (message.kind === 'tell') void obey(message.op, message.args);
+      else if (message.kind === 'cancel') {
+        const reason = new CodedError('ERR_INTERRUPTED', 'cancelled by its caller');
+        running.get(message.id)?.cancel(reason);
+      }
     }
   });
+  return (name, value) => box.post({ kind: 'event', name, value });
 }

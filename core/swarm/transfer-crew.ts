@@ -88,6 +88,11 @@ export class TransferCrew implements AsyncDisposable {
     return (await Promise.all(answers)).flat(1);
   }
 
+  /** Tells every worker, without an answer; what one that dies meanwhile would have been told, its successor is. */
+  tell<N extends keyof TransferOperations>(op: N, args: TransferOperations[N]['args']): void {
+    for (const worker of this.#workers) worker.tell(op, args);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosing = true;
     await Promise.all(this.#threads.map(async (thread) => thread[Symbol.asyncDispose]()));

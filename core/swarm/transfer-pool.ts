@@ -181,21 +181,22 @@ export class TransferPool implements AsyncDisposable {
   /** Tells hosts that take from us which pieces they may now ask for. */
   announce(task: StoredTask, pieces: readonly number[], to?: string): void {
     const args = { key: keyOf(task), pieces, ...(to === undefined ? {} : { to }) };
-    this.#forget(this.#crew.all('announce', args));
+    this.#crew.tell('announce', args);
   }
 
   retract(task: StoredTask, pieces: readonly number[]): void {
-    this.#forget(this.#crew.all('retract', { key: keyOf(task), pieces }));
+    this.#crew.tell('retract', { key: keyOf(task), pieces });
   }
 
   /** The batches a worker hands to hosts that ask for the manifest. */
   keepManifest(task: StoredTask, batches: readonly string[], replace = false): void {
-    this.#forget(this.#crew.all('manifest', { key: keyOf(task), batches, replace }));
+    // Copied when it leaves, and the caller may add to its list before.
+    this.#crew.tell('manifest', { key: keyOf(task), batches: [...batches], replace });
   }
 
   /** Pushes batches to all hosts linked for the task. */
   offerManifest(task: StoredTask, batches: readonly string[]): void {
-    this.#forget(this.#crew.all('offer-manifest', { key: keyOf(task), batches }));
+    this.#crew.tell('offer-manifest', { key: keyOf(task), batches });
   }
 
   /** Links to a host and opens a channel for the task; throws ERR_LINK, ERR_NOT_MEMBER, ERR_TICKET. */
@@ -413,13 +414,6 @@ export class TransferPool implements AsyncDisposable {
       this.#channels.delete(id);
       channel.close(error);
     }
-  }
-
-  #forget(sent: Promise<unknown>): void {
-    sent.catch((error: unknown) => {
-      if (!this.#isClosing)
-        this.#options.log.warn({ err: error }, 'transfer worker refused a call');
-    });
   }
 
   #newId(): number {

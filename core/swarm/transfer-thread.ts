@@ -85,10 +85,12 @@ export class TransferThread implements AsyncDisposable {
     const thread = new Worker(url, { resourceLimits: WORKER_LIMITS });
     this.#thread = thread;
     this.#startedMs = clock.monotonic();
-    const worker: TransferCaller = new PortCaller(thread, (name, value) =>
+    const worker: TransferCaller = new PortCaller(
+      thread,
       // A name and its value come as a pair; the type checker cannot see that through a generic call.
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-      onEvent({ name, value } as TransferEvent),
+      (name, value) => onEvent({ name, value } as TransferEvent),
+      (error) => this.#refused(error),
     );
     const ended = new AbortController();
     thread.on('error', (error) => this.#died(worker, { thread, ended, cause: error }));
@@ -102,6 +104,11 @@ export class TransferThread implements AsyncDisposable {
       await thread.terminate();
       throw error;
     }
+  }
+
+  #refused(error: CodedError): void {
+    if (this.#isClosing) return;
+    this.#parts.log.warn({ err: error }, 'a transfer worker could not do what it was told');
   }
 
   #died(

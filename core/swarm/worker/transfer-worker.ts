@@ -25,10 +25,6 @@ const files = new TaskFiles();
 let pumps: OriginPumps | undefined;
 let links: LinkHost | undefined;
 
-function emit<N extends keyof TransferEvents>(name: N, value: TransferEvents[N]): void {
-  port?.postMessage({ kind: 'event', name, value });
-}
-
 const log: Log = {
   error: (facts, message) => emit('log', { level: 'warn', facts: plain(facts), message }),
   warn: (facts, message) => emit('log', { level: 'warn', facts: plain(facts), message }),
@@ -37,7 +33,7 @@ const log: Log = {
   child: () => log,
 };
 
-servePort<TransferOperations>(port, {
+const emit = servePort<TransferOperations, TransferEvents>(port, {
   init,
   trust: (trust) => linksOpen().setTrust(trust),
   'own-ports': ({ ports }) => pumpsOpen().addOwnPorts(ports),
