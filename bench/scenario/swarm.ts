@@ -137,7 +137,8 @@ async function startCluster(
   };
   const daemonArgs = (number: number): string[] =>
     idcs === 1 ? [] : ['--idc', `idc${lab.host(`${number}`).idc}`];
-  return Cluster.start({ hosts, form, parent, places, daemonArgs, signal });
+  const supernodeArgs = idcs === 1 ? [] : ['--idc', 'idc0'];
+  return Cluster.start({ hosts, form, parent, places, supernodeArgs, daemonArgs, signal });
 }
 
 function placeOf(lab: Lab, name: string): Place {
