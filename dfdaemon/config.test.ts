@@ -44,6 +44,7 @@ test('planDaemon() of nothing is a daemon of this machine, or of this user, with
   const { upstreams, ...rest } = proxy;
   t.is(upstreams.default, undefined);
   t.deepEqual(rest, {
+    dataDir: '/var/lib/odonata/dfdaemon',
     listen: { host: '127.0.0.1', port: 65_001 },
     allow: [],
     originAllow: [],
@@ -91,6 +92,7 @@ test('planDaemon() takes every option of the contract', async (t) => {
   t.is(upstreams.default?.origin, 'https://r.example');
   t.is(upstreams.named('i.example')?.origin, 'http://i.example');
   t.deepEqual(rest, {
+    dataDir: '/d',
     listen: { host: '10.0.0.5', port: 8 },
     allow: ['10.0.0.0/8'],
     originAllow: ['127.0.0.0/8', '::1/128'],

@@ -170,6 +170,8 @@ export interface DaemonPlan {
 
 /** The proxy port, and what it may be used for. */
 export interface ProxyPlan {
+  /** Where the CA of opened tunnels is kept. */
+  readonly dataDir: string;
   readonly listen: { readonly host: string; readonly port: number };
   readonly allow: readonly string[];
   readonly originAllow: readonly string[];
@@ -195,6 +197,7 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
     isInMemory: options.storage === 'memory',
     socket: { path, mode: options.socketMode === '0660' ? 0o660 : 0o600 },
     proxy: {
+      dataDir,
       listen: { host: options.listen ?? '127.0.0.1', port: options.proxyPort },
       allow: options.proxyAllow,
       originAllow: options.originAllow,
@@ -211,7 +214,8 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
   };
 }
 
-function defaultDataDir(user: UserPlaces): string {
+/** Where keys, membership and content are unless told otherwise. */
+export function defaultDataDir(user: Pick<UserPlaces, 'uid' | 'home'>): string {
   return user.uid === 0 ? MACHINE_DATA_DIR : join(user.home, '.odonata', 'dfdaemon');
 }
 

@@ -21,7 +21,8 @@ const { bindCommand, errorLines, newProgram, runProgram } =
 const { SystemClock } = await import('../core/base/clock.ts');
 const { CodedError } = await import('../core/base/error.ts');
 const { stopOnSignals } = await import('../core/base/stop-signals.ts');
-const { dfdaemonOptions, planDaemon } = await import('./config.ts');
+const { defaultDataDir, dfdaemonOptions, planDaemon } = await import('./config.ts');
+const { addProxyCommands } = await import('./proxy/proxy-command.ts');
 const { addSetupCommand } = await import('./setup/setup-command.ts');
 
 /** Time for downloads under way to end by themselves, and to end once aborted; the rest of 10 s is the engine's. */
@@ -59,6 +60,11 @@ try {
     env: process.env,
     uid: process.getuid?.() ?? 0,
     home: homedir(),
+    print: (text) => process.stdout.write(text),
+  });
+  addProxyCommands(program, {
+    env: process.env,
+    defaultDataDir: defaultDataDir({ uid: process.getuid?.() ?? 0, home: homedir() }),
     print: (text) => process.stdout.write(text),
   });
   await runProgram(program, process.argv.slice(2));

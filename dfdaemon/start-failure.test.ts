@@ -15,6 +15,7 @@ const plan: DaemonPlan = {
   isInMemory: false,
   socket: { path: '/s', mode: 0o600 },
   proxy: {
+    dataDir: '/d',
     listen: { host: '127.0.0.1', port: 1 },
     allow: [],
     originAllow: [],

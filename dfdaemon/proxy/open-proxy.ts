@@ -7,6 +7,7 @@ import type { BodyStreams } from './body-stream.ts';
 import type { ContentOpener } from './forward-mesh.ts';
 import { ForwardMesh } from './forward-mesh.ts';
 import { ForwardProxy } from './forward-proxy.ts';
+import type { Interceptor, InterceptorOptions } from './intercept.ts';
 import { openProxyServer } from './proxy-server.ts';
 import type { PathHandler, ProxyServer } from './proxy-server.ts';
 import type { ProxyRules } from './rules.ts';
@@ -35,7 +36,7 @@ export interface OpenProxyOptions {
   readonly log: Log;
 }
 
-/** The proxy port with all that answers there; throws ERR_CONFIG for a bad rule, ERR_ADDRESS_IN_USE, ERR_USAGE. */
+/** The proxy port with all that answers there; throws ERR_CONFIG for a bad rule, ERR_KEY_FILE, ERR_ADDRESS_IN_USE, ERR_USAGE. */
 export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer> {
   const { plan, host, engine, bodies, mirror, ownPorts, clock, log } = options;
   const via = `odonata-${options.name}`;
@@ -52,7 +53,8 @@ export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer>
     rules: known === undefined ? rules : async () => known,
     mesh: new ForwardMesh({ ...common, engine, bodies }),
   });
-  const tunnel = new Tunnels({ ...common, ports: plan.connectPorts });
+  const interceptor = await openInterceptor(plan, { ...common, forward });
+  const tunnel = new Tunnels({ ...common, ports: plan.connectPorts, interceptor });
   const server = await openProxyServer({
     ...common,
     host,
@@ -63,4 +65,15 @@ export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer>
   });
   access.addOwnPorts([server.port, ...ownPorts]);
   return server;
+}
+
+/** Loaded, and the CA made, only where tunnels are opened. */
+async function openInterceptor(
+  { intercept: hosts, dataDir }: ProxyPlan,
+  parts: Omit<InterceptorOptions, 'hosts' | 'ca'>,
+): Promise<Interceptor | undefined> {
+  if (hosts.length === 0) return undefined;
+  const { InterceptCa } = await import('./intercept-ca.ts');
+  const { Interceptor: Opener } = await import('./intercept.ts');
+  return new Opener({ ...parts, hosts, ca: await InterceptCa.open(dataDir, parts) });
 }

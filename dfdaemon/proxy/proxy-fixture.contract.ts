@@ -31,6 +31,7 @@ export async function startProxy(
   const clock = new SystemClock();
   return openProxy({
     plan: {
+      dataDir: '/nonexistent',
       listen: { host: '127.0.0.1', port: 0 },
       allow: [],
       originAllow: [LOOPBACK],
