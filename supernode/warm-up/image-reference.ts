@@ -1,4 +1,6 @@
+import { isIP } from 'node:net';
 import { CodedError } from '../../core/base/error.ts';
+import { isInCidr } from '../../core/identity/cidr.ts';
 
 /** An image in a registry. */
 export interface ImageReference {
@@ -23,15 +25,19 @@ export function isImageDigest(text: string): boolean {
 
 /**
  * Reads `[http[s]://][REGISTRY/]REPOSITORY[:TAG][@DIGEST]` as engines do (no registry: Docker Hub; no tag: latest), or
- * the URL of a manifest. A registry is spoken to over https unless the reference begins with `http://`.
+ * the URL of a manifest. A registry is spoken to over https unless the reference begins with `http://` or names none
+ * and is on this machine.
  * Throws ERR_REQUEST naming `image`.
  */
 export function parseImage(text: string): ImageReference {
-  const [, scheme = 'https', rest = ''] = /^(?:(https?):\/\/)?(.+)$/.exec(text) ?? [];
-  const url = URL.parse(`${scheme}://${rest}`);
+  const [, given, rest = ''] = /^(?:(https?):\/\/)?(.+)$/.exec(text) ?? [];
+  const url = URL.parse(`https://${rest}`);
+  const isHere = url !== null && isLoopback(url.hostname);
+  const scheme = given ?? (isHere ? 'http' : 'https');
   const [, repository, reference] = MANIFEST_PATH.exec(url?.pathname ?? '') ?? [];
   if (url !== null && repository !== undefined && reference !== undefined) {
-    return checked({ base: url.origin, repository, reference: decodeURIComponent(reference) });
+    const base = `${scheme}://${url.host}`;
+    return checked({ base, repository, reference: decodeURIComponent(reference) });
   }
   const at = rest.indexOf('@');
   const digest = at < 0 ? undefined : rest.slice(at + 1);
@@ -55,6 +61,12 @@ function placeOf(path: string, scheme: string): { base: string; repository: stri
   const name = isHost ? path.slice(slash + 1) : path;
   const repository = name.includes('/') ? name : `library/${name}`;
   return { base: 'https://registry-1.docker.io', repository };
+}
+
+function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[|\]$/g, '');
+  if (isIP(bare) === 0) return host === 'localhost';
+  return isInCidr(bare, '127.0.0.0/8') || isInCidr(bare, '::1');
 }
 
 function checked(image: ImageReference): ImageReference {
