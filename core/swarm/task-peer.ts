@@ -429,7 +429,9 @@ export class TaskPeer {
     this.ledger.wait(undefined);
     this.#context.pool.announce(this.stored, [piece]);
     this.readers.had();
-    const isFirst = this.ledger.roleOf(source) !== 'peer';
+    // Of another idc: the first in this one.
+    const isFirst =
+      this.ledger.roleOf(source) !== 'peer' || this.#parents.get(source)?.isFar === true;
     this.#context.reporter.had(this.stored, piece, { isFirst });
     this.#pulse.poke();
   }
