@@ -93,7 +93,7 @@ export class MachineFiles {
 
   async #real(path: string): Promise<string> {
     const root = await realpath(this.root);
-    const real = await realTarget(join(root, path));
+    const real = await realTarget(join(root, path), path);
     const inside = root === sep ? sep : `${root}${sep}`;
     if (real !== root && !real.startsWith(inside)) {
       throw refusal(`${path}: is a link that leads out of ${this.root}`);
@@ -103,13 +103,13 @@ export class MachineFiles {
 }
 
 /** Where a path leads, though its last parts may not be there yet. */
-async function realTarget(path: string): Promise<string> {
+async function realTarget(path: string, named: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (error) {
     if (!isMissing(error)) throw error;
-    if (await isLink(path)) throw refusal(`${path}: is a link to nothing`);
-    return join(await realTarget(dirname(path)), basename(path));
+    if (await isLink(path)) throw refusal(`${named}: is a link to nothing`);
+    return join(await realTarget(dirname(path), named), basename(path));
   }
 }
 

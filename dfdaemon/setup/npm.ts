@@ -19,7 +19,14 @@ export const npm: ClientSetup = {
   async plan(view, { address, user }) {
     const path = user === undefined ? await machineFile(view) : join(user.home, '.npmrc');
     return {
-      files: [{ path, edit: (before) => addProxy(before, { path, address }) }],
+      // A user's file is where tokens will be.
+      files: [
+        {
+          path,
+          mode: user === undefined ? 0o644 : 0o600,
+          edit: (before) => addProxy(before, { path, address }),
+        },
+      ],
       commands: [],
       notes: [
         'npm now needs dfdaemon to run, as it has no way round a proxy that does not answer: take it out with --undo before you stop dfdaemon for good',

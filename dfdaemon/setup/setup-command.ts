@@ -82,7 +82,8 @@ async function run(
   }
   const client = clientOf(name);
   await refuseUnfit(client, options);
-  if (!place.isDryRun) refuseUnprivileged(client, options, tools);
+  if (options.user) await refuseOthersHome(tools);
+  else if (!place.isDryRun) refuseUnprivileged(client, options, tools);
   const report = options.undo
     ? await undoSetup(client, place, { isForced: options.force })
     : await setUp(client, place, wishesOf(options, tools));
@@ -151,11 +152,23 @@ async function refuseUnfit(client: ClientName, options: SetupOptions): Promise<v
 
 /** Said before anything is looked at: what fails later names a file and not the cause. */
 function refuseUnprivileged(client: ClientName, options: SetupOptions, tools: SetupTools): void {
-  if (tools.uid === 0 || options.user || options.root !== '/') return;
+  if (tools.uid === 0 || options.root !== '/') return;
   throw new CodedError(
     'ERR_OUTPUT_UNWRITABLE',
     `setup ${client} changes files of the whole machine: run it as root${client === 'npm' || client === 'pip' ? ', or with --user' : ''}, or look with --dry-run`,
   );
+}
+
+/** sudo may leave HOME as it was: files of root there would lock the user out of them. */
+async function refuseOthersHome({ home, uid }: SetupTools): Promise<void> {
+  const { stat } = await import('node:fs/promises');
+  const owner = await stat(home).then(
+    (facts) => facts.uid,
+    () => undefined,
+  );
+  if (owner === uid) return;
+  const message = `--user: ${home} is not the home folder of the user who runs this`;
+  throw new CodedError('ERR_OUTPUT_UNWRITABLE', message);
 }
 
 function usage(message: string): CodedError {
