@@ -5,7 +5,7 @@ import { taskIdOf } from '../piece/task-id.ts';
 import type { DownloadEvent, DownloadRequest } from './download-events.ts';
 import type { Engine } from './engine.ts';
 import type { InlineRegistration, SwarmRegistration } from './registrar.ts';
-import type { TaskLease } from './swarm-tasks.ts';
+import type { JoinOptions, TaskLease } from './swarm-tasks.ts';
 import type { TaskPeer } from './task-peer.ts';
 
 /** Progress events come at most this often. */
@@ -70,11 +70,11 @@ export async function* download(
   };
 }
 
-/** Registers and takes part, `lingerMs` longer than the lease is held. News of the task that comes in between is kept until then. */
+/** Registers and takes part. News of the task that comes in between is kept until then. */
 export async function begin(
   engine: Engine,
   request: DownloadRequest,
-  options: { readonly signal: AbortSignal; readonly lingerMs?: number },
+  options: JoinOptions,
 ): Promise<
   | { readonly registration: InlineRegistration; readonly lease: undefined }
   | { readonly registration: SwarmRegistration; readonly lease: TaskLease }

@@ -20,7 +20,7 @@ import type { OpenContent } from './open-content.ts';
 import { Registrar } from './registrar.ts';
 import type { Registration, SwarmRegistration } from './registrar.ts';
 import { SwarmTasks } from './swarm-tasks.ts';
-import type { TaskLease } from './swarm-tasks.ts';
+import type { JoinOptions, TaskLease } from './swarm-tasks.ts';
 import { TransferPool } from './transfer-pool.ts';
 
 /** How this host takes part; all sizes in bytes, all rates in bytes per second, 0 for no limit. */
@@ -149,10 +149,13 @@ export class Engine implements Downloader {
     }
   }
 
-  /** Opens the content that a request means, to be read in order while it comes in; dispose it when that is done. */
+  /**
+   * Opens the content that a request means, to be read in order while it comes in; dispose it when that is done.
+   * `readFrom` is the byte at which the first read will begin; default 0.
+   */
   async openContent(
     request: DownloadRequest,
-    options: { readonly signal: AbortSignal },
+    options: { readonly signal: AbortSignal; readonly readFrom?: number },
   ): Promise<OpenContent> {
     return openContent(this, request, { ...options, clock: this.#clock });
   }
@@ -166,10 +169,7 @@ export class Engine implements Downloader {
   }
 
   /** Takes part in a version until it is complete; dispose the lease when it is no longer wanted. */
-  async join(
-    registration: SwarmRegistration,
-    options: { readonly signal: AbortSignal; readonly lingerMs?: number },
-  ): Promise<TaskLease> {
+  async join(registration: SwarmRegistration, options: JoinOptions): Promise<TaskLease> {
     return this.tasks.join(registration, options);
   }
 

@@ -45,10 +45,11 @@ const RUN_BYTES = 8 * 1024 * 1024;
 export async function openContent(
   engine: Engine,
   request: DownloadRequest,
-  options: { readonly clock: Clock; readonly signal: AbortSignal },
+  options: { readonly clock: Clock; readonly signal: AbortSignal; readonly readFrom?: number },
 ): Promise<OpenContent> {
-  const { clock, signal } = options;
-  const { registration, lease } = await begin(engine, request, { signal, lingerMs: LINGER_MS });
+  const { clock, signal, readFrom = 0 } = options;
+  const join = { signal, lingerMs: LINGER_MS, readFrom };
+  const { registration, lease } = await begin(engine, request, join);
   const { task, shape } = registration;
   if (lease !== undefined) return new SwarmContent({ engine, request, task, shape, lease, clock });
   const bytes = Buffer.from(registration.content, 'base64');
@@ -201,6 +202,7 @@ class SwarmContent implements OpenContent {
     at: number,
     { signal, stallMs }: { readonly signal: AbortSignal; readonly stallMs?: number },
   ): Promise<void> {
+    const isReady = (): boolean => this.readyUntil(at) > at;
     const { promise: stall, reject } = Promise.withResolvers<never>();
     stall.catch(() => undefined);
     const timer =
@@ -208,15 +210,10 @@ class SwarmContent implements OpenContent {
         ? undefined
         : this.#parts.clock.after(stallMs, () => reject(stalled(at, stallMs)));
     try {
-      await Promise.race([this.#moreOrEnd(at, signal), stall]);
+      await Promise.race([this.#until(isReady, { signal }), stall]);
     } finally {
       timer?.cancel();
     }
-  }
-
-  async #moreOrEnd(at: number, signal: AbortSignal): Promise<void> {
-    const isReady = (): boolean => this.readyUntil(at) > at;
-    await this.#until(isReady, { signal });
     if (isReady() || at === this.length) return;
     if (this.#end !== 'done' || at < this.#heldFrom()) throw this.#nothingMore();
     await abortable(this.#checkWhole(), signal);

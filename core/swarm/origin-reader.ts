@@ -34,6 +34,8 @@ export interface TakenPieces {
   readonly isTaken: (piece: number) => boolean;
   /** Something is asked of a linked host now. */
   readonly isAnyAsked: boolean;
+  /** The pieces that readers in order lack first; absent: nobody reads. */
+  readonly needed?: readonly number[];
 }
 
 /** Ranged requests to the origin at a time, for one task of one host. */
@@ -86,6 +88,10 @@ export class OriginReader {
     const free = this.#maxRuns() - this.#running.size;
     if (free <= 0 || missing.length === 0) return;
     const least = Math.ceil(MIN_RUN_BYTES / stored.pieceLength);
+    if (taken.needed !== undefined && taken.needed.length > 0) {
+      this.#readNeeded(taken, { needed: taken.needed, maxRunPieces: least });
+      return;
+    }
     const maxRunPieces = Math.max(least, Math.ceil(missing.length / free));
     for (const run of originRuns(missing, { maxRuns: free, maxRunPieces })) this.#start(run);
   }
@@ -109,6 +115,22 @@ export class OriginReader {
     const mine = ownOriginPieces(this.#missing(swarm.isTaken), hosts);
     const limits = { maxRuns: free, maxRunPieces: SHARED_RUN_PIECES };
     for (const run of originRuns(mine, limits)) this.#start(run);
+  }
+
+  /** Begins where readers wait; what follows there shares the path with it, and no more than that. */
+  #readNeeded(
+    { isTaken }: TakenPieces,
+    { needed, maxRunPieces }: { readonly needed: readonly number[]; readonly maxRunPieces: number },
+  ): void {
+    const startAt = (first: number): void => {
+      if (this.#running.size >= this.#maxRuns()) return;
+      const missing = this.#missing(isTaken);
+      const after = missing.filter((piece) => piece >= first);
+      const [run] = originRuns(after.length > 0 ? after : missing, { maxRuns: 1, maxRunPieces });
+      if (run !== undefined) this.#start(run);
+    };
+    for (const first of needed) if (!this.#reading.has(first)) startAt(first);
+    for (const first of needed) if (this.#running.size < needed.length * 2) startAt(first);
   }
 
   /** A limited task uses one connection: its limit is kept by the one that reads. */

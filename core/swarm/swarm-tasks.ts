@@ -28,6 +28,15 @@ export interface TaskLease extends AsyncDisposable {
   readonly finished: Promise<void>;
 }
 
+/** How a version is taken part in. */
+export interface JoinOptions {
+  readonly signal: AbortSignal;
+  /** The task goes on for so long after the lease was given up, unless its place is needed. Default 0. */
+  readonly lingerMs?: number;
+  /** It is read in order, from this byte on. Absent: all of it is wanted at its end. */
+  readonly readFrom?: number;
+}
+
 interface ActiveTask {
   readonly peer: TaskPeer;
   readonly finished: Promise<void>;
@@ -122,13 +131,10 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   }
 
   /**
-   * Takes part in a version; the first to join starts it, the last to leave stops it, `lingerMs` later. The
+   * Takes part in a version; the first to join starts it, the last to leave stops it. The
    * registration's open answer of the origin is taken over, also when this throws.
    */
-  async join(
-    registration: SwarmRegistration,
-    options: { readonly signal: AbortSignal; readonly lingerMs?: number },
-  ): Promise<TaskLease> {
+  async join(registration: SwarmRegistration, options: JoinOptions): Promise<TaskLease> {
     try {
       return await this.#join(registration, options);
     } catch (error) {
@@ -225,17 +231,14 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     this.#reporter.flush();
   }
 
-  async #join(
-    registration: SwarmRegistration,
-    options: { readonly signal: AbortSignal; readonly lingerMs?: number },
-  ): Promise<TaskLease> {
+  async #join(registration: SwarmRegistration, options: JoinOptions): Promise<TaskLease> {
     const { signal, lingerMs = 0 } = options;
     const { task, shape } = registration;
     const stored = await this.#stored(registration);
     const inUse = stored.acquire();
     try {
       await stored.recover({ signal });
-      const active = await this.#activate(registration, stored, signal);
+      const active = await this.#activate(registration, stored, options);
       if (active === undefined) {
         this.#reporter.state(stored, { complete: true, active: false });
         return leaseOfComplete(stored, inUse);
@@ -282,7 +285,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   async #activate(
     registration: SwarmRegistration,
     stored: StoredTask,
-    signal: AbortSignal,
+    options: JoinOptions,
   ): Promise<ActiveTask | undefined> {
     const key = keyOf(stored);
     for (;;) {
@@ -292,13 +295,13 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       }
       const running = this.#active.get(key);
       if (running === undefined) {
-        const begun = await this.#begin(registration, stored, signal);
+        const begun = await this.#begin(registration, stored, options);
         if (begun !== undefined) return begun;
       } else if (running.peer.isEnding) {
         // Who comes now must not end with those for whom it was ended.
         await abortable(
           running.finished.catch(() => undefined),
-          signal,
+          options.signal,
         );
       } else {
         await closeUnread(registration.initial);
@@ -312,16 +315,16 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   async #begin(
     registration: SwarmRegistration,
     stored: StoredTask,
-    signal: AbortSignal,
+    options: JoinOptions,
   ): Promise<ActiveTask | undefined> {
     this.#endLingering();
-    const slot = await this.#slots.acquire({ signal });
+    const slot = await this.#slots.acquire({ signal: options.signal });
     const key = keyOf(stored);
     if (this.#active.has(key)) {
       slot[Symbol.dispose]();
       return undefined;
     }
-    const peer = this.#peer(registration, stored);
+    const peer = this.#peer(registration, stored, options);
     const inUse = stored.acquire();
     const finished = this.#run(peer).finally(() => {
       slot[Symbol.dispose]();
@@ -354,7 +357,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     }
   }
 
-  #peer(registration: SwarmRegistration, stored: StoredTask): TaskPeer {
+  #peer(registration: SwarmRegistration, stored: StoredTask, { readFrom }: JoinOptions): TaskPeer {
     const { member } = this.#options;
     const { shape, spec, policy, initial } = registration;
     return new TaskPeer(
@@ -382,6 +385,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
         spec,
         originPolicy: policy,
         ...(initial === undefined ? {} : { initial }),
+        ...(readFrom === undefined ? {} : { readFrom }),
       },
     );
   }

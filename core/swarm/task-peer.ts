@@ -30,6 +30,8 @@ export interface TaskPeerOptions {
   readonly originPolicy: OriginPolicy;
   /** The origin's answer from the first byte on, body unread, when registering had to open it. */
   readonly initial?: RemoteOrigin;
+  /** Who joins first will read in order, from this byte on. */
+  readonly readFrom?: number;
 }
 
 /** The last batch of the manifest, and with it the digest of the whole, is waited for when every piece is here. */
@@ -73,6 +75,7 @@ export class TaskPeer {
     this.shape = options.shape;
     this.ledger = new Ledger(context.clock);
     this.readers = new TaskReaders(this.stored, context.clock);
+    if (options.readFrom !== undefined) this.readers.expect(options.readFrom);
     this.#rate = new TaskRate(context.clock);
     this.#pulse = new TaskPulse(context.clock);
     this.#room = new RoomMaker(context.store, this.stored);
@@ -339,6 +342,7 @@ export class TaskPeer {
       isKnown: (piece) => this.stored.digestOf(piece) !== undefined,
       isTaken: (piece) => this.#requests.isAsked(piece),
       isAnyAsked: this.#requests.count > 0,
+      needed: this.readers.windows().map(({ first }) => first),
     });
   }
 

@@ -35,6 +35,7 @@ export class TaskReaders {
   readonly #clock: Clock;
   readonly #places = new Set<Place>();
   readonly #listeners = new Set<() => void>();
+  #expected: Place | undefined;
   #slot = { startMs: 0, pieces: 0 };
   #piecesPerSecond = 0;
 
@@ -49,6 +50,13 @@ export class TaskReaders {
     return () => void this.#listeners.delete(onNews);
   }
 
+  /** Somebody will read from byte `start` on: until anybody does, that is where it begins. */
+  expect(start: number): void {
+    const piece = Math.floor(start / this.#stored.pieceLength);
+    this.#expected = { piece, firstMissing: piece, lastPiece: Infinity };
+    this.#places.add(this.#expected);
+  }
+
   /** One more who reads bytes `[start, end)` in order. */
   add({ start, end }: { readonly start: number; readonly end?: number }): TaskReader {
     const { pieceLength } = this.#stored;
@@ -56,6 +64,7 @@ export class TaskReaders {
     const lastPiece = end === undefined ? Infinity : Math.ceil(end / pieceLength) - 1;
     const place = { piece, firstMissing: piece, lastPiece };
     this.#places.add(place);
+    if (this.#expected !== undefined) this.#places.delete(this.#expected);
     this.news();
     return {
       moveTo: (at) => {
