@@ -91,6 +91,13 @@ export class LabRegistry implements AsyncDisposable {
       .map(({ method, url }) => `${method} ${url}`);
   }
 
+  /** Body bytes sent of everything whose path begins so. */
+  bytesOf(path: string): number {
+    let bytes = 0;
+    for (const [sent, count] of this.sent) if (sent.startsWith(path)) bytes += count;
+    return bytes;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
