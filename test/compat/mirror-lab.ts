@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
+import type { TestFn } from 'ava';
 import { SystemRandom } from '../../core/base/random.ts';
 import { Cluster } from '../../bench/cluster/cluster.ts';
 import type { ClusterHost } from '../../bench/cluster/cluster-host.ts';
@@ -41,22 +41,6 @@ export class MirrorLab implements AsyncDisposable {
     this.registry = parts.registry;
     this.cluster = parts.cluster;
     this.#stack = stack;
-  }
-
-  /** Runs `body` with a lab of its own, which is gone afterwards; on failure the ends of all logs are shown. */
-  static async with(
-    t: ExecutionContext,
-    options: MirrorLabOptions,
-    body: (lab: MirrorLab) => Promise<void>,
-  ): Promise<void> {
-    t.timeout(240_000);
-    await using lab = await MirrorLab.start(options);
-    try {
-      await body(lab);
-    } catch (error) {
-      t.log(lab.cluster.lastLogs());
-      throw error;
-    }
   }
 
   static async start(options: MirrorLabOptions): Promise<MirrorLab> {
@@ -140,5 +124,22 @@ async function placesWithDockerHub(
   return {
     supernode: { address: `${network}.1`, enter },
     host: (number) => ({ address: `${network}.${number + 1}`, enter }),
+  };
+}
+
+/** The lab of a file of tests: started before the first and gone after the last; a failure shows the ends of its logs. */
+export function labOf(test: TestFn, options: () => MirrorLabOptions): () => MirrorLab {
+  let lab: MirrorLab | undefined;
+  test.serial.before(async (t) => {
+    t.timeout(120_000);
+    lab = await MirrorLab.start(options());
+  });
+  test.afterEach.always((t) => {
+    if (!t.passed && lab !== undefined) t.log(lab.cluster.lastLogs());
+  });
+  test.after.always(async () => lab?.[Symbol.asyncDispose]());
+  return () => {
+    if (lab === undefined) throw new TypeError('the lab was never started');
+    return lab;
   };
 }

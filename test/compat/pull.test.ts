@@ -4,10 +4,10 @@ import type { ExecutionContext } from 'ava';
 import { ctr, docker, faultsOfFolder, podman, skopeo, succeeded } from './clients.ts';
 import { EngineProcess } from './engines.ts';
 import type { Image } from './image.ts';
-import { MirrorLab } from './mirror-lab.ts';
+import { labOf } from './mirror-lab.ts';
+import type { MirrorLab } from './mirror-lab.ts';
 
 const MIB = 1024 * 1024;
-const HOSTS = 4;
 const hosts = [1, 2, 3, 4] as const;
 const small = [
   { kind: 'random', bytes: 12 * MIB },
@@ -74,42 +74,48 @@ function dockerdPull(t: ExecutionContext, store: 'classic' | 'containerd'): Pull
   };
 }
 
+const labOfAll = labOf(test, () => ({ hosts: hosts.length }));
+
+async function originBytes(lab: MirrorLab, host: number): Promise<number> {
+  return (await lab.cluster.host(host).status()).traffic.originReceivedBytes;
+}
+
 async function linkBytes(lab: MirrorLab, host: number): Promise<number> {
   return (await lab.cluster.host(host).status()).traffic.linkReceivedBytes;
 }
 
-test('an image of 200 MB: the registry sends each blob once, later hosts get 95 % and more from others', async (t) => {
-  await MirrorLab.with(t, { hosts: HOSTS }, async (lab) => {
-    const image = await lab.push('big', big);
-    const order = [
-      ['skopeo', 1],
-      ['podman', 2],
-      ['ctr', 3],
-      ['dockerd with its classic store', 4],
-      ['dockerd with the containerd store', 1],
-    ] as const;
-    for (const [client, host] of order) {
-      await clients[client]?.(t)(lab, { host, name: 'big', image });
-      t.deepEqual(lab.sentOtherThanOnce(image), [], `after ${client}`);
-      if (host > 1) {
-        const share = (await linkBytes(lab, host)) / image.blobBytes;
-        t.true(share >= 0.95, `${client} got ${share} of the image from others`);
-      }
-    }
-  });
-});
-
 for (const [client, pullOf] of Object.entries(clients)) {
   test(`${client} pulls on four hosts at once: all bytes right, the registry sends each once`, async (t) => {
-    await MirrorLab.with(t, { hosts: HOSTS }, async (lab) => {
-      const image = await lab.push('small', small);
-      const pull = pullOf(t);
-      await Promise.all(hosts.map(async (host) => pull(lab, { host, name: 'small', image })));
-      t.deepEqual(lab.sentOtherThanOnce(image), []);
-      for (const host of hosts) {
-        const { originReceivedBytes } = (await lab.cluster.host(host).status()).traffic;
-        t.true(originReceivedBytes <= 0.05 * image.blobBytes, `host ${host} asked the registry`);
-      }
-    });
+    const lab = labOfAll();
+    const name = client.replace(/[^a-z]+/g, '-').replace(/-$/, '');
+    const image = await lab.push(name, small);
+    const before = await Promise.all(hosts.map(async (host) => originBytes(lab, host)));
+    const pull = pullOf(t);
+    await Promise.all(hosts.map(async (host) => pull(lab, { host, name, image })));
+    t.deepEqual(lab.sentOtherThanOnce(image), []);
+    for (const [at, host] of hosts.entries()) {
+      const asked = (await originBytes(lab, host)) - (before[at] ?? 0);
+      t.true(asked <= 0.05 * image.blobBytes, `host ${host} asked the registry for ${asked} bytes`);
+    }
   });
 }
+
+test('an image of 200 MB: the registry sends each blob once, later hosts get 95 % and more from others', async (t) => {
+  const lab = labOfAll();
+  const image = await lab.push('big', big);
+  const order = [
+    ['skopeo', 1],
+    ['podman', 2],
+    ['ctr', 3],
+    ['dockerd with its classic store', 4],
+    ['dockerd with the containerd store', 1],
+  ] as const;
+  for (const [client, host] of order) {
+    const before = await linkBytes(lab, host);
+    await clients[client]?.(t)(lab, { host, name: 'big', image });
+    t.deepEqual(lab.sentOtherThanOnce(image), [], `after ${client}`);
+    if (client === 'skopeo' || host === 1) continue;
+    const share = ((await linkBytes(lab, host)) - before) / image.blobBytes;
+    t.true(share >= 0.95, `${client} got ${share} of the image from others`);
+  }
+});
