@@ -165,7 +165,8 @@ export class BodyStream implements AsyncIterable<Uint8Array> {
   }
 
   async *#readOrigin(): AsyncGenerator<Uint8Array, void, undefined> {
-    const { clock, signal } = this.#context;
+    const { clock, signal, trials } = this.#context;
+    const { request } = this.#wanted;
     try {
       using body = await this.#openOrigin();
       const pace = new Pace();
@@ -182,6 +183,8 @@ export class BodyStream implements AsyncIterable<Uint8Array> {
         sinceMs = clock.monotonic();
       }
       this.#source = 'done';
+      // Faster to the end: others may try it, too.
+      if (this.#rival !== undefined) trials.won(request.url);
     } catch (error) {
       if (signal.aborted) throw CodedError.from(abortReason(signal));
       this.#leaveOrigin(CodedError.from(error));
@@ -259,16 +262,13 @@ export class BodyStream implements AsyncIterable<Uint8Array> {
   }
 
   #isWorthIt(rate: number): boolean {
-    const rival = this.#rival;
-    this.#rival = undefined;
-    if (rival === undefined || this.#isMeshOver) return true;
-    if (!isFaster(rate, rival)) return false;
-    this.#context.trials.won(this.#wanted.request.url);
-    return true;
+    if (this.#rival === undefined || this.#isMeshOver) return true;
+    return isFaster(rate, this.#rival);
   }
 
   #turn(to: 'mesh' | 'origin', reason: string): void {
     this.#source = to;
+    if (to === 'mesh') this.#rival = undefined;
     if (this.#turns.length < MAX_TURNS) this.#turns.push({ at: this.#at, to, reason });
     const { task } = this.#wanted.content;
     this.#context.log.debug({ task, at: this.#at, to, reason }, 'a body goes on from elsewhere');
