@@ -123,9 +123,9 @@ test('Offers.overdue() goes on to the next child when one is passed over, and at
   const owners = new Map<number, string | undefined>();
   for (const child of [first, second]) offers.join(child, 0);
   for (const piece of pieces) note(owners, offers.add(piece, 0));
-  const [own = 0] = pieces.filter((piece) => owners.get(piece) === first);
+  const [, own = 0] = pieces.filter((piece) => owners.get(piece) === first);
   const others = pieces.filter((piece) => owners.get(piece) === second);
-  t.deepEqual(offers.overdue(OFFER_PATIENCE_MS), [], 'nobody shows anything: the seed is slow');
+  t.is(offers.overdue(OFFER_PATIENCE_MS).length, 1, 'nobody shows anything: the seed is slow');
   for (const piece of others.slice(0, 20)) offers.seen(piece, OFFER_PATIENCE_MS);
   const moved = offers.overdue(OFFER_PATIENCE_MS);
   t.true(moved.every(({ piece, to }) => owners.get(piece) === first && to === second));
@@ -151,10 +151,22 @@ test('Offers.overdue() does not wait long for one that hangs, when the others to
   const others = [...owners].filter(([, owner]) => owner === second).map(([piece]) => piece);
   for (const [at, piece] of others.entries()) offers.seen(piece, 100 * (at + 1));
   const endMs = 100 * others.length;
-  t.deepEqual(offers.overdue(endMs + 2_900), []);
-  const moved = offers.overdue(endMs + 3_000);
+  t.deepEqual(offers.overdue(endMs + 1_900), []);
+  const moved = offers.overdue(endMs + 2_000);
   t.is(moved.length, 12 - others.length);
   t.true(moved.every(({ to }) => to === second));
+});
+
+test('Offers.overdue() goes on, piece by piece, from a child that hangs before anything was seen', (t) => {
+  const offers = new Offers();
+  for (const child of [first, second, third]) offers.join(child, 0);
+  t.deepEqual(offers.add(0, 0), [{ piece: 0, to: first }]);
+  t.deepEqual(offers.overdue(OFFER_PATIENCE_MS - 1), []);
+  t.deepEqual(offers.overdue(OFFER_PATIENCE_MS), [{ piece: 0, to: second }]);
+  t.deepEqual(offers.add(1, OFFER_PATIENCE_MS), [{ piece: 1, to: third }]);
+  t.deepEqual(offers.overdue(2 * OFFER_PATIENCE_MS), [{ piece: 0, to: third }]);
+  t.deepEqual(offers.overdue(2 * OFFER_PATIENCE_MS), [], 'one at a time');
+  t.is(offers.overdue(3 * OFFER_PATIENCE_MS).length, 1);
 });
 
 test('Offers.isIdle is true when there is nobody and nothing to offer', (t) => {

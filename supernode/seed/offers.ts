@@ -4,9 +4,10 @@ export const OFFER_PATIENCE_MS = 2_000;
 const ROUNDS = 10;
 /**
  * Nobody shows anything for so many times the longest pause so far, within bounds: whoever was offered a piece is not
- * waited for. Before the first piece the longest.
+ * waited for. Before the first piece the longest; until then the oldest goes on alone, one after the other, in case
+ * that it is the child that hangs and not the seed that is slow.
  */
-const STANDSTILL = { pauses: 4, leastMs: 3_000, mostMs: 15_000 };
+const STANDSTILL = { pauses: 4, leastMs: 2_000, mostMs: 15_000 };
 /** A child whose pieces took so many times as long as is usual is slow: others come first. */
 const SLOW = 3;
 /** Weight of the newest piece in what is usual, and in what a child takes. */
@@ -62,6 +63,8 @@ export class Offers {
   #seen = 0;
   #seenMs = Number.NEGATIVE_INFINITY;
   #longestPauseMs = 0;
+  /** When a piece was first offered to a child, or to another because the first showed nothing. */
+  #firstMs = Number.POSITIVE_INFINITY;
 
   constructor(options: OffersOptions = {}) {
     this.#options = options;
@@ -184,10 +187,24 @@ export class Offers {
   #isOverdue(waiting: Waiting, owner: Child, nowMs: number): boolean {
     const waitedMs = nowMs - Math.max(waiting.sinceMs, owner.atMs);
     if (waitedMs < OFFER_PATIENCE_MS) return false;
+    if (this.#seen === 0 && this.#isAnotherLeft(waiting)) {
+      // The oldest comes first.
+      if (nowMs - this.#firstMs < OFFER_PATIENCE_MS) return this.#isStandstill(waiting, nowMs);
+      this.#firstMs = nowMs;
+      return true;
+    }
     // The seed serves its children in turn: with many of them, or a slow link, a turn takes long.
     const passedOver = this.#seen - owner.seen;
     if (passedOver >= ROUNDS * this.#children.size) return true;
+    return this.#isStandstill(waiting, nowMs);
+  }
+
+  #isStandstill(waiting: Waiting, nowMs: number): boolean {
     return nowMs - Math.max(waiting.sinceMs, this.#seenMs) >= this.#standstillMs;
+  }
+
+  #isAnotherLeft({ past }: Waiting): boolean {
+    return this.#children.size > (past?.size ?? 0) + 1;
   }
 
   get #standstillMs(): number {
@@ -223,6 +240,7 @@ export class Offers {
     waiting.owner = to;
     if (to === undefined) return [];
     to.offered.add(piece);
+    this.#firstMs = Math.min(this.#firstMs, waiting.sinceMs);
     this.#line.delete(to);
     return [{ piece, to: to.name }];
   }
