@@ -59,3 +59,40 @@ test('RateLimiter.take() ends with its signal', async (t) => {
   controller.abort(new Error('enough'));
   await t.throwsAsync(waiting, { message: 'enough' });
 });
+
+test('RateLimiter.setRate() wakes those who wait as soon as the new rate has paid for them, in their order', async (t) => {
+  const clock = new ManualClock();
+  const limiter = new RateLimiter(1_000, clock);
+  const passed: string[] = [];
+  const take = async (name: string, bytes: number): Promise<void> => {
+    await limiter.take(bytes);
+    passed.push(name);
+  };
+  await take('first', 10_000);
+  const waiting = ['second', 'third'].map(async (name) => take(name, 10_000));
+  limiter.setRate(10_000);
+  clock.advance(990);
+  await Promise.resolve();
+  t.deepEqual(passed, ['first']);
+  clock.advance(10);
+  await waiting[0];
+  t.deepEqual(passed, ['first', 'second']);
+  clock.advance(1_000);
+  await waiting[1];
+  const last = take('last', 10_000);
+  limiter.setRate(0);
+  clock.advance(0);
+  await last;
+  t.deepEqual(passed, ['first', 'second', 'third', 'last']);
+});
+
+test('RateLimiter.setRate() to less makes nobody wait longer than he was told', async (t) => {
+  const clock = new ManualClock();
+  const limiter = new RateLimiter(1_000, clock);
+  await limiter.take(1_000);
+  const waiting = limiter.take(1_000);
+  limiter.setRate(1);
+  clock.advance(1_000);
+  await waiting;
+  t.pass();
+});
