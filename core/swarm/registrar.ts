@@ -149,7 +149,7 @@ export class Registrar {
       { task, spec, ...(stored === undefined ? {} : { holding: holdingOf(stored) }) },
       options,
     );
-    const { shape, manifest, parents, ticket, content, digest } = reply;
+    const { shape, manifest, parents, ticket = '', content, digest } = reply;
     if (content !== undefined) {
       return { kind: 'inline', task, version: shape.version, shape, content, digest };
     }

@@ -136,7 +136,8 @@ export const Registered = Type.Object({
   shape: TaskShape,
   manifest: Type.Array(Envelope, { maxItems: 4096 }),
   parents: Type.Array(Parent, { maxItems: 64 }),
-  ticket: Envelope,
+  /** Absent where the content is here: nobody is asked for a piece. */
+  ticket: Type.Optional(Envelope),
   /** The whole content, when it is small enough to travel here. */
   content: Type.Optional(Type.String({ maxLength: 200_000 })),
   digest: Type.Optional(Digest),

@@ -45,6 +45,7 @@ export function addDownloadRoute(server: FastifyInstance, parts: DownloadRoutePa
       parts.log.error({ err: error }, 'a download ended without its last event');
       answer.lines.send({ type: 'failed', ...CodedError.from(error).toObject() });
     }
+    reply.raw.off('close', gone);
     await answer.end(parts.clock);
   });
 }

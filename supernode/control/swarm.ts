@@ -137,9 +137,8 @@ export class Swarm implements SeedListener {
     const digest = seed.stored.wholeDigest;
     const whole = digest === undefined ? {} : { digest };
     const shape = this.#shapeOf(seed);
-    const ticket = this.ticket(seed.stored, session.peer);
     if (content !== undefined) {
-      return { ...common, shape, manifest: [], parents: [], ticket, content, ...whole };
+      return { ...common, shape, manifest: [], parents: [], content, ...whole };
     }
     const version = this.table.addVersion(task, shape);
     const entry = this.table.join(version, session.peer);
@@ -151,6 +150,7 @@ export class Swarm implements SeedListener {
     if (withSeed) this.#offers.join(seed, session.peer, this.#idcOf(session.peer));
     const [manifest = [], ...rest] = messagesOf(seed.manifest());
     for (const batches of rest) session.updates.manifest(versionNames(seed), batches);
+    const ticket = this.ticket(seed.stored, session.peer);
     return { ...common, shape, manifest, parents, ticket, ...whole };
   }
 
