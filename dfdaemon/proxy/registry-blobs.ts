@@ -49,6 +49,16 @@ interface Opened {
   readonly source: AnswerSource;
 }
 
+/** The registry was asked already and did not answer: asking it again would only make the client wait. */
+class RegistryGone extends Error {
+  override readonly cause: CodedError;
+
+  constructor(cause: unknown) {
+    super('the registry does not answer');
+    this.cause = CodedError.from(cause);
+  }
+}
+
 /**
  * Blobs by digest. The mesh knows a blob by its digest alone, and asks the registry with the client's own credentials
  * whether he may have it. Until the first byte of an answer is there nothing is promised to the client: whatever goes
@@ -68,6 +78,7 @@ export class RegistryBlobs {
     try {
       if (await this.#fromMesh(exchange, digest)) return;
     } catch (error) {
+      if (error instanceof RegistryGone) throw error.cause;
       const { code, message } = CodedError.from(error);
       if (exchange.signal.aborted || exchange.response.headersSent) throw error;
       this.#options.log.debug({ code, reason: message, digest }, 'asking the registry for a blob');
@@ -105,22 +116,29 @@ export class RegistryBlobs {
     return true;
   }
 
-  /** What the mesh makes of the request; throws when the registry refuses or nothing comes of it in time. */
+  /**
+   * What the mesh makes of the request. While that takes its time the registry is asked whether it would give the blob
+   * at all; a registry that does not answer is a `RegistryGone`, anything else that is thrown had better be asked of it.
+   */
   async #open(request: DownloadRequest, exchange: RegistryExchange): Promise<OpenContent> {
     const { clock, engine } = this.#options;
     const over = new AbortController();
     const signal = AbortSignal.any([exchange.signal, over.signal]);
-    const giveUp = (reason: string): void => {
-      over.abort(new CodedError('ERR_TIMEOUT', reason));
-    };
     const opening = engine.openContent(request, { signal });
+    let isAnswering = false;
     const suspicion = clock.after(SUSPECT_MS, () => {
       this.#isRefused(exchange, signal).then(
-        (isRefused) => (isRefused ? giveUp('the registry refuses it') : undefined),
-        () => giveUp('the registry does not answer'),
+        (isRefused) => {
+          isAnswering = true;
+          if (isRefused) over.abort(new CodedError('ERR_ORIGIN_REFUSED', 'the registry says no'));
+        },
+        (error: unknown) => over.abort(new RegistryGone(error)),
       );
     });
-    const patience = clock.after(OPEN_MS, () => giveUp('nothing came of it in the mesh'));
+    const patience = clock.after(OPEN_MS, () => {
+      const late = new CodedError('ERR_TIMEOUT', `nothing came of it within ${OPEN_MS} ms`);
+      over.abort(isAnswering ? late : new RegistryGone(late));
+    });
     try {
       return await abortable(opening, signal);
     } catch (error) {

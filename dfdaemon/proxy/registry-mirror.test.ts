@@ -151,3 +151,188 @@ test('RegistryMirror keeps a manifest by its digest, and asks the registry each 
     t.is(registry.requests.length, 3);
   });
 });
+
+test('RegistryMirror answers ranges as registries do: one, several, open, suffix, past the end', async (t) => {
+  await withMirror(t, async ({ registry, path }) => {
+    const bytes = randomBytes(MIB + 100);
+    const url = `${path}/lab/app/blobs/${registry.blob('lab/app', bytes)}`;
+    const cases: [string, number, number][] = [
+      ['bytes=500-1499', 500, 1500],
+      [`bytes=${MIB}-`, MIB, bytes.length],
+      ['bytes=-100', bytes.length - 100, bytes.length],
+      [`bytes=${MIB}-${10 * MIB}`, MIB, bytes.length],
+    ];
+    for (const [range, start, end] of cases) {
+      const part = await fetch(url, { headers: { range } });
+      t.is(part.status, 206, range);
+      t.is(part.headers.get('content-range'), `bytes ${start}-${end - 1}/${bytes.length}`);
+      t.is(part.headers.get('content-length'), `${end - start}`);
+      t.true(bytes.subarray(start, end).equals(Buffer.from(await part.arrayBuffer())), range);
+    }
+    const several = await fetch(url, { headers: { range: `bytes=0-9,${MIB}-${MIB + 9}` } });
+    t.is(several.status, 206);
+    t.regex(several.headers.get('content-type') ?? '', /^multipart\/byteranges; boundary=/);
+    const body = Buffer.from(await several.arrayBuffer());
+    t.is(several.headers.get('content-length'), `${body.length}`);
+    t.true(body.includes(bytes.subarray(0, 10)));
+    t.true(body.includes(bytes.subarray(MIB, MIB + 10)));
+
+    const outside = await fetch(url, { headers: { range: `bytes=${bytes.length}-` } });
+    t.is(outside.status, 416);
+    t.is(outside.headers.get('content-range'), `bytes */${bytes.length}`);
+    t.is(await outside.text(), '');
+    const known = await fetch(url, { headers: { 'if-none-match': `"${url.split('/').at(-1)}"` } });
+    t.is(known.status, 304);
+    const head = await fetch(url, { method: 'HEAD' });
+    t.is(head.headers.get('content-length'), `${bytes.length}`);
+  });
+});
+
+test('RegistryMirror passes on in time what a registry says that has no time, and gives up on one that says nothing', async (t) => {
+  t.timeout(120_000);
+  await withMirror(t, async ({ registry, path }) => {
+    const digest = registry.blob('lab/app', randomBytes(MIB));
+    for (const status of [429, 503]) {
+      registry.fault = (_request, response) => {
+        response.writeHead(status, { 'retry-after': '30' }).end('{"errors":[]}');
+        return true;
+      };
+      for (const what of [`blobs/${digest}`, 'manifests/v1', `manifests/${digest}`]) {
+        const answer = await fetch(`${path}/lab/app/${what}`);
+        t.is(answer.status, status, what);
+        t.is(answer.headers.get('retry-after'), '30');
+        t.is(await answer.text(), '{"errors":[]}');
+      }
+    }
+    registry.fault = () => true;
+    for (const what of [`blobs/${digest}`, 'manifests/v1']) {
+      const answer = await fetch(`${path}/lab/app/${what}`);
+      t.is(answer.status, 504, what);
+      t.like(await answer.json(), { errors: [{ code: 'UNKNOWN' }] });
+    }
+  });
+});
+
+test('RegistryMirror follows a registry to where its content is, and leaves credentials behind', async (t) => {
+  await withMirror(t, async ({ registry, path }) => {
+    await using elsewhere = await LabRegistry.start();
+    const bytes = randomBytes(MIB);
+    const digest = elsewhere.blob('lab/app', bytes);
+    registry.fault = ({ url, headers }, response) => {
+      const isLet = headers.authorization === 'Bearer one';
+      const location = `http://${elsewhere.name}${url}?signature=1`;
+      response.writeHead(isLet ? 307 : 401, isLet ? { location } : {}).end();
+      return true;
+    };
+    elsewhere.document('/v2/lab/app/tags/list', { tags: [] });
+    const headers = { authorization: 'Bearer one', cookie: 'a=b' };
+    const blob = await fetch(`${path}/lab/app/blobs/${digest}`, { headers });
+    t.true(bytes.equals(Buffer.from(await blob.arrayBuffer())));
+    t.is((await fetch(`${path}/lab/app/tags/list`, { headers })).status, 200);
+    t.is((await fetch(`${path}/lab/app/blobs/${digest}`)).status, 401);
+    t.true(elsewhere.requests.length >= 2);
+    for (const request of elsewhere.requests) {
+      t.is(request.headers.authorization, undefined);
+      t.is(request.headers.cookie, undefined);
+    }
+  });
+});
+
+test('RegistryMirror connects to nothing that origin-allow forbids', async (t) => {
+  const options = { originAllow: [] };
+  const body = async ({ registry, path, base }: Lab): Promise<void> => {
+    const digest = registry.blob('lab/app', randomBytes(10));
+    const { port } = new URL(`http://${registry.name}`);
+    for (const what of [`blobs/${digest}`, 'manifests/v1', 'tags/list']) {
+      const byName = `${base}/v2/lab/app/${what}?ns=localhost:${port}`;
+      for (const url of [`${path}/lab/app/${what}`, byName]) {
+        const refused = await fetch(url);
+        t.is(refused.status, 403);
+        t.like(await refused.json(), { errors: [{ code: 'DENIED' }] });
+      }
+    }
+    t.deepEqual(registry.requests, []);
+  };
+  await withMirror(t, body, options);
+});
+
+test('RegistryMirror refuses pushes, and says what is malformed or missing, in the words of the protocol', async (t) => {
+  await withMirror(t, async ({ registry, base, path }) => {
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
+      const refused = await fetch(`${path}/lab/app/blobs/uploads/`, { method });
+      t.is(refused.status, 405);
+      t.is(refused.headers.get('allow'), 'GET, HEAD');
+      t.like(await refused.json(), { errors: [{ code: 'UNSUPPORTED' }] });
+    }
+    t.deepEqual(registry.requests, []);
+    const ping = await fetch(`${base}/v2/`);
+    t.is(ping.status, 200);
+    t.is(ping.headers.get('docker-distribution-api-version'), 'registry/2.0');
+    const unnamed = await fetch(`${base}/v2/lab/app/manifests/v1`);
+    t.is(unnamed.status, 404);
+    t.like(await unnamed.json(), { errors: [{ detail: { code: 'ERR_NOT_FOUND' } }] });
+    const malformed = await fetch(`${base}/v2/lab/app/manifests/v1?ns=a/b`);
+    t.is(malformed.status, 400);
+    t.like(await malformed.json(), { errors: [{ code: 'NAME_INVALID' }] });
+  });
+});
+
+test('RegistryMirror sends no manifest that lacks its digest, and keeps none', async (t) => {
+  await withMirror(t, async ({ registry, path }) => {
+    const right = Buffer.from('{"right":true}');
+    const digest = registry.manifest('lab/app', right, { type: OCI_MANIFEST });
+    const url = `${path}/lab/app/manifests/${digest}`;
+    const headers = { accept: OCI_MANIFEST };
+    registry.fault = (_request, response) => {
+      response.writeHead(200, { 'content-type': OCI_MANIFEST }).end('{"right":nope}');
+      return true;
+    };
+    t.is((await fetch(url, { headers })).status, 502);
+    registry.fault = () => false;
+    t.is(await (await fetch(url, { headers })).text(), right.toString());
+  });
+});
+
+test('RegistryMirror lets every word of the client reach the registry, and its paths come back to the mirror', async (t) => {
+  await withMirror(t, async ({ registry, path }) => {
+    registry.fault = ({ url }, response) => {
+      if (url?.startsWith('/v2/lab/app/tags/list') !== true) return false;
+      response.setHeader('link', '</v2/lab/app/tags/list?last=b&n=2>; rel="next"');
+      response.end('{}');
+      return true;
+    };
+    const headers = new Headers({
+      'user-agent': 'docker/20 UpstreamClient(x \\(y\\))',
+      range: 'x',
+    });
+    headers.append('accept', 'a/b');
+    headers.append('accept', 'c/d;q=0.5');
+    const tags = await fetch(`${path}/lab/app/tags/list?n=2`, { headers });
+    t.is(
+      tags.headers.get('link'),
+      `</v2/${registry.name}/lab/app/tags/list?last=b&n=2>; rel="next"`,
+    );
+    const [seen] = registry.requests;
+    t.is(seen?.url, '/v2/lab/app/tags/list?n=2');
+    t.is(seen?.headers.accept, 'a/b, c/d;q=0.5');
+    t.is(seen?.headers['user-agent'], 'docker/20 UpstreamClient(x \\(y\\))');
+    t.is(seen?.headers['accept-encoding'], 'identity');
+    t.is(seen?.headers.host, registry.name);
+  });
+});
+
+test('RegistryMirror takes clients that hang up early as a matter of course', async (t) => {
+  await withMirror(t, async ({ registry, path }) => {
+    const bytes = randomBytes(8 * MIB);
+    const url = `${path}/lab/app/blobs/${registry.blob('lab/app', bytes)}`;
+    for (const start of [0, 3 * MIB, 6 * MIB]) {
+      const part = await fetch(url, { headers: { range: `bytes=${start}-` } });
+      const first = await part.body?.getReader().read();
+      const got = Buffer.from(first?.value ?? []);
+      t.true(got.length > 0);
+      t.true(bytes.subarray(start, start + got.length).equals(got));
+    }
+    const whole = await fetch(url);
+    t.true(bytes.equals(Buffer.from(await whole.arrayBuffer())));
+  });
+});

@@ -20,9 +20,9 @@ const CONNECTIONS_PER_HOST = 64;
 const MAX_WAITING_PER_HOST = 4_000;
 const CONNECT_MS = 5_000;
 /** For the head of one answer; no client that is known has such a deadline, so this one has to end the wait. */
-const HEAD_MS = 15_000;
+const HEAD_MS = 10_000;
 /** For all of it: waiting for a connection, redirects and the head. */
-const ANSWER_MS = 30_000;
+const ANSWER_MS = 20_000;
 const STALL_MS = 20_000;
 const MAX_REDIRECTS = 10;
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);

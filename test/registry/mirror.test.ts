@@ -19,23 +19,22 @@ test.serial('the layers of an image leave the registry once, whoever pulls them'
   }));
   const config = Buffer.from(JSON.stringify({ layers }));
   const manifest = registry.manifest('lab/app', config, { type: OCI_MANIFEST, tag: 'v1' });
+  const pullImage = async (base: string): Promise<void> => {
+    const path = `${base}/v2/${registry.name}/lab/app`;
+    const headers = { accept: OCI_MANIFEST };
+    const tag = await pull(`${path}/manifests/v1`, { method: 'HEAD', headers });
+    t.is(tag.headers.get('docker-content-digest'), manifest);
+    t.is((await pull(`${path}/manifests/${manifest}`, { headers })).digest, manifest);
+    const pulled = await Promise.all(
+      layers.map(async ({ digest }) => pull(`${path}/blobs/${digest}`)),
+    );
+    for (const [at, { status, digest, length }] of pulled.entries()) {
+      t.is(status, 200);
+      t.like({ length, digest }, { length: layers[at]?.size, digest: layers[at]?.digest });
+    }
+  };
   await withCluster(t, { hosts: 4 }, async (cluster) => {
     const bases = await Promise.all(cluster.hosts.map(mirrorOf));
-    const pullImage = async (base: string): Promise<void> => {
-      const path = `${base}/v2/${registry.name}/lab/app`;
-      const headers = { accept: OCI_MANIFEST };
-      const tag = await pull(`${path}/manifests/v1`, { method: 'HEAD', headers });
-      t.is(tag.headers.get('docker-content-digest'), manifest);
-      t.is((await pull(`${path}/manifests/${manifest}`, { headers })).digest, manifest);
-      const pulled = await Promise.all(
-        layers.map(async ({ digest }) => pull(`${path}/blobs/${digest}`)),
-      );
-      for (const [at, { status, digest, length }] of pulled.entries()) {
-        t.is(status, 200);
-        t.like({ length, digest }, { length: layers[at]?.size, digest: layers[at]?.digest });
-      }
-    };
-    await Promise.all(bases.map(pullImage));
     const copies = sizes.reduce((sum, size) => sum + size, 0);
     for (let round = 0; round < 2; round += 1) {
       await Promise.all(bases.map(pullImage));
