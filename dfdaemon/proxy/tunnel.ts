@@ -79,7 +79,7 @@ export class Tunnels implements TunnelHandler {
   }
 
   close(): void {
-    for (const socket of this.#open) socket.destroy();
+    for (const socket of this.#open) socket.resetAndDestroy();
   }
 
   async #pass(client: TunnelClient, target: HostPort & { user: AdmittedUser }): Promise<void> {
@@ -90,12 +90,11 @@ export class Tunnels implements TunnelHandler {
     if (head.length > 0) socket.unshift(head);
     socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
     endWhenIdle(socket, upstream);
+    breakTogether(socket, upstream);
     try {
       await Promise.all([pipeline(socket, upstream), pipeline(upstream, socket)]);
     } catch (error) {
       log.debug({ code: systemCode(error) ?? 'ended' }, 'a tunnel broke');
-      socket.destroy();
-      upstream.destroy();
     }
   }
 }
@@ -136,6 +135,12 @@ export async function connectGuarded(
     timer.cancel();
     options.client.off('close', giveUp);
   }
+}
+
+/** Before they are joined: streams would end the other side as if all had been said. */
+function breakTogether(client: Socket, upstream: Socket): void {
+  client.once('error', () => upstream.resetAndDestroy());
+  upstream.once('error', () => client.resetAndDestroy());
 }
 
 function endWhenIdle(client: Socket, upstream: Socket): void {
