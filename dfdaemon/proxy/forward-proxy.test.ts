@@ -9,13 +9,13 @@ import { startProxy, viaProxy } from './proxy-fixture.contract.ts';
 
 const host = '127.0.0.1';
 
-type Listener = (request: IncomingMessage, response: ServerResponse) => void;
+type Listener = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 /** A server on loopback that does what it is told. */
 async function serve(
   listener: Listener,
 ): Promise<AsyncDisposable & { readonly url: string; readonly server: Server }> {
-  const server = createServer(listener);
+  const server = createServer((request, response) => void listener(request, response));
   server.listen(0, host);
   await once(server, 'listening');
   return {
