@@ -49,7 +49,10 @@ export class RegistryManifests {
     const answer = await upstream.ask(exchange);
     if (answer.status !== 200) return upstream.passOn(answer, exchange, 'manifest');
     this.#options.rights.grant(url, exchange.request.headers);
-    if (exchange.request.method === 'HEAD') return upstream.passOn(answer, exchange, 'manifest');
+    const isLong = Number(headerOf(answer.headers, 'content-length')) > MAX_MANIFEST_BYTES;
+    if (exchange.request.method === 'HEAD' || isLong) {
+      return upstream.passOn(answer, exchange, 'manifest');
+    }
     await this.#keepAndSend(exchange, answer, reference);
   }
 
