@@ -26,8 +26,16 @@ test('planSupernode() has the ports and defaults of the contract', (t) => {
     originRate: 0,
     uploadRate: 0,
     encryption: 'tls',
+    push: {},
   });
-  t.deepEqual(http, { host: '10.0.0.1', port: 8001, keyFile: undefined, isMetricsPublic: true });
+  t.deepEqual(http, {
+    host: '10.0.0.1',
+    port: 8001,
+    keyFile: undefined,
+    isMetricsPublic: true,
+    pushKeyFile: undefined,
+    push: {},
+  });
 });
 
 test('planSupernode() passes on what it is told', (t) => {
@@ -40,6 +48,10 @@ test('planSupernode() passes on what it is told', (t) => {
     'link-workers': '2',
     'api-key-file': '/keys',
     'metrics-public': 'false',
+    'push-to': 'percent=10',
+    'push-registry': 'https://registry.test',
+    'push-key-file': '/push-keys',
+    'push-credentials': 'puller:a:b',
   });
   t.like(supernode, {
     advertise: ['10.0.0.1', 'fd00::1'],
@@ -48,7 +60,12 @@ test('planSupernode() passes on what it is told', (t) => {
     originRate: 20 * 1024 ** 2,
     workers: 2,
   });
-  t.like(http, { keyFile: '/keys', isMetricsPublic: false });
+  const push = {
+    to: 'percent=10',
+    registry: 'https://registry.test',
+    credentials: { username: 'puller', password: 'a:b' },
+  };
+  t.like(http, { keyFile: '/keys', isMetricsPublic: false, pushKeyFile: '/push-keys', push });
 });
 
 test('planSupernode() names the flags that contradict each other', (t) => {
@@ -56,6 +73,8 @@ test('planSupernode() names the flags that contradict each other', (t) => {
     t.throws(() => plan(flags), { code: 'ERR_USAGE', message });
   };
   isRefused({}, /--advertise/);
+  isRefused({ listen: '10.0.0.1', 'push-to': 'everybody' }, /--push-to: expected seeds/);
+  isRefused({ listen: '10.0.0.1', 'push-credentials': 'puller' }, /--push-credentials/);
   isRefused({ listen: '::' }, /--advertise/);
   isRefused({ listen: '10.0.0.1', advertise: '0.0.0.0' }, /--advertise/);
   isRefused({ listen: '10.0.0.1', 'link-port': '8002' }, /--mesh-port and --link-port .* 8002/);

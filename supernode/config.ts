@@ -6,6 +6,8 @@ import { commonOptions, defineOptions, logLevelOption } from '../core/base/optio
 import type { OptionValues } from '../core/base/options.ts';
 import { isIdc } from '../core/identity/membership.ts';
 import type { SupernodeOptions } from './index.ts';
+import type { PushOptions } from './warm-up/push-options.ts';
+import { parseTarget } from './warm-up/target.ts';
 
 /** Everything the supernode can be told; flags, environment, configuration file and docs are made of this. */
 export const supernodeFlags = defineOptions({
@@ -50,6 +52,27 @@ export const supernodeFlags = defineOptions({
     default: true,
     help: 'Give /metrics to holders of an API key only',
   },
+  'push-to': {
+    kind: 'string',
+    valueName: 'WHERE',
+    defaultHelp: 'nowhere, and notifications are refused',
+    help: 'Bring what is pushed to a registry to these hosts: seeds, idc=NAME, count=N, percent=P or all',
+  },
+  'push-registry': {
+    kind: 'url',
+    defaultHelp: 'where the notification says',
+    help: 'The registry that pushed images are pulled from',
+  },
+  'push-key-file': {
+    kind: 'path',
+    defaultHelp: 'a key of the API is asked for',
+    help: 'File with one key a line for registries to tell of pushes with, and nothing else',
+  },
+  'push-credentials': {
+    kind: 'secret',
+    defaultHelp: 'none',
+    help: 'USER:PASSWORD to pull pushed images with',
+  },
   quota: {
     kind: 'size',
     defaultHelp: 'as the disk allows',
@@ -75,6 +98,8 @@ export interface SupernodePlan {
     readonly port: number;
     readonly keyFile: string | undefined;
     readonly isMetricsPublic: boolean;
+    readonly pushKeyFile: string | undefined;
+    readonly push: PushOptions;
   };
   readonly logLevel: SupernodeFlags['logLevel'];
 }
@@ -82,6 +107,7 @@ export interface SupernodePlan {
 /** Turns flags into a plan; throws ERR_USAGE naming the flag that is wrong. */
 export function planSupernode(flags: SupernodeFlags): SupernodePlan {
   refuseContradictions(flags);
+  const push = pushOptions(flags);
   const { listen, advertise, meshPort, linkPort, httpPort, quota, reserve, linkWorkers } = flags;
   const { idc } = flags;
   return {
@@ -96,6 +122,7 @@ export function planSupernode(flags: SupernodeFlags): SupernodePlan {
       originRate: flags.originLimit,
       uploadRate: flags.uploadLimit,
       encryption: flags.encryption,
+      push,
       ...(idc === undefined ? {} : { idc }),
       ...(quota === undefined ? {} : { quota }),
       ...(reserve === undefined ? {} : { reserve }),
@@ -106,9 +133,32 @@ export function planSupernode(flags: SupernodeFlags): SupernodePlan {
       port: httpPort,
       keyFile: flags.apiKeyFile === undefined ? undefined : resolve(flags.apiKeyFile),
       isMetricsPublic: flags.metricsPublic,
+      pushKeyFile: flags.pushKeyFile === undefined ? undefined : resolve(flags.pushKeyFile),
+      push,
     },
     logLevel: flags.logLevel,
   };
+}
+
+function pushOptions({ pushTo, pushRegistry, pushCredentials }: SupernodeFlags): PushOptions {
+  if (pushTo !== undefined) checkTarget(pushTo);
+  const colon = pushCredentials?.indexOf(':') ?? 1;
+  if (colon <= 0) throw usage('--push-credentials: expected USER:PASSWORD');
+  const username = pushCredentials?.slice(0, colon) ?? '';
+  const credentials = { username, password: pushCredentials?.slice(colon + 1) ?? '' };
+  return {
+    ...(pushTo === undefined ? {} : { to: pushTo }),
+    ...(pushRegistry === undefined ? {} : { registry: pushRegistry }),
+    ...(pushCredentials === undefined ? {} : { credentials }),
+  };
+}
+
+function checkTarget(text: string): void {
+  try {
+    parseTarget(text, '--push-to');
+  } catch (error) {
+    throw usage(CodedError.from(error).message);
+  }
 }
 
 function refuseContradictions(flags: SupernodeFlags): void {

@@ -25,7 +25,7 @@ import { Seeds } from './seed/seeds.ts';
 import { SwarmTable } from './swarm-table/swarm-table.ts';
 import { SeedWarmer } from './warm-up/seed-warmer.ts';
 import { startWarmUps } from './warm-up/start-warm-ups.ts';
-import type { PushOptions } from './warm-up/start-warm-ups.ts';
+import type { PushOptions } from './warm-up/push-options.ts';
 import type { WarmUps } from './warm-up/warm-ups.ts';
 
 /** Everything a supernode is told; sizes in bytes, rates in bytes per second (0: no limit). */

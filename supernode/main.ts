@@ -66,13 +66,15 @@ async function serve(plan: SupernodePlan, warnings: readonly string[]): Promise<
 
   const log = openLog('supernode', plan.logLevel);
   for (const warning of warnings) log.warn({ warning }, 'check the configuration');
-  const { keyFile } = plan.http;
+  const { keyFile, pushKeyFile } = plan.http;
   const keys = keyFile === undefined ? undefined : await ApiKeys.load(keyFile);
+  const pushKeys =
+    pushKeyFile === undefined ? undefined : await ApiKeys.load(pushKeyFile, '--push-key-file');
 
   await using parts = new AsyncDisposableStack();
   const metrics = parts.use(new SupernodeMetrics());
   // First, so that /healthz can tell that the rest is starting; and so last to go.
-  const api = parts.use(await HttpApi.open({ ...plan.http, keys, log }));
+  const api = parts.use(await HttpApi.open({ ...plan.http, keys, pushKeys, log }));
   const options = { ...plan.supernode, httpPort: api.port, clock, random: new SystemRandom(), log };
   const supernode = parts.use(
     await startSupernode(options).catch((error: unknown) => {

@@ -16,7 +16,7 @@ const plan: SupernodePlan = {
     uploadRate: 0,
     encryption: 'tls',
   },
-  http: { host: '10.0.0.1', port: 8001, keyFile: undefined, isMetricsPublic: true },
+  http: { host: '10.0.0.1', port: 8001, keyFile: undefined, isMetricsPublic: true, pushKeyFile: undefined, push: {} },
   logLevel: 'info',
 };
 

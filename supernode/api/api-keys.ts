@@ -17,14 +17,14 @@ export class ApiKeys {
    * Reads a file with one key a line; empty lines and those that begin with `#` are skipped. ERR_CONFIG when it
    * cannot be read, holds no key, or can be read by every user of the machine.
    */
-  static async load(file: string): Promise<ApiKeys> {
-    const text = await readSecretFile(file);
+  static async load(file: string, flag = '--api-key-file'): Promise<ApiKeys> {
+    const text = await readSecretFile(file, flag);
     const lines = text.split('\n').map((line) => line.trim());
     const keys = lines.filter((line) => line !== '' && !line.startsWith('#'));
-    if (keys.length === 0) throw new CodedError('ERR_CONFIG', `--api-key-file: ${file} has no key`);
+    if (keys.length === 0) throw new CodedError('ERR_CONFIG', `${flag}: ${file} has no key`);
     const spaced = lines.findIndex((line) => keys.includes(line) && /\s/.test(line));
     if (spaced >= 0) {
-      const message = `--api-key-file: ${file} has a space in the key of line ${spaced + 1}`;
+      const message = `${flag}: ${file} has a space in the key of line ${spaced + 1}`;
       throw new CodedError('ERR_CONFIG', message);
     }
     return new ApiKeys(keys);
@@ -45,22 +45,22 @@ function hashOf(key: string): Buffer {
   return createHash('sha256').update(key).digest();
 }
 
-async function readSecretFile(file: string): Promise<string> {
+async function readSecretFile(file: string, flag: string): Promise<string> {
   try {
     await using handle = await open(file, 'r');
     const { mode, size } = await handle.stat();
     if ((mode & 0o007) !== 0) {
-      const message = `--api-key-file: every user of this machine can open ${file}; chmod 600 it`;
+      const message = `${flag}: every user of this machine can open ${file}; chmod 600 it`;
       throw new CodedError('ERR_CONFIG', message);
     }
     if (size > MAX_FILE_BYTES) {
-      throw new CodedError('ERR_CONFIG', `--api-key-file: ${file} is too long for keys`);
+      throw new CodedError('ERR_CONFIG', `${flag}: ${file} is too long for keys`);
     }
     return await handle.readFile('utf8');
   } catch (cause) {
     if (cause instanceof CodedError) throw cause;
     const reason = systemCode(cause) ?? 'unreadable';
-    throw new CodedError('ERR_CONFIG', `--api-key-file: cannot read ${file} (${reason})`, {
+    throw new CodedError('ERR_CONFIG', `${flag}: cannot read ${file} (${reason})`, {
       cause,
     });
   }

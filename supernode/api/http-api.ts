@@ -1,3 +1,4 @@
+import type { RouteHandlerMethod } from 'fastify';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { programVersion } from '../../core/base/version.ts';
@@ -10,6 +11,8 @@ import type { ApiApp } from './fastify-app.ts';
 import { listenError } from './listen-error.ts';
 import { addReadRoutes } from './read-routes.ts';
 import type { SupernodeActions, SupernodeView } from './supernode-view.ts';
+import type { PushOptions } from '../warm-up/push-options.ts';
+import { addHarborRoutes, addPushRoutes } from './warm-up-hook-routes.ts';
 import { addWarmUpRoutes } from './warm-up-routes.ts';
 import type { ServedWarmUps } from './warm-up-routes.ts';
 
@@ -21,6 +24,10 @@ export interface HttpApiOptions {
   readonly keys?: ApiKeys | undefined;
   /** True: `/metrics` is for everybody who reaches the port. */
   readonly isMetricsPublic: boolean;
+  /** What is done when a registry tells of a push. */
+  readonly push?: PushOptions;
+  /** Keys that are good for telling of pushes and nothing else. */
+  readonly pushKeys?: ApiKeys | undefined;
   readonly log: Log;
 }
 
@@ -89,17 +96,21 @@ export class HttpApi implements AsyncDisposable {
     throw new CodedError('ERR_BUSY', `the supernode is ${this.#absence}`);
   }
 
-  #addRoutes({ keys, isMetricsPublic }: HttpApiOptions): void {
+  #addRoutes(options: HttpApiOptions): void {
+    const { keys, isMetricsPublic } = options;
     const app = this.#app;
     const version = programVersion();
-    app.get('/healthz', async (_request, reply) => {
+    // The others are what Harbor asks of dragonfly, kraken, and the dragonfly of before.
+    const healths = ['/healthz', '/healthy', '/health', '/_ping'];
+    const health: RouteHandlerMethod = async (_request, reply) => {
       const { isReady, problems } = this.#parts?.view.status() ?? {
         isReady: false,
         problems: [this.#absence],
       };
       const status = isReady ? 'ok' : 'not ready';
       return reply.code(isReady ? 200 : 503).send({ status, version, problems });
-    });
+    };
+    for (const path of healths) app.get(path, health);
     if (isMetricsPublic) this.#addMetricsRoute(app);
     void app.register(async (guarded: ApiApp) => {
       guarded.addHook('onRequest', async ({ ip, hostname, headers }) =>
@@ -110,6 +121,26 @@ export class HttpApi implements AsyncDisposable {
       addWarmUpRoutes(guarded, () => this.#served().warmUps);
       if (!isMetricsPublic) this.#addMetricsRoute(guarded);
     });
+    this.#addHookRoutes(options);
+  }
+
+  /** Registries and Harbor know user and password where others have a key; and a registry need not have ours. */
+  #addHookRoutes({ keys, pushKeys, push = {} }: HttpApiOptions): void {
+    const parts = { push, warmUps: () => this.#served().warmUps };
+    void this.#app.register(async (hooks: ApiApp) => {
+      hooks.addHook('onRequest', async ({ ip, hostname, headers }) => {
+        const authorization = bearerOf(headers.authorization);
+        if (pushKeys?.accepts(authorization) === true) return;
+        checkAccess(keys ?? pushKeys, { ip, hostname, authorization });
+      });
+      addPushRoutes(hooks, parts);
+    });
+    void this.#app.register(async (harbor: ApiApp) => {
+      harbor.addHook('onRequest', async ({ ip, hostname, headers }) =>
+        checkAccess(keys, { ip, hostname, authorization: bearerOf(headers.authorization) }),
+      );
+      addHarborRoutes(harbor, parts);
+    });
   }
 
   #addMetricsRoute(app: ApiApp): void {
@@ -118,4 +149,12 @@ export class HttpApi implements AsyncDisposable {
       return reply.type(contentType).send(text);
     });
   }
+}
+
+/** The password of a Basic header as a key, whoever the user is; any other header as it is. */
+function bearerOf(header: string | undefined): string | undefined {
+  const [, basic] = /^Basic +(\S+) *$/i.exec(header ?? '') ?? [];
+  if (basic === undefined) return header;
+  const text = Buffer.from(basic, 'base64').toString();
+  return `Bearer ${text.slice(text.indexOf(':') + 1)}`;
 }

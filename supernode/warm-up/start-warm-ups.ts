@@ -4,19 +4,9 @@ import type { Log } from '../../core/base/log.ts';
 import type { Random } from '../../core/base/random.ts';
 import { AddressGuard } from '../../core/origin/address-guard.ts';
 import { OriginConnections } from '../../core/origin/origin-connections.ts';
-import type { Credentials } from './registry-auth.ts';
+import type { PushOptions } from './push-options.ts';
 import { resolveImage } from './resolve-image.ts';
 import { WarmUps } from './warm-ups.ts';
-
-/** What is done when a registry tells of a push. */
-export interface PushOptions {
-  /** Where pushed images are brought to; absent: nowhere. */
-  readonly to?: string;
-  /** The registry as this supernode reaches it; absent: as the notification names it. */
-  readonly registry?: string;
-  /** For pulling them. */
-  readonly credentials?: Credentials;
-}
 
 interface WarmUpOptions {
   readonly dataDir: string;

@@ -178,7 +178,8 @@ export class WarmUps implements AsyncDisposable {
     const { request, source } = job;
     const { image } = request;
     if (image === undefined) return urlTasks(request);
-    const resolved = await this.#parts.resolveImage({ ...request, image }, { source, signal });
+    const resolving = this.#parts.resolveImage({ ...request, image }, { source, signal });
+    const resolved = await abortable(resolving, signal);
     job.authorization = resolved.authorization;
     let renewing: Promise<void> | undefined;
     const renew = async (): Promise<void> => {

@@ -7,6 +7,7 @@ import type { OptionTable } from '../../core/base/options.ts';
 import { renderOptionsDoc } from '../../core/base/render-options.ts';
 import { dfdaemonOptions } from '../../dfdaemon/index.ts';
 import { dfgetOptions } from '../../dfget/args.ts';
+import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
 import { tokenCreateFlags } from '../../supernode/token-command.ts';
 
@@ -19,6 +20,9 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'supernode token create': tokenCreateFlags,
   dfdaemon: dfdaemonOptions,
   dfget: dfgetOptions,
+  'dfops preheat image': imageOptions,
+  'dfops preheat url': urlOptions,
+  'dfops preheat list': apiOptions,
 };
 
 /** Path from the root and text of each generated document. */
@@ -93,7 +97,7 @@ function configDoc(): string {
     '# Configuration',
     '',
     `${GENERATED} Source: the option tables \`supernode/config.ts\`, \`supernode/token-command.ts\`,`,
-    '`dfdaemon/config.ts` and `dfget/args.ts`.',
+    '`dfdaemon/config.ts`, `dfget/args.ts` and `ops/cli/preheat-options.ts`.',
     '',
     '`--print-config` prints what is in force and where each value came from, in the form that `--config` reads;',
     'secrets are shown as `***`. An unknown key or a malformed value stops the program with `ERR_USAGE` (flags) or',
@@ -103,7 +107,8 @@ function configDoc(): string {
     'read flags and environment only.',
     '',
     'Besides these, `supernode token list` takes `--data-dir` and `--json`, `supernode token delete ID` and',
-    '`supernode host revoke PEER` take `--data-dir`; all programs take `--help` and `--version`.',
+    '`supernode host revoke PEER` take `--data-dir`, `dfops preheat show ID` and `dfops preheat cancel ID` what',
+    '`dfops preheat list` takes; all programs take `--help` and `--version`.',
     '',
     ...sections.flat(),
   ].join('\n');

@@ -58,7 +58,7 @@ test.serial(
       'linux/amd64': [1 * MIB, 300 * KIB],
       'linux/arm64': [2 * MIB],
     });
-    const [amd64 = 0, arm64 = 0] = [MIB + 300 * KIB, 2 * MIB];
+    const [amd64, arm64] = [MIB + 300 * KIB, 2 * MIB];
     await withCluster(t, { hosts: 2 }, async (cluster) => {
       const wish = { image: image.reference, platforms: ['linux/amd64'], to: 'seeds' };
       const refused = await endedWarmUp(cluster, (await beginWarmUp(cluster, wish)).id);
