@@ -23,6 +23,7 @@ const programs: Readonly<Record<string, string>> = {
   curl: 'curl',
   git: 'git',
   openssl: 'openssl',
+  pip3: 'python3-pip',
   unshare: 'util-linux',
 };
 

@@ -53,16 +53,14 @@ export class Recorder implements AsyncDisposable {
     this.requests.length = 0;
   }
 
-  /** Body bytes that left for a blob, over all requests. */
+  /** Bytes of a blob that left, over all requests. */
   blobBytes(digest: string): number {
-    return this.#of(digest).reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
+    return this.#sent(`/blobs/${digest}`);
   }
 
-  /** Body bytes that left for blobs, over all requests. */
+  /** Bytes of all blobs that left. */
   get allBlobBytes(): number {
-    return this.requests
-      .filter(({ url }) => url.includes('/blobs/'))
-      .reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
+    return this.#sent('/blobs/');
   }
 
   /** Holds blob answers back once `afterBytes` of one have left. */
@@ -91,8 +89,11 @@ export class Recorder implements AsyncDisposable {
     this.#agent.destroy();
   }
 
-  #of(digest: string): Recorded[] {
-    return this.requests.filter(({ url }) => url.includes(`/blobs/${digest}`));
+  /** What refusals say is no part of a blob. */
+  #sent(part: string): number {
+    return this.requests
+      .filter(({ url, status }) => url.includes(part) && status < 300)
+      .reduce((sum, { bodyBytes }) => sum + bodyBytes, 0);
   }
 
   async #pass(request: IncomingMessage, response: ServerResponse): Promise<void> {
