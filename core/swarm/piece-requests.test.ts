@@ -9,6 +9,8 @@ import type { Ask } from './piece-picker.ts';
 import { PieceRequests } from './piece-requests.ts';
 
 const PIECES = 8;
+/** More than are ever in flight. */
+const MANY = 200;
 
 /** What was asked of whom, and how to end it. */
 interface Taken {
@@ -19,7 +21,7 @@ interface Taken {
 
 /** Requests over parents that answer when the test says so. */
 class Bench {
-  readonly pieces = new Bitfield(PIECES);
+  readonly pieces: Bitfield;
   readonly taken: Taken[] = [];
   readonly reading = new Set<number>();
   readonly backs: string[] = [];
@@ -28,9 +30,10 @@ class Bench {
   readonly clock = new ManualClock();
   readonly requests: PieceRequests;
 
-  constructor() {
+  constructor(count = PIECES) {
+    this.pieces = new Bitfield(count);
     const missing = (): number[] =>
-      Array.from({ length: PIECES }, (_item, at) => at).filter((piece) => !this.pieces.has(piece));
+      Array.from({ length: count }, (_item, at) => at).filter((piece) => !this.pieces.has(piece));
     this.requests = new PieceRequests({
       stored: {
         pieces: this.pieces,
@@ -167,4 +170,64 @@ test('PieceRequests.relieve() takes back what others can answer, and it is asked
   Object.assign(stalled, { isStalled: true });
   t.deepEqual(bench.ask(), ['well 0']);
   t.is(bench.requests.askedOf('stalled'), 1);
+});
+
+function upTo(count: number, from = 0): number[] {
+  return Array.from({ length: count - from }, (_item, at) => from + at);
+}
+
+test('PieceRequests asks for what a reader needs next first, and goes on with the rest', (t) => {
+  const bench = new Bench(MANY);
+  const parent = bench.add('peer', upTo(MANY));
+  const asked: number[] = [];
+  for (let turn = 0; turn < 20; turn += 1) {
+    bench.requests.ask([parent], [{ first: 100, pieces: 16 }]);
+    asked.push(...bench.taken.splice(0).map(({ ask }) => ask.piece));
+    for (const piece of asked) bench.requests.had(piece);
+    void bench.requests.came('peer', asked.at(-1) ?? 0, 1);
+  }
+  const inOrder = asked.slice(0, 16).toSorted((a, b) => a - b);
+  t.deepEqual(inOrder, upTo(116, 100));
+  t.true(asked.slice(16).some((piece) => piece < 100));
+});
+
+test('PieceRequests marks the two pieces that a reader waits for as urgent', (t) => {
+  const bench = new Bench(MANY);
+  const parent = bench.add('peer', [40, 41, 42]);
+  bench.requests.ask([parent], [{ first: 40, pieces: 16 }]);
+  const urgent = new Map(bench.taken.map(({ ask }) => [ask.piece, ask.isUrgent]));
+  for (const [piece, isUrgent] of urgent) t.is(isUrgent, piece < 42, `${piece}`);
+  t.true(urgent.size > 0);
+});
+
+test('PieceRequests lets readers take turns', (t) => {
+  const bench = new Bench(MANY);
+  const parents = ['a', 'b', 'c', 'd'].map((peer) => bench.add(peer, upTo(MANY)));
+  bench.requests.ask(parents, [
+    { first: 0, pieces: 16 },
+    { first: 100, pieces: 16 },
+  ]);
+  const pieces = bench.taken.map(({ ask }) => ask.piece);
+  const early = pieces.filter((piece) => piece < 16).length;
+  const late = pieces.filter((piece) => piece >= 100 && piece < 116).length;
+  t.is(early + late, pieces.length);
+  t.is(early, late);
+});
+
+test('PieceRequests asks the seed for what a reader waits for and no peer has, after a while', (t) => {
+  const bench = new Bench();
+  const peer = bench.add('peer', [4, 5, 6, 7]);
+  const seed = bench.add('seed', [0], 'seed');
+  const windows = [{ first: 0, pieces: 16 }];
+  const seedWasAsked = (): boolean => bench.taken.some(({ ask }) => ask.peer === 'seed');
+  bench.requests.ask([peer, seed], windows);
+  bench.clock.advance(1_999);
+  bench.requests.ask([peer, seed], windows);
+  t.false(seedWasAsked());
+  bench.clock.advance(1);
+  bench.requests.ask([peer, seed], windows);
+  t.deepEqual(
+    bench.taken.filter(({ ask }) => ask.peer === 'seed').map(({ ask }) => ask.piece),
+    [0],
+  );
 });

@@ -31,6 +31,8 @@ interface Running {
   readonly ended: Promise<void>;
 }
 
+/** So long a piece that a reader waits for may be on its way to another host; then the seed is asked, too. */
+const SEED_PATIENCE_MS = 2_000;
 const TAKEN_BACK = new CodedError('ERR_INTERRUPTED', 'the piece is taken of another parent');
 
 /** The requests of one task that parents have not answered: makes what the picker chooses, moves and takes back. */
@@ -41,6 +43,8 @@ export class PieceRequests {
   /** No peer has anything that is missing here: the seed is asked, until one has. */
   #isStarved = false;
   #windows: readonly ReadWindow[] = [];
+  /** The first pieces that readers lack, and since when each is. */
+  #waiting = new Map<number, number>();
 
   constructor(parts: PieceRequestsParts) {
     this.#parts = parts;
@@ -155,23 +159,45 @@ export class PieceRequests {
   }
 
   /**
-   * Returns how many requests were made. Readers take turns, and what none of them needs soon comes last: what is
-   * asked for is theirs in the end, too, and somebody else may want the whole.
+   * Returns how many requests were made. Readers take turns, for what they need next and then for what they need soon.
+   * The rest comes last: it is theirs in the end, too, and somebody else may want the whole.
    */
   #askAll(isSeedFree: boolean): number {
-    let asked = 0;
-    for (let windows = this.#windows; windows.length > 0;) {
-      windows = windows.filter(({ first, pieces }) => {
-        this.#picker.needFrom(first, pieces);
-        return this.#askOne(isSeedFree);
-      });
-      asked += windows.length;
-    }
+    let asked = this.#askNeeded(isSeedFree, ({ first }) => this.#picker.needFrom(first));
+    asked += this.#askNeeded(isSeedFree, ({ first, pieces }) => {
+      this.#picker.needFrom(first, pieces);
+    });
+    if (!isSeedFree) asked += this.#askForWaiting();
     this.#picker.needFrom(undefined);
     while (this.#askOne(isSeedFree)) asked += 1;
     const [front] = this.#windows;
     // What is asked of a second parent, or of another, is as urgent as the first that reads has it.
-    if (front !== undefined) this.#picker.needFrom(front.first, front.pieces);
+    this.#picker.needFrom(front?.first);
+    return asked;
+  }
+
+  #askNeeded(isSeedFree: boolean, look: (window: ReadWindow) => void): number {
+    let asked = 0;
+    for (let windows = this.#windows; windows.length > 0; asked += windows.length) {
+      windows = windows.filter((window) => {
+        look(window);
+        return this.#askOne(isSeedFree);
+      });
+    }
+    return asked;
+  }
+
+  /** A piece for which a reader has waited, and that no peer has, is asked of the seed, whatever peers bring besides. */
+  #askForWaiting(): number {
+    const now = this.#parts.clock.monotonic();
+    const before = this.#waiting;
+    this.#waiting = new Map(this.#windows.map(({ first }) => [first, before.get(first) ?? now]));
+    let asked = 0;
+    for (const [first, sinceMs] of this.#waiting) {
+      if (now - sinceMs < SEED_PATIENCE_MS || this.isAsked(first)) continue;
+      this.#picker.needFrom(first);
+      if (this.#askOne(true)) asked += 1;
+    }
     return asked;
   }
 
