@@ -1,12 +1,17 @@
 // Real programs and the real curl: what comes through the proxy port is what the origin has, and goes through the mesh
 // where it may.
-import { readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import test from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Cluster } from '../../bench/cluster/cluster.ts';
 import type { ClusterHost } from '../../bench/cluster/cluster-host.ts';
 import { askJson } from '../../bench/cluster/local-api.ts';
-import { runCommand } from '../../bench/cluster/command.ts';
+import { outputOf, runCommand } from '../../bench/cluster/command.ts';
+import { eventually } from '../../bench/cluster/eventually.ts';
 import { contentDigest } from '../../bench/origin/content.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import { fileDigest, withCluster } from '../support/with-cluster.ts';
@@ -71,3 +76,115 @@ test('a package file crosses from the origin once, whoever asks for it, whole or
     t.is(origin.stats(path).bodyBytes, sent);
   });
 });
+
+test('what is for one client alone goes to its origin each time and is kept nowhere', async (t) => {
+  await using origin = await startOrigin();
+  const content = { seed: 8, length: MIB } as const;
+  const path = '/packages/secret-1.0.whl';
+  origin.set(path, { content, authorization: 'Bearer mine' });
+  origin.set('/cookie.whl', { content, headers: { 'set-cookie': 'a=1' } });
+  origin.set('/own.whl', { content, headers: { 'cache-control': 'private' } });
+  origin.set('/varies.whl', { content, headers: { vary: 'Cookie' } });
+  await withCluster(t, { hosts: 1 }, async (cluster) => {
+    const host = cluster.host(1);
+    for (const times of [1, 2]) {
+      const mine = await curl(cluster, host, [
+        '--header',
+        'Authorization: Bearer mine',
+        origin.url(path),
+      ]);
+      t.is(await fileDigest(mine.file), await contentDigest(content));
+      t.is(origin.stats(path).statuses['200'], times);
+      for (const other of ['/cookie.whl', '/own.whl', '/varies.whl']) {
+        const got = await curl(cluster, host, [origin.url(other)]);
+        t.is(await fileDigest(got.file), await contentDigest(content), other);
+        t.is(origin.stats(other).bodyBytes, times * content.length);
+      }
+    }
+    t.is((await curl(cluster, host, [origin.url(path)])).status, 401);
+    t.deepEqual(await host.tasks(), []);
+  });
+});
+
+test('a supernode that dies in mid-transfer is not noticed by the client', async (t) => {
+  await using origin = await startOrigin();
+  const content = { seed: 9, length: 24 * MIB } as const;
+  const path = '/pool/main/b/big/big_1.0_amd64.deb';
+  origin.set(path, { content, bytesPerSecond: 6 * MIB });
+  await withCluster(t, { hosts: 1 }, async (cluster) => {
+    const transfer = curl(cluster, cluster.host(1), [origin.url(path)]);
+    await eventually('the origin is asked', async () =>
+      origin.stats(path).bodyBytes > 4 * MIB ? true : undefined,
+    );
+    await cluster.supernode.kill('SIGKILL');
+    const got = await transfer;
+    t.deepEqual([got.exitCode, got.status, got.bytes], [0, 200, content.length]);
+    t.is(await fileDigest(got.file), await contentDigest(content));
+  });
+});
+
+test('https of hosts that are named goes through the mesh, for clients that trust the CA', async (t) => {
+  const { key, cert, file: trusted } = await originCertificate(t);
+  await using origin = await startOrigin({ tls: { key, cert } });
+  const content = { seed: 10, length: 30 * MIB } as const;
+  const path = '/left-pad/-/left-pad-1.3.0.tgz';
+  origin.set(path, { content });
+  const daemonArgs = (): string[] => [
+    ...['--proxy-intercept', '127.0.0.1', '--proxy-connect-port', String(origin.port)],
+  ];
+  // Programs of this test trust the origin's certificate; the clients of the proxy do not know it.
+  process.env['NODE_EXTRA_CA_CERTS'] = trusted;
+  t.teardown(() => delete process.env['NODE_EXTRA_CA_CERTS']);
+  await withCluster(t, { hosts: 2, daemonArgs }, async (cluster) => {
+    const { guard, env, installation } = cluster.workplace;
+    for (const number of [1, 2]) {
+      const host = cluster.host(number);
+      const words = ['proxy', 'ca', '--data-dir', join(host.folder, 'data')];
+      const ca = await outputOf([...installation('dfdaemon'), ...words], { guard, env });
+      const got = await curl(cluster, host, ['--cacert', ca, origin.url(path)]);
+      t.deepEqual([got.exitCode, got.status, got.bytes], [0, 200, content.length]);
+      t.is(await fileDigest(got.file), await contentDigest(content));
+    }
+    const sent = origin.stats(path).bodyBytes;
+    t.true(sent < content.length * 1.1, `the origin sent ${sent} bytes`);
+    // Who does not trust the CA sees that somebody is in the way.
+    t.is(
+      (await curl(cluster, cluster.host(1), ['--cacert', trusted, origin.url(path)])).exitCode,
+      60,
+    );
+  });
+});
+
+test('a dfdaemon that is told to stop ends while tunnels and transfers are open', async (t) => {
+  await using origin = await startOrigin();
+  origin.set('/endless', { content: { seed: 1, length: 64 * MIB }, bytesPerSecond: MIB });
+  const daemonArgs = (): string[] => ['--proxy-connect-port', String(origin.port)];
+  await withCluster(t, { hosts: 1, daemonArgs }, async (cluster) => {
+    const host = cluster.host(1);
+    const through = curl(cluster, host, ['--proxytunnel', origin.url('/endless')]);
+    const direct = curl(cluster, host, [origin.url('/endless')]);
+    await eventually('both are under way', async () =>
+      origin.stats('/endless').requests === 2 ? true : undefined,
+    );
+    await host.daemon.kill('SIGTERM');
+    t.false(host.daemon.isRunning);
+    t.not((await through).exitCode, 0);
+    t.not((await direct).exitCode, 0);
+    const log = await readFile(host.daemon.logFile, 'utf8');
+    // Not by the last resort, which ends the program without a word.
+    t.regex(log, /dfdaemon stopped/);
+  });
+});
+
+/** A certificate of loopback, and the file it is in. */
+async function originCertificate(
+  t: ExecutionContext,
+): Promise<{ key: string; cert: string; file: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'odonata-origin-'));
+  t.teardown(async () => rm(folder, { recursive: true }));
+  const [key, file] = [join(folder, 'key'), join(folder, 'cert')];
+  const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  words.push('-days', '2', '-subj', '/CN=origin', '-addext', 'subjectAltName=IP:127.0.0.1');
+  await promisify(execFile)('openssl', [...words, '-keyout', key, '-out', file]);
+  return { key: await readFile(key, 'utf8'), cert: await readFile(file, 'utf8'), file };
+}
