@@ -97,6 +97,20 @@ test('Seeds.resolve() remembers for whom content named by its digest was compare
   t.is(it.origin.stats('/mirror').rangeRequests, 3, 'three samples, once');
 });
 
+test('Seeds.resolve() takes the word of the URL that named content came from, and not a byte', async (t) => {
+  await using it = await TestSeed.start();
+  const digest = await contentDigest(content);
+  it.origin.set('/f', { content });
+  const seed = await it.fetch('/f', { digest });
+  const { bodyBytes } = it.origin.stats('/f');
+  const other = { digest, headers: { authorization: 'Bearer other' } };
+  for (let round = 0; round < 2; round += 1) t.is(await it.resolve('/f', other), seed);
+  t.like(it.origin.stats('/f'), { requests: 2, bodyBytes });
+  it.origin.set('/f', { fail: { status: 401 } });
+  const refused = it.resolve('/f', { digest, headers: { authorization: 'Bearer wrong' } });
+  t.is(await codeOf(refused), 'ERR_ORIGIN_REFUSED');
+});
+
 test('Seeds.resolve() checks a digest of any algorithm where there is too little to compare', async (t) => {
   await using it = await TestSeed.start();
   const bytes = Buffer.from('hello');

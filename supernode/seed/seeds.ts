@@ -4,7 +4,7 @@ import { Coalescer } from '../../core/base/coalescer.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { Limiter } from '../../core/base/limiter.ts';
 import { withoutSecrets } from '../../core/piece/task-id.ts';
-import { plainValidators, versionOf } from '../../core/piece/version.ts';
+import { hasStrongEtag, plainValidators, versionOf } from '../../core/piece/version.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
 import { openerOf } from '../../core/swarm/origin-request.ts';
 import {
@@ -241,6 +241,9 @@ export class Seeds {
     const { spec, versions } = question;
     const { pool, clock } = this.#context;
     const held = versions.held();
+    if (held !== undefined && (await this.#isConfirmed(held, spec, signal))) {
+      return versions.turns.run(async () => this.#admit(question, held));
+    }
     if (held?.seed?.state === 'fetching') await this.#grown(held.seed, signal);
     this.#requests += 1;
     if (held === undefined) return this.#askToBegin(question, signal);
@@ -260,6 +263,23 @@ export class Seeds {
     // Their origin serves the digest, and what is held is something else.
     if (held.seed !== undefined) await abortable(held.seed.refute(), signal);
     return undefined;
+  }
+
+  /** Whether the URL that the content came from says, to these credentials, that it has the very same still. */
+  async #isConfirmed(
+    { stored, seed }: Held,
+    spec: TaskSpec,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { validators, length, url } = stored;
+    const isServed = seed !== undefined || stored.isComplete;
+    const isSameUrl = url === withoutSecrets(spec.url) && hasStrongEtag(validators);
+    if (!isServed || !isSameUrl || length === 0) return false;
+    this.#requests += 1;
+    const condition = plainValidators(validators);
+    const request = { ...openerOf(spec).part(0, 1), condition };
+    await using origin = await this.#context.pool.openOrigin(request, { signal });
+    return origin.head.status === 304;
   }
 
   async #askToBegin(question: Question, signal: AbortSignal): Promise<SeedTask | undefined> {
