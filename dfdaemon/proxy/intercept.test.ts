@@ -10,6 +10,7 @@ import { connect as connectTls, setDefaultCACertificates, getCACertificates } fr
 import { promisify } from 'node:util';
 import test from 'ava';
 import { ManualClock, SystemClock } from '../../core/base/clock.ts';
+import { eventually } from '../../bench/cluster/eventually.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import type { FaultOrigin } from '../../bench/origin/fault-origin.ts';
 import { InterceptCa } from './intercept-ca.ts';
@@ -173,6 +174,7 @@ test('requests inside of a tunnel that is opened go through the rules', async (t
     t.is(elsewhere.status, 400);
   }
   t.is(origin.stats('/closed').requests, 0);
+  await eventually('tunnels that clients left are gone', () => proxy.active === 0 || undefined);
 });
 
 test('a tunnel whose origin shows no certificate that holds, or speaks no TLS, fails before its handshake', async (t) => {

@@ -73,7 +73,8 @@ export async function viaProxy(
   const { body, ...rest } = options;
   const asked = httpRequest({ host: '127.0.0.1', port, path: url, agent: false, ...rest });
   asked.end(body);
-  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  const event = rest.method === 'CONNECT' ? 'connect' : 'response';
+  const [answer] = (await once(asked, event)) as [IncomingMessage];
   const chunks: Uint8Array[] = [];
   for await (const chunk of answer) chunks.push(chunk as Uint8Array);
   return { status: answer.statusCode ?? 0, headers: answer.headers, body: Buffer.concat(chunks) };

@@ -2,7 +2,9 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import test from 'ava';
+import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import type { PathHandler } from './proxy-server.ts';
 import { startProxy, viaProxy } from './proxy-fixture.contract.ts';
 
@@ -93,6 +95,47 @@ test('more requests sent ahead than anybody needs end the connection', async (t)
   socket.resume();
   await once(socket, 'close');
   t.is((await fetch(`http://${host}:${proxy.port}/healthz`)).status, 200);
+});
+
+const outside = Object.values(networkInterfaces())
+  .flat()
+  .find((entry) => entry?.family === 'IPv4' && !entry.internal)?.address;
+
+// A client on one of this machine's other addresses looks to a socket on loopback like one on another machine.
+(outside === undefined ? test.skip : test)(
+  'strangers read /healthz and nothing else; those who are admitted use the proxy, but reach no loopback',
+  async (t) => {
+    const localAddress = outside ?? '';
+    await using origin = await startOrigin({ host: '127.0.0.1' });
+    origin.set('/', { content: { seed: 1, length: 10 } });
+    const url = origin.url('/');
+    await using closed = await startProxy({ connectPorts: [origin.port] });
+    t.is((await viaProxy(closed.port, '/healthz', { localAddress })).status, 200);
+    t.is((await viaProxy(closed.port, '/metrics', { localAddress })).status, 200);
+    for (const [method, path] of [
+      ['GET', url],
+      ['CONNECT', `${host}:${origin.port}`],
+    ] as const) {
+      const refused = await viaProxy(closed.port, path, { localAddress, method });
+      t.deepEqual([refused.status, refused.headers['x-odonata-error']], [403, 'ERR_FORBIDDEN']);
+    }
+    t.is((await viaProxy(closed.port, url)).status, 200);
+    await using open = await startProxy({ allow: [`${localAddress}/32`] });
+    const admitted = await viaProxy(open.port, url, { localAddress });
+    t.is(admitted.headers['x-odonata-error'], 'ERR_ORIGIN_FORBIDDEN');
+    t.is(origin.total.requests, 1);
+  },
+);
+
+test('the mirror is for those who may use the proxy', async (t) => {
+  const mirror: PathHandler = {
+    handle: async (_request, response) => void response.end('here'),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+  await using proxy = await startProxy({}, { mirror: () => mirror });
+  t.is((await viaProxy(proxy.port, '/v2/')).status, 200);
+  if (outside === undefined) return;
+  t.is((await viaProxy(proxy.port, '/v2/', { localAddress: outside })).status, 403);
 });
 
 test('what is no HTTP, or has too long a head, is refused', async (t) => {

@@ -130,7 +130,10 @@ test('https of hosts that are named goes through the mesh, for clients that trus
   const path = '/left-pad/-/left-pad-1.3.0.tgz';
   origin.set(path, { content });
   const daemonArgs = (): string[] => [
-    ...['--proxy-intercept', '127.0.0.1', '--proxy-connect-port', String(origin.port)],
+    '--proxy-intercept',
+    '127.0.0.1',
+    '--proxy-connect-port',
+    String(origin.port),
   ];
   // Programs of this test trust the origin's certificate; the clients of the proxy do not know it.
   process.env['NODE_EXTRA_CA_CERTS'] = trusted;
