@@ -23,6 +23,7 @@ import { CodedError } from '../../base/error.ts';
 import { tcpMultiaddr } from './mesh-address.ts';
 import type { MeshLimits } from './mesh-limits.ts';
 import { emptyDatastore } from './empty-datastore.ts';
+import { readLengthsQuietly } from './noise-lengths.ts';
 import { WINDOW_BYTES } from './stream-window.ts';
 
 /** What may wait in a connection; streams stop when it is saturated, with up to one window each on the way. */
@@ -185,6 +186,7 @@ function inOnePiece(socket: MessageStream): MessageStream {
 
 function bounded<T>(secured: SecuredConnection<T>): SecuredConnection<T> {
   const { connection } = secured;
+  readLengthsQuietly(connection);
   const send = connection.send.bind(connection);
   let deaf = 0;
   connection.maxWriteBufferLength = MAX_UNWRITTEN_BYTES;
