@@ -278,6 +278,35 @@ test('withoutEdits() does not choose between two places', (t) => {
   t.is(withoutEdits('not ours\n', edited.edits), undefined);
 });
 
+/** What `patch` would make of it. */
+function patched(before: string, diff: string): string {
+  const old = before === '' ? [] : before.slice(0, -1).split('\n');
+  const now: string[] = [];
+  let taken = 0;
+  for (const hunk of diff.split(/^(?=@@ )/m).slice(1)) {
+    const [head = '', ...body] = hunk.slice(0, -1).split('\n');
+    const [, at = '', count = ''] = /^@@ -(\d+),(\d+) /.exec(head) ?? [];
+    const start = Number(at) - (count === '0' ? 0 : 1);
+    now.push(...old.slice(taken, start));
+    now.push(...body.filter((row) => !row.startsWith('-')).map((row) => row.slice(1)));
+    taken = start + body.filter((row) => !row.startsWith('+')).length;
+  }
+  return [...now, ...old.slice(taken)].map((row) => `${row}\n`).join('');
+}
+
+test('lineDiff() shows far changes apart, and makes any text of any other', (t) => {
+  const middle = 'x\n'.repeat(9);
+  const far = lineDiff('/f', `a\n${middle}b\n`, `A\n${middle}B\n`);
+  t.is(far.match(/^@@/gm)?.length, 2);
+  t.true(far.includes('@@ -8,4 +8,4 @@\n x\n x\n x\n-b\n+B\n'), far);
+  assert(
+    property(tuple(text, text, text), ([shared, above, below]) => {
+      const [before, after] = [`${above}${shared}${below}`, `${below}${shared}${above}`];
+      t.is(patched(before, lineDiff('/f', before, after)), after);
+    }),
+  );
+});
+
 test('lineDiff() shows changed lines with three around them, in the form of diff -u', (t) => {
   const before = 'a\nb\nc\nd\ne\nf\ng\nh\n';
   const after = 'a\nb\nc\nd\nE\nf\ng\nh\n';
