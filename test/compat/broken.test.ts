@@ -109,52 +109,51 @@ test('a host whose disk is too small for an image still serves it', async (t) =>
   });
 });
 
+/** Podman, ctr and dockerd pull `lab/app` at once by the mirror of host 1, or by what they have besides. */
+async function byEngines(
+  lab: MirrorLab,
+  name: string,
+): Promise<readonly { readonly exitCode: number | undefined; readonly digest: string }[]> {
+  const { workplace, registry } = lab;
+  const mirror = lab.mirror(1);
+  const reference = `${registry.name}/lab/app:v1`;
+  await using containerd = await EngineProcess.containerd(workplace, `containerd-${name}`);
+  await using dockerd = await EngineProcess.dockerd(workplace, {
+    name: `dockerd-${name}`,
+    store: 'classic',
+    mirror: `http://${mirror}`,
+    hub: registry,
+  });
+  return Promise.all([
+    podman(reference, { ...(await lab.pull()), mirror }),
+    ctr(containerd, reference, { ...(await lab.pull()), mirror }),
+    docker(dockerd, 'lab/app:v1', await lab.pull()),
+  ]);
+}
+
 test('dfdaemon is killed in the middle of pulls and started again: ctr and dockerd finish, podman comes again', async (t) => {
   await withLab(t, { hosts: 1 }, async (lab) => {
     const image = await lab.push('app', layers);
-    const { name: registry, recorder } = lab.registry;
-    const daemon = lab.cluster.host(1).daemon;
-    const mirror = lab.mirror(1);
-    await using containerd = await EngineProcess.containerd(lab.workplace, 'containerd');
-    await using dockerd = await EngineProcess.dockerd(lab.workplace, {
-      name: 'dockerd',
-      store: 'classic',
-      mirror: `http://${mirror}`,
-    });
-    const gate = recorder.gate();
-    const pulling = Promise.all([
-      ctr(containerd, `${registry}/lab/app:v1`, { ...(await lab.pull()), mirror }),
-      docker(dockerd, 'lab/app:v1', await lab.pull()),
-      podman(`${registry}/lab/app:v1`, { ...(await lab.pull()), mirror }),
-    ]);
+    const { daemon } = lab.cluster.host(1);
+    const gate = lab.registry.recorder.gate();
+    const pulling = byEngines(lab, 'first');
     await gate.reached;
     await daemon.kill('SIGKILL');
     gate.open();
     await daemon.start();
-    const [byCtr, byDocker, byPodman] = await pulling;
-    succeeded(byCtr);
-    t.is(byCtr.digest, image.digest);
-    succeeded(byDocker);
-    t.is(byDocker.digest, image.digest);
-    if (byPodman.exitCode === 0) t.is(byPodman.digest, image.digest);
-    const again = await podman(`${registry}/lab/app:v1`, { ...(await lab.pull()), mirror });
-    succeeded(again);
-    t.is(again.digest, image.digest);
+    const [podmanFirst, ...others] = await pulling;
+    // This podman takes a connection that ends in the middle of a blob for final; what it says it has must be right.
+    t.true(podmanFirst?.exitCode !== 0 || podmanFirst.digest === image.digest);
+    for (const { digest } of others) t.is(digest, image.digest);
+    for (const { digest } of await byEngines(lab, 'again')) t.is(digest, image.digest);
   });
 });
 
-test('with no dfdaemon at all podman and ctr go to the registry', async (t) => {
+test('with no dfdaemon at all podman, ctr and dockerd go to the registry', async (t) => {
   await withLab(t, { hosts: 1 }, async (lab) => {
     const image = await lab.push('app', layers);
-    const mirror = lab.mirror(1);
     await lab.cluster.host(1).daemon.kill('SIGKILL');
-    const reference = `${lab.registry.name}/lab/app:v1`;
-    const byPodman = await podman(reference, { ...(await lab.pull()), mirror });
-    succeeded(byPodman);
-    t.is(byPodman.digest, image.digest);
-    await using containerd = await EngineProcess.containerd(lab.workplace, 'containerd');
-    const byCtr = await ctr(containerd, reference, { ...(await lab.pull()), mirror });
-    succeeded(byCtr);
-    t.is(byCtr.digest, image.digest);
+    for (const { digest } of await byEngines(lab, 'without')) t.is(digest, image.digest);
+    t.deepEqual(lab.sentOtherThanOnce(image).length, 2, 'each took the layers itself');
   });
 });

@@ -64,6 +64,7 @@ test('skopeo, podman, ctr and both dockerds pull from the registry itself', asyn
       name: `docker-${store}`,
       store,
       mirror,
+      hub: registry,
     });
     // As an image of Docker Hub: a mirror stands for nothing else.
     const got = await docker(dockerd, 'lab/app:v1', { workplace, folder });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { runCommand } from '../../bench/cluster/command.ts';
 import { Program } from '../../bench/cluster/program.ts';
 import type { Workplace } from '../../bench/cluster/workplace.ts';
+import type { Registry } from './registry.ts';
 import { emptyRun, inNextRoot, inPrivate, nextRoot } from './private-root.ts';
 
 /** `classic`: the dockerd of Debian 12. `containerd`: the one of Debian 13, with containerd's image store. */
@@ -21,12 +22,19 @@ export class EngineProcess implements AsyncDisposable {
     this.socket = place.socket;
   }
 
-  /** A dockerd that asks `mirror` for the images of Docker Hub. */
+  /** A dockerd that asks `mirror` for the images of Docker Hub, and when that fails `hub`. */
   static async dockerd(
     workplace: Workplace,
-    options: { readonly name: string; readonly store: DockerStore; readonly mirror: string },
+    options: {
+      readonly name: string;
+      readonly store: DockerStore;
+      readonly mirror: string;
+      readonly hub: Registry;
+    },
   ): Promise<EngineProcess> {
     const { name, store, mirror } = options;
+    const { namesFile, certificateFile } = options.hub.asHub;
+    const names = `mount --bind ${namesFile} /etc/hosts`;
     const folder = await workplace.subfolder(name);
     const socket = join(folder, 'docker.sock');
     const config = join(folder, 'daemon.json');
@@ -44,9 +52,10 @@ export class EngineProcess implements AsyncDisposable {
     const dockerd = ['/usr/sbin/dockerd', ...words];
     const argv = isNext
       ? inPrivate(nextRoot(folder), inNextRoot(dockerd))
-      : inPrivate(emptyRun, dockerd);
+      : inPrivate(`${emptyRun}\n${names}`, dockerd);
     const client = ['docker', '-H', `unix://${socket}`, 'version'];
-    return EngineProcess.#start(workplace, { name, folder, socket, argv, client });
+    const env = { SSL_CERT_FILE: certificateFile };
+    return EngineProcess.#start(workplace, { name, folder, socket, argv, client, env });
   }
 
   /** A containerd, used by `ctr`. */
@@ -65,13 +74,20 @@ export class EngineProcess implements AsyncDisposable {
 
   static async #start(
     workplace: Workplace,
-    options: { name: string; folder: string; socket: string; argv: string[]; client: string[] },
+    options: {
+      name: string;
+      folder: string;
+      socket: string;
+      argv: string[];
+      client: string[];
+      env?: NodeJS.ProcessEnv;
+    },
   ): Promise<EngineProcess> {
     const { name, folder, socket, argv, client } = options;
     const { guard } = workplace;
     const scratch = join(folder, 'tmp');
     await mkdir(scratch);
-    const env: NodeJS.ProcessEnv = { ...workplace.env, TMPDIR: scratch };
+    const env: NodeJS.ProcessEnv = { ...workplace.env, TMPDIR: scratch, ...options.env };
     const program = await Program.start({
       name,
       argv,

@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { TestFn } from 'ava';
 import { SystemRandom } from '../../core/base/random.ts';
 import { Cluster } from '../../bench/cluster/cluster.ts';
@@ -55,7 +53,7 @@ export class MirrorLab implements AsyncDisposable {
         hosts,
         supernodeArgs,
         places: {
-          ...(await placesWithDockerHub(workplace, registry.name)),
+          ...placesWithDockerHub(registry.asHub.namesFile),
           origins: origins(registry.name),
         },
         daemonArgs: (host) => [
@@ -111,13 +109,8 @@ export function mirrorOf(host: ClusterHost): string {
   return `${host.address}:${PROXY_PORT}`;
 }
 
-/** Loopback addresses of their own, where Docker Hub is `registry`. */
-async function placesWithDockerHub(
-  workplace: Workplace,
-  registry: string,
-): Promise<Omit<Places, 'origins'>> {
-  const names = join(workplace.folder, 'hosts');
-  await writeFile(names, `127.0.0.1 localhost\n${registry} registry-1.docker.io\n`);
+/** Loopback addresses of their own, where this is /etc/hosts. */
+function placesWithDockerHub(names: string): Omit<Places, 'origins'> {
   const script = 'mount --bind "$0" /etc/hosts && exec "$@"';
   const enter = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', script, names];
   const network = `127.${16 + random.below(48)}.${random.below(256)}`;

@@ -66,6 +66,7 @@ function dockerdPull(t: ExecutionContext, store: 'classic' | 'containerd'): Pull
       name: `docker-${host}-${name}`,
       store,
       mirror: `http://${lab.mirror(host)}`,
+      hub: lab.registry,
     });
     const pulled = await docker(engine, `lab/${name}:v1`, await lab.pull());
     succeeded(pulled);

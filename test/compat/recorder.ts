@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { Agent, createServer, request as httpRequest } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { pipeline } from 'node:stream/promises';
 
 /** One request that reached the registry, and what left for it. */
@@ -20,31 +21,35 @@ export interface Gate {
   open(): void;
 }
 
+const HTTPS_PORT = 443;
 const KEPT = 10_000;
 const GATED_BYTES = 1024 * 1024;
 
 /** Stands in front of a registry, passes everything on unchanged, and knows what left. */
 export class Recorder implements AsyncDisposable {
   readonly requests: Recorded[] = [];
-  readonly #server: Server;
+  readonly #servers: Server[] = [];
   readonly #agent = new Agent({ keepAlive: true });
   readonly #upstream: { readonly host: string; readonly port: number };
   #gate: { readonly afterBytes: number; hold: () => Promise<void> } | undefined;
 
   private constructor(upstream: { readonly host: string; readonly port: number }) {
     this.#upstream = upstream;
-    this.#server = createServer((request, response) => {
-      this.#pass(request, response).catch(() => response.destroy());
-    });
   }
 
+  /** Listens for http, and with `tls` for https on the same address, port 443. */
   static async start(
     listen: { readonly host: string; readonly port: number },
     upstream: { readonly host: string; readonly port: number },
+    tls?: { readonly key: Buffer; readonly cert: Buffer },
   ): Promise<Recorder> {
     const recorder = new Recorder(upstream);
-    recorder.#server.listen(listen.port, listen.host);
-    await once(recorder.#server, 'listening');
+    const pass = (request: IncomingMessage, response: ServerResponse): void => {
+      recorder.#pass(request, response).catch(() => response.destroy());
+    };
+    await recorder.#listen(createServer(pass), listen);
+    if (tls === undefined) return recorder;
+    await recorder.#listen(createTlsServer(tls, pass), { host: listen.host, port: HTTPS_PORT });
     return recorder;
   }
 
@@ -82,11 +87,19 @@ export class Recorder implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.#server, 'close');
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+    for (const server of this.#servers) {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    }
     this.#agent.destroy();
+  }
+
+  async #listen(server: Server, place: { host: string; port: number }): Promise<void> {
+    this.#servers.push(server);
+    server.listen(place.port, place.host);
+    await once(server, 'listening');
   }
 
   /** What refusals say is no part of a blob. */

@@ -1,5 +1,5 @@
 import { openAsBlob } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SystemRandom } from '../../core/base/random.ts';
 import { outputOf } from '../../bench/cluster/command.ts';
@@ -7,6 +7,7 @@ import { freePorts } from '../../bench/cluster/free-ports.ts';
 import { askApi } from '../../bench/cluster/local-api.ts';
 import { Program } from '../../bench/cluster/program.ts';
 import type { Workplace } from '../../bench/cluster/workplace.ts';
+import { makeCertificate } from './certificate.ts';
 import type { Image } from './image.ts';
 import { Recorder } from './recorder.ts';
 import { ISSUER, PASSWORD, SERVICE, USER } from './token-server.ts';
@@ -16,17 +17,20 @@ import type { TokenServer } from './token-server.ts';
 export type RegistryAuth = 'none' | 'basic' | TokenServer;
 
 const PLAIN_HTTP_PORT = 80;
+const HUB = 'registry-1.docker.io';
 const LOOPBACK = '127.0.0.1';
 const random = new SystemRandom();
 
 /**
- * A docker-registry on an address of its own, port 80, so that its name is one word in a path; a recorder in front
- * of it. Images are pushed by a second process on the same files that asks for no password.
+ * A docker-registry on an address of its own, ports 80 and 443, so that its name is one word in a path; a recorder in
+ * front of it. Images are pushed by a second process on the same files that asks for no password.
  */
 export class Registry implements AsyncDisposable {
   /** What clients call it: `127.x.y.z`. */
   readonly name: string;
   readonly recorder: Recorder;
+  /** How a program takes it for Docker Hub: by this /etc/hosts, and this certificate that it trusts. */
+  readonly asHub: { readonly namesFile: string; readonly certificateFile: string };
   readonly #stack: AsyncDisposableStack;
   readonly #pushUrl: string;
 
@@ -34,11 +38,13 @@ export class Registry implements AsyncDisposable {
     name: string;
     recorder: Recorder;
     pushUrl: string;
+    asHub: Registry['asHub'];
     stack: AsyncDisposableStack;
   }) {
     this.name = parts.name;
     this.recorder = parts.recorder;
     this.#pushUrl = parts.pushUrl;
+    this.asHub = parts.asHub;
     this.#stack = parts.stack;
   }
 
@@ -57,10 +63,22 @@ export class Registry implements AsyncDisposable {
     await start('push', pushPort, []);
     await start('serve', servePort, await authLines(workplace, folder, auth));
     const name = `127.${64 + random.below(128)}.${random.below(256)}.${1 + random.below(254)}`;
+    const hub = await makeCertificate(workplace, {
+      name: `${options.name}-hub`,
+      subject: `DNS:${HUB}`,
+    });
+    const tls = {
+      key: await readFile(hub.keyFile),
+      cert: await readFile(hub.certificateFile),
+    };
     const listen = { host: name, port: PLAIN_HTTP_PORT };
-    const recorder = stack.use(await Recorder.start(listen, { host: LOOPBACK, port: servePort }));
+    const upstream = { host: LOOPBACK, port: servePort };
+    const recorder = stack.use(await Recorder.start(listen, upstream, tls));
+    const namesFile = join(folder, 'hosts');
+    await writeFile(namesFile, `127.0.0.1 localhost\n${name} ${HUB}\n`);
     const pushUrl = `http://${LOOPBACK}:${pushPort}`;
-    return new Registry({ name, recorder, pushUrl, stack: stack.move() });
+    const asHub = { namesFile, certificateFile: hub.certificateFile };
+    return new Registry({ name, recorder, pushUrl, asHub, stack: stack.move() });
   }
 
   get url(): string {

@@ -3,10 +3,9 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { join } from 'node:path';
 import { SystemClock } from '../../core/base/clock.ts';
-import { outputOf } from '../../bench/cluster/command.ts';
 import type { Workplace } from '../../bench/cluster/workplace.ts';
+import { makeCertificate } from './certificate.ts';
 
 export const USER = 'alice';
 export const PASSWORD = 'correct-horse';
@@ -37,12 +36,9 @@ export class TokenServer implements AsyncDisposable {
   }
 
   static async start(workplace: Workplace): Promise<TokenServer> {
-    const folder = await workplace.subfolder('token-server');
-    const [keyFile, certificateFile] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
-    const argv = ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt'];
-    argv.push('ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=compat tokens');
-    argv.push('-keyout', keyFile, '-out', certificateFile);
-    await outputOf(argv, { guard: workplace.guard, env: workplace.env });
+    const subject = 'DNS:tokens.test';
+    const made = await makeCertificate(workplace, { name: 'token-server', subject });
+    const { keyFile, certificateFile } = made;
     const key = await readFile(keyFile, 'utf8');
     const der = new X509Certificate(await readFile(certificateFile)).raw;
     const parts = { certificateFile, key, certificate: der.toString('base64') };
