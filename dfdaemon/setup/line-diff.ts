@@ -39,9 +39,11 @@ function alignedLines(old: readonly string[], now: readonly string[]): readonly 
     old.slice(head, old.length - tail),
     now.slice(head, now.length - tail),
   );
-  const shared = (lines: readonly string[]): DiffLine[] =>
-    lines.map((text) => ({ sign: ' ', text }));
   return [...shared(old.slice(0, head)), ...middle, ...shared(old.slice(old.length - tail))];
+}
+
+function shared(lines: readonly string[]): readonly DiffLine[] {
+  return lines.map((text) => ({ sign: ' ', text }));
 }
 
 /** By the longest common subsequence: `lengths` of what is left from each pair of places on. */
