@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { abortable } from '../../core/base/clock.ts';
 import type { Clock } from '../../core/base/clock.ts';
@@ -39,6 +38,10 @@ export interface RegistryBlobsOptions {
 const SUSPECT_MS = 1_500;
 /** After this time without a sign of the content the client is served by the registry itself. */
 const OPEN_MS = 10_000;
+/** The same while the mesh is known to be slow, so that a pull of many layers waits but once. */
+const HURRIED_MS = 2_500;
+/** Method not allowed, not implemented. */
+const HEADLESS: ReadonlySet<number> = new Set([405, 501]);
 /** The control plane takes no longer header. */
 const MAX_AUTHORIZATION = 8192;
 
@@ -66,6 +69,8 @@ class RegistryGone extends Error {
  */
 export class RegistryBlobs {
   readonly #options: RegistryBlobsOptions;
+  /** The last blob that was asked of the mesh did not come in time. */
+  #isMeshLate = false;
 
   constructor(options: RegistryBlobsOptions) {
     this.#options = options;
@@ -135,12 +140,17 @@ export class RegistryBlobs {
         (error: unknown) => over.abort(new RegistryGone(error)),
       );
     });
-    const patience = clock.after(OPEN_MS, () => {
-      const late = new CodedError('ERR_TIMEOUT', `nothing came of it within ${OPEN_MS} ms`);
-      over.abort(isAnswering ? late : new RegistryGone(late));
+    const isHurried = this.#isMeshLate;
+    const patienceMs = isHurried ? HURRIED_MS : OPEN_MS;
+    const patience = clock.after(patienceMs, () => {
+      this.#isMeshLate = true;
+      const late = new CodedError('ERR_TIMEOUT', `nothing came of it within ${patienceMs} ms`);
+      over.abort(isAnswering || isHurried ? late : new RegistryGone(late));
     });
     try {
-      return await abortable(opening, signal);
+      const content = await abortable(opening, signal);
+      this.#isMeshLate = false;
+      return content;
     } catch (error) {
       opening.then(async (late) => late[Symbol.asyncDispose]()).catch(() => undefined);
       throw error;
@@ -153,7 +163,8 @@ export class RegistryBlobs {
   async #isRefused(exchange: RegistryExchange, signal: AbortSignal): Promise<boolean> {
     const answer = await this.#options.upstream.ask({ ...exchange, signal }, 'HEAD');
     answer.discard();
-    return answer.status >= 400;
+    // Some registries do not answer HEAD for blobs, and say nothing of the blob by that.
+    return answer.status >= 400 && !HEADLESS.has(answer.status);
   }
 
   async #send(exchange: RegistryExchange, plan: BlobAnswer, from: Opened): Promise<void> {
@@ -173,7 +184,7 @@ export class RegistryBlobs {
         yield first.value;
         yield* chunks;
       };
-      await pipeline(Readable.from(all()), response, { signal });
+      await pipeline(all, response, { signal });
     } finally {
       await chunks.return(undefined);
     }
@@ -184,10 +195,12 @@ export class RegistryBlobs {
     { content, request, source }: Opened,
     { user, signal }: RegistryExchange,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const { bodies, client, counts } = this.#options;
+    const { bodies, client, counts, log } = this.#options;
+    // Sent with the content that follows: words alone would promise what may not come.
+    let words = '';
     for (const part of body) {
       if ('text' in part) {
-        yield Buffer.from(part.text);
+        words += part.text;
         continue;
       }
       const { start, end } = part;
@@ -195,13 +208,18 @@ export class RegistryBlobs {
       const connections = client.connections(user);
       const stream = bodies.body({ content, request, range, connections }, { signal });
       try {
-        yield* stream;
+        for await (const chunk of stream) {
+          yield words === '' ? chunk : Buffer.concat([Buffer.from(words), chunk]);
+          words = '';
+        }
       } finally {
         const { fromMesh, direct } = stream.report;
         counts.sent('blob', source, fromMesh);
         counts.sent('blob', 'direct', direct);
+        log.debug({ task: content.task, source, start, fromMesh, direct }, 'blob sent');
       }
     }
+    if (words !== '') yield Buffer.from(words);
   }
 }
 

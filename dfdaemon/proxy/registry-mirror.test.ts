@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { SystemClock } from '../../core/base/clock.ts';
+import { SystemClock, abortable } from '../../core/base/clock.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { SystemRandom } from '../../core/base/random.ts';
 import { openEngine } from '../../core/swarm/engine.ts';
@@ -14,6 +14,7 @@ import type { Engine } from '../../core/swarm/engine.ts';
 import { LabRegistry, basic } from '../../test/registry/lab-registry.ts';
 import { ProxyAccess } from './access.ts';
 import { BodyStreams } from './body-stream.ts';
+import type { ContentEngine } from './registry-blobs.ts';
 import { RegistryCounts } from './registry-counts.ts';
 import { RegistryMirror } from './registry-mirror.ts';
 import { Upstreams } from './registry-upstreams.ts';
@@ -36,13 +37,16 @@ interface Lab {
 async function withMirror(
   t: ExecutionContext,
   body: (lab: Lab) => Promise<void>,
-  options: UpstreamOptions & { readonly originAllow?: readonly string[] } = {},
+  options: UpstreamOptions & {
+    readonly originAllow?: readonly string[];
+    readonly mesh?: ContentEngine;
+  } = {},
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'odonata-mirror-'));
   stack.defer(async () => rm(directory, { recursive: true, force: true }));
   const registry = stack.use(await LabRegistry.start());
-  const { originAllow = ['127.0.0.0/8'], ...upstreams } = options;
+  const { originAllow = ['127.0.0.0/8'], mesh, ...upstreams } = options;
   const engine = stack.use(
     await openEngine({ dataDir: directory, supernodes: [], originAllow, workers: 1 }),
   );
@@ -51,7 +55,7 @@ async function withMirror(
   const mirror = stack.use(
     new RegistryMirror({
       upstreams: new Upstreams(upstreams),
-      engine,
+      engine: mesh ?? engine,
       counts,
       bodies: new BodyStreams({ clock, random: new SystemRandom(), log: silentLog }),
       access: new ProxyAccess({ allow: [], originAllow }),
@@ -335,4 +339,31 @@ test('RegistryMirror takes clients that hang up early as a matter of course', as
     const whole = await fetch(url);
     t.true(bytes.equals(Buffer.from(await whole.arrayBuffer())));
   });
+});
+
+test('RegistryMirror lets the registry serve what a mesh that hangs does not', async (t) => {
+  t.timeout(120_000);
+  const mesh: ContentEngine = {
+    store: { find: () => undefined },
+    openContent: async (_request, { signal }) => abortable(new Promise<never>(() => {}), signal),
+  };
+  const body = async ({ registry, path, counts }: Lab): Promise<void> => {
+    // Of registries that do not answer HEAD for blobs, too.
+    registry.fault = ({ method }, response) => {
+      if (method === 'HEAD') response.writeHead(405).end();
+      return method === 'HEAD';
+    };
+    const bytes = randomBytes(MIB);
+    const url = `${path}/lab/app/blobs/${registry.blob('lab/app', bytes)}`;
+    for (const [range, part] of [
+      ['bytes=0-', bytes],
+      ['bytes=10-19', bytes.subarray(10, 20)],
+    ] as const) {
+      const answer = await fetch(url, { headers: { range } });
+      t.is(answer.status, 206);
+      t.true(part.equals(Buffer.from(await answer.arrayBuffer())));
+    }
+    t.like(counts.all(), [{ kind: 'blob', source: 'direct', answers: 2, bytes: MIB + 10 }]);
+  };
+  await withMirror(t, body, { mesh });
 });

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { HttpResponse } from '../../core/net/http-client.ts';
 import { answerHeaders, requestHeaders } from './forward-headers.ts';
@@ -57,7 +56,7 @@ export class UpstreamAnswers {
       return;
     }
     response.flushHeaders();
-    await pipeline(Readable.from(this.#counted(answer, kind)), response, { signal });
+    await pipeline(this.#counted(answer, kind), response, { signal });
   }
 
   async *#counted(answer: HttpResponse, kind: AnswerKind): AsyncGenerator<Uint8Array> {
