@@ -204,6 +204,22 @@ test.serial('a task that nobody comes back to is given up', async (t) => {
   t.is((await readAll(again)).digest, await contentDigest(content));
 });
 
+test.serial('tasks that nobody reads give their places to those that somebody wants', async (t) => {
+  await using swarm = await TestSwarm.start();
+  const clock = new LingerClock();
+  // Next to nothing comes in: the tasks stay as they are.
+  const host = await joined(swarm, { clock, downloadRate: 1_000 });
+  const openNext = async (task: number): Promise<OpenContent> => {
+    swarm.origin.set(`/${task}`, { content: { seed: task, length: 200 * KIB } });
+    return host.openContent({ url: swarm.origin.url(`/${task}`) }, { signal: never });
+  };
+  let task = 0;
+  for (; clock.lingering < 64; task += 1) await (await openNext(task))[Symbol.asyncDispose]();
+  t.is(host.tasks.active, 64);
+  await using _open = await openNext(task);
+  t.is(clock.lingering, 0);
+});
+
 test.serial(
   'a reader is told when nothing comes for too long, and when he gives up himself',
   async (t) => {

@@ -329,6 +329,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     const finished = this.#run(peer).finally(() => {
       slot[Symbol.dispose]();
       inUse[Symbol.dispose]();
+      this.#active.get(key)?.lingering?.cancel();
       this.#active.delete(key);
     });
     finished.catch(() => undefined);

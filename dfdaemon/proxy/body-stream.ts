@@ -55,7 +55,7 @@ const SLOWEST_PIECE_BYTES_PER_MS = 2 * 1024 * 1.024;
 const PATIENCE = 10;
 /** The mesh is ahead of the origin when it has so much more than what was read there. */
 const AHEAD_BYTES = 4 * 1024 * 1024;
-/** A body changes its source so often at most; then it stays with the origin. */
+/** A body changes its source so often at most; then it stays where it is. */
 const MAX_TURNS = 16;
 const DIRECT_LIMITS = { headersTimeoutMs: 10_000, stallTimeoutMs: 15_000, retryTotalMs: 30_000 };
 
