@@ -42,6 +42,8 @@ test('parseImage() refuses what no registry would know', (t) => {
     'user:pw@registry.test/a',
     'http://u:p@registry.test/a',
     'registry.test/',
+    'https://u:p@harbor.test/v2/a/manifests/v1',
+    'https://harbor.test/v2/a/manifests/v1?token=x',
     `a/${'b'.repeat(260)}`,
   ];
   for (const text of wrong) t.throws(() => parseImage(text), { code: 'ERR_REQUEST' }, text);

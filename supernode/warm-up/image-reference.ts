@@ -36,6 +36,8 @@ export function parseImage(text: string): ImageReference {
   const scheme = given ?? (isHere ? 'http' : 'https');
   const [, repository, reference] = MANIFEST_PATH.exec(url?.pathname ?? '') ?? [];
   if (url !== null && repository !== undefined && reference !== undefined) {
+    const { username, password, search, hash } = url;
+    if (`${username}${password}${search}${hash}` !== '') throw wrong('the URL may hold a secret');
     const base = `${scheme}://${url.host}`;
     return checked({ base, repository, reference: decodeURIComponent(reference) });
   }

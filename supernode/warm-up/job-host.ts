@@ -33,6 +33,7 @@ export class JobHost {
   /** Tasks to be ordered again, and when. */
   #retries: { readonly index: number; readonly dueMs: number }[] = [];
   #cursor = 0;
+  #losses = 0;
   #done = 0;
   #failed = 0;
 
@@ -84,9 +85,15 @@ export class JobHost {
     return index;
   }
 
-  /** Orders that went out and may not have arrived go out again, at no cost. */
+  /** Orders that were lost with a connection. */
+  get losses(): number {
+    return this.#losses;
+  }
+
+  /** Orders that went out and may not have arrived go out again, and it counts as no attempt. */
   takeBack(index: number, nowMs: number): void {
     if (this.#states[index] !== ORDERED) return;
+    this.#losses += 1;
     this.#states[index] = WAITING;
     this.#attempts[index] = (this.#attempts[index] ?? 1) - 1;
     this.#running.delete(index);

@@ -14,12 +14,16 @@ const TICK_MS = 500;
 const SILENCE_MS = 60_000;
 /** A host that went away is waited for so long. */
 const ABSENCE_MS = 120_000;
+/** Orders of one host and job that are lost with their connections before it is given up. */
+const MAX_LOSSES = 100;
 const RETRY = { firstMs: 1_000, maxMs: 30_000 };
 
 interface Outstanding {
   readonly job: WarmUpJob;
   readonly host: JobHost;
   readonly index: number;
+  /** What the registry was shown for it. */
+  readonly authorization: string | undefined;
   heardMs: number;
 }
 
@@ -127,13 +131,15 @@ export class OrderDesk implements WarmListener, Disposable {
         if (index === undefined) break;
         const order = job.order(index);
         if (order === undefined) break;
-        outstanding.set(order.id, { job, host: part, index, heardMs: this.#now() });
+        const { authorization } = job;
+        const heardMs = this.#now();
+        outstanding.set(order.id, { job, host: part, index, authorization, heardMs });
         host.order({ type: 'warm', ...order });
       }
     }
   }
 
-  #ended({ job, host, index }: Outstanding, state: WarmState): void {
+  #ended({ job, host, index, authorization }: Outstanding, state: WarmState): void {
     if (state.state === 'done') {
       job.note(host, () => host.done(index, state));
       return;
@@ -141,8 +147,9 @@ export class OrderDesk implements WarmListener, Disposable {
     const error = CodedError.fromObject(
       state.error ?? { code: 'ERR_INTERNAL', message: 'the host gave no reason' },
     );
-    const isUnauthorized = error.code === 'ERR_ORIGIN_REFUSED' && job.authorization !== undefined;
-    if (isUnauthorized) this.#parts.onUnauthorized(job);
+    const isUnauthorized = error.detail['status'] === 401 && authorization !== undefined;
+    // Others may have been refused before, and there is another header since.
+    if (isUnauthorized && job.authorization === authorization) this.#parts.onUnauthorized(job);
     this.#fail({ job, host, index }, error, error.facts.retryable || isUnauthorized);
   }
 
@@ -160,7 +167,15 @@ export class OrderDesk implements WarmListener, Disposable {
   #lose(peer: string): void {
     const outstanding = this.#outstanding.get(peer);
     this.#outstanding.delete(peer);
-    for (const { host, index } of outstanding?.values() ?? []) host.takeBack(index, this.#now());
+    for (const { job, host, index } of outstanding?.values() ?? []) {
+      host.takeBack(index, this.#now());
+      if (host.losses < MAX_LOSSES) continue;
+      const unsteady = new CodedError(
+        'ERR_LINK',
+        'the connection to the host ends again and again',
+      );
+      job.note(host, () => host.giveUp(unsteady));
+    }
   }
 
   #tick(): void {

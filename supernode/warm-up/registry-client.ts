@@ -36,6 +36,8 @@ const ACCEPT = [
 ].join(', ');
 /** As registries bound it themselves. */
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+/** Hosts take no longer header in an order. */
+const MAX_AUTHORIZATION = 8_192;
 /** A registry that does not answer is asked again for this long; a job is not held up for ever. */
 const LIMITS = { maxAttempts: 4, retryTotalMs: 60_000 };
 
@@ -73,7 +75,11 @@ export class RegistryClient {
       ask: async (url: string, headers: Readonly<Record<string, string>>) =>
         (await this.#get(url, headers, signal)).text,
     };
-    this.#authorization = await answerChallenge(challenge, about, { signal });
+    const authorization = await answerChallenge(challenge, about, { signal });
+    if (authorization.length > MAX_AUTHORIZATION) {
+      throw new CodedError('ERR_ORIGIN_FAILING', 'the token or password is too long to be sent on');
+    }
+    this.#authorization = authorization;
   }
 
   /** The manifest of a tag or digest; ERR_DIGEST_MISMATCH when it is not what its digest says. */

@@ -10,6 +10,9 @@ import { WarmUps } from './warm-ups.ts';
 
 interface WarmUpOptions {
   readonly dataDir: string;
+  readonly meshPort: number;
+  readonly linkPort: number;
+  readonly httpPort: number;
   readonly originAllow: readonly string[];
   readonly push?: PushOptions;
   readonly clock: Clock;
@@ -26,6 +29,9 @@ export async function startWarmUps(
 ): Promise<{ readonly warmUps: WarmUps; readonly guard: AddressGuard }> {
   const { dataDir, originAllow, clock, random, log, push } = options;
   const guard = new AddressGuard({ allow: originAllow });
+  const { meshPort, linkPort, httpPort } = options;
+  // Those that are free to choose are added when they are known.
+  guard.addOwnPorts([meshPort, linkPort, httpPort].filter((port) => port !== 0));
   const connections = stack.use(
     new OriginConnections({ guard, clock, connectionsPerHost: CONNECTIONS_PER_REGISTRY }),
   );

@@ -51,7 +51,7 @@ export class WarmUpJob {
   begin(tasks: readonly WarmTask[], hosts: readonly Omit<WarmHost, 'order'>[]): void {
     this.tasks = tasks;
     for (const host of hosts) this.hosts.set(host.peer, new JobHost(host, tasks.length));
-    this.#open = this.hosts.size;
+    this.#open = [...this.hosts.values()].filter((host) => !host.isOver).length;
     this.#settle();
   }
 

@@ -193,6 +193,82 @@ test('WarmUps takes up after a restart what may be kept, for the same hosts, and
   );
 });
 
+test('WarmUps asks a registry for another token once, for all that were refused with the first', async (t) => {
+  const { open, clock } = await openBench(t);
+  let renewals = 0;
+  const renew = async (): Promise<string> => `Bearer ${(renewals += 1)}`;
+  const tasks = urls(4).map((url) => ({ spec: { url }, isAuthorized: true }));
+  const warmUps = await open({
+    resolveImage: async () => ({ tasks, authorization: 'Bearer 0', renew }),
+  });
+  const host = new MemoryWarmHost(warmUps.listener, { peer: 'a' });
+  warmUps.listener.connected(host);
+  const { id } = await warmUps.submit({ image: 'registry.test/a:b', to: 'all' }, 'api');
+  await found(() => (host.orders.size === 4 ? true : undefined));
+  const shown = (): (string | undefined)[] =>
+    [...host.orders.values()].map(({ spec }) => spec.headers?.['authorization']);
+  t.deepEqual(new Set(shown()), new Set(['Bearer 0']));
+  const error = { code: 'ERR_ORIGIN_REFUSED', message: 'no', detail: { status: 401 } };
+  for (const order of host.orders.keys()) {
+    host.tell({ id: order, state: 'failed', received: 0, error });
+    // The answers come one after the other.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.is(renewals, 1);
+  clock.advance(2_000);
+  t.deepEqual(new Set(shown()), new Set(['Bearer 1']));
+  host.finishAll();
+  t.like(await ended(warmUps, id), { state: 'done' });
+});
+
+test('WarmUps gives hosts time to come back after a restart before it chooses among them', async (t) => {
+  const { open, clock } = await openBench(t);
+  const gate = Promise.withResolvers<never>();
+  const before = await open({ resolveImage: async () => gate.promise });
+  const { id } = await before.submit({ image: 'registry.test/a:b', to: 'all' }, 'api');
+  await found(() => (before.find(id)?.state === 'resolving' ? true : undefined));
+  await before[Symbol.asyncDispose]();
+
+  const spec = { url: 'http://origin.test/f' };
+  const tasks = [{ spec, isAuthorized: false }];
+  const asked = Promise.withResolvers<void>();
+  const after = await open({
+    resolveImage: async () => {
+      asked.resolve();
+      return { tasks, authorization: undefined, renew: async () => undefined };
+    },
+  });
+  await asked.promise;
+  const host = new MemoryWarmHost(after.listener, { peer: 'a' });
+  after.listener.connected(host);
+  await found(() => {
+    clock.advance(1_000);
+    return host.orders.size === 1 ? true : undefined;
+  });
+  host.finishAll();
+  t.like(await ended(after, id), { state: 'done', hosts: { total: 1, done: 1 } });
+});
+
+test('WarmUps gives up a host whose connection ends whenever it is ordered something', async (t) => {
+  const { open } = await openBench(t);
+  const warmUps = await open();
+  const { listener } = warmUps;
+  const connect = (): MemoryWarmHost => {
+    const host = new MemoryWarmHost(listener, { peer: 'a' });
+    listener.connected(host);
+    return host;
+  };
+  let host = connect();
+  const { id } = await warmUps.submit({ url: 'http://origin.test/f', to: 'all' }, 'api');
+  await found(() => (host.orders.size === 1 ? true : undefined));
+  for (let times = 0; times < 100; times += 1) {
+    listener.disconnected(host);
+    host = connect();
+  }
+  t.is(host.orders.size, 0);
+  t.like((await ended(warmUps, id)).results[0]?.failures, [{ code: 'ERR_LINK' }]);
+});
+
 test('WarmUps names the field that is wrong, and says when no host is meant', async (t) => {
   const { open } = await openBench(t);
   const warmUps = await open();

@@ -20,6 +20,8 @@ const MAX_RUNNING = 16;
 const MAX_WAITING = 500;
 const RETRY_AFTER_MS = 5_000;
 const TIMEOUT_MS = 3_600_000;
+/** Hosts come back within this time of a restart, most of them. */
+const COMEBACK_MS = 15_000;
 
 /** The contents of an image, and what its registry wants to see. */
 export interface ResolvedImage {
@@ -50,6 +52,8 @@ export class WarmUps implements AsyncDisposable {
   readonly #jobs = new Map<string, WarmUpJob>();
   /** Hosts chosen in an earlier run of this program. */
   readonly #chosen = new Map<WarmUpJob, NonNullable<OpenJob['hosts']>>();
+  /** Begun again before their hosts were chosen. */
+  readonly #resumed = new Set<WarmUpJob>();
   readonly #renewals = new Map<WarmUpJob, () => Promise<void>>();
   readonly #running = new Set<Promise<void>>();
   #lastId = 0;
@@ -159,6 +163,7 @@ export class WarmUps implements AsyncDisposable {
     try {
       job.startedMs = clock.now();
       const tasks = await this.#tasksOf(job, signal);
+      if (this.#resumed.delete(job)) await clock.sleep(COMEBACK_MS, { signal });
       job.begin(tasks, this.#targetsOf(job));
       job.state = 'running';
       await this.#keep(job);
@@ -228,7 +233,8 @@ export class WarmUps implements AsyncDisposable {
       return;
     }
     const job = new WarmUpJob({ id, source, createdMs, request });
-    if (hosts !== undefined) this.#chosen.set(job, hosts);
+    if (hosts === undefined) this.#resumed.add(job);
+    else this.#chosen.set(job, hosts);
     this.#jobs.set(id, job);
   }
 

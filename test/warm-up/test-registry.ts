@@ -77,6 +77,14 @@ export class TestRegistry implements AsyncDisposable {
     this.#valid = '';
   }
 
+  /** Serves other words under the digest of a manifest. */
+  falsify(digest: string): void {
+    const manifest = this.#manifests.get(digest);
+    if (manifest !== undefined) {
+      this.#manifests.set(digest, { ...manifest, text: `${manifest.text} ` });
+    }
+  }
+
   /** Puts an image of these platforms there, each with layers of these lengths; one platform needs no index. */
   add(
     name: string,
