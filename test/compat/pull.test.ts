@@ -114,7 +114,9 @@ test('an image of 200 MB: the registry sends each blob once, later hosts get 95 
   for (const [client, host] of order) {
     const before = await linkBytes(lab, host);
     await clients[client]?.(t)(lab, { host, name: 'big', image });
-    t.deepEqual(lab.sentOtherThanOnce(image), [], `after ${client}`);
+    // The last one knows the registry as Docker Hub, the others by its own name.
+    const furtherNames = client === 'dockerd with the containerd store' ? 1 : 0;
+    t.deepEqual(lab.sentOtherThanOnce(image, { furtherNames }), [], `after ${client}`);
     if (client === 'skopeo' || host === 1) continue;
     const share = ((await linkBytes(lab, host)) - before) / image.blobBytes;
     t.true(share >= 0.95, `${client} got ${share} of the image from others`);
