@@ -1,4 +1,5 @@
 import { pipeline } from 'node:stream/promises';
+import { LRUCache } from 'lru-cache';
 import { abortable } from '../../core/base/clock.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
@@ -40,6 +41,8 @@ const SUSPECT_MS = 1_500;
 const OPEN_MS = 10_000;
 /** The same while the mesh is known to be slow, so that a pull of many layers waits but once. */
 const HURRIED_MS = 2_500;
+const REACHED_MS = 60_000;
+const MAX_REACHED = 1_000;
 /** Method not allowed, not implemented. */
 const HEADLESS: ReadonlySet<number> = new Set([405, 501]);
 /** The control plane takes no longer header. */
@@ -72,14 +75,20 @@ export class RegistryBlobs {
   /** The last blob that was asked of the mesh did not come in time. */
   #isMeshLate = false;
 
+  /** Registries that users of other hosts were let through to a short time ago. */
+  readonly #reached: LRUCache<string, true>;
+
   constructor(options: RegistryBlobsOptions) {
     this.#options = options;
+    const perf = { now: () => options.clock.monotonic() };
+    this.#reached = new LRUCache({ max: MAX_REACHED, ttl: REACHED_MS, perf });
   }
 
   async answer(exchange: RegistryExchange, digest: string): Promise<void> {
     const { headers, method } = exchange.request;
     const isLong = (headers.authorization ?? '').length > MAX_AUTHORIZATION;
     if (method === 'HEAD' || !isDigest(digest) || isLong) return this.#passOn(exchange);
+    await this.#requireReach(exchange);
     try {
       if (await this.#fromMesh(exchange, digest)) return;
     } catch (error) {
@@ -89,6 +98,15 @@ export class RegistryBlobs {
       this.#options.log.debug({ code, reason: message, digest }, 'asking the registry for a blob');
     }
     await this.#passOn(exchange);
+  }
+
+  /** Throws ERR_ORIGIN_FORBIDDEN for a user of another host who may not reach the registry, though the engine may. */
+  async #requireReach(exchange: RegistryExchange): Promise<void> {
+    const { origin } = exchange.upstream;
+    if (exchange.user === 'local' || this.#reached.has(origin)) return;
+    const answer = await this.#options.upstream.ask(exchange, 'HEAD');
+    answer.discard();
+    this.#reached.set(origin, true);
   }
 
   async #passOn(exchange: RegistryExchange): Promise<void> {

@@ -13,6 +13,7 @@ import { openEngine } from '../../core/swarm/engine.ts';
 import type { Engine } from '../../core/swarm/engine.ts';
 import { LabRegistry, basic } from '../../test/registry/lab-registry.ts';
 import { ProxyAccess } from './access.ts';
+import type { AdmittedUser } from './access.ts';
 import { BodyStreams } from './body-stream.ts';
 import type { ContentEngine } from './registry-blobs.ts';
 import { RegistryCounts } from './registry-counts.ts';
@@ -40,17 +41,19 @@ async function withMirror(
   options: UpstreamOptions & {
     readonly originAllow?: readonly string[];
     readonly mesh?: ContentEngine;
+    readonly user?: AdmittedUser;
   } = {},
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'odonata-mirror-'));
   stack.defer(async () => rm(directory, { recursive: true, force: true }));
   const registry = stack.use(await LabRegistry.start());
-  const { originAllow = ['127.0.0.0/8'], mesh, ...upstreams } = options;
+  const { originAllow = ['127.0.0.0/8'], mesh, user = 'local', ...upstreams } = options;
   const engine = stack.use(
     await openEngine({ dataDir: directory, supernodes: [], originAllow, workers: 1 }),
   );
   const clock = new SystemClock();
+  const access = new ProxyAccess({ allow: [], originAllow });
   const counts = new RegistryCounts();
   const mirror = stack.use(
     new RegistryMirror({
@@ -58,7 +61,10 @@ async function withMirror(
       engine: mesh ?? engine,
       counts,
       bodies: new BodyStreams({ clock, random: new SystemRandom(), log: silentLog }),
-      access: new ProxyAccess({ allow: [], originAllow }),
+      access: {
+        admit: () => user,
+        checkFor: (who) => access.checkFor(who),
+      },
       via: 'test',
       clock,
       log: silentLog,
@@ -258,6 +264,8 @@ test('RegistryMirror connects to nothing that origin-allow forbids', async (t) =
     t.deepEqual(registry.requests, []);
   };
   await withMirror(t, body, options);
+  // What is opened for programs of this host is not for those of others, through the mesh neither.
+  await withMirror(t, body, { user: 'admitted' });
 });
 
 test('RegistryMirror refuses pushes, and says what is malformed or missing, in the words of the protocol', async (t) => {

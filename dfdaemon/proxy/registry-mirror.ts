@@ -25,7 +25,7 @@ export interface RegistryMirrorOptions {
   readonly engine: ContentEngine;
   readonly counts: RegistryCounts;
   readonly bodies: BodyStreams;
-  readonly access: ProxyAccess;
+  readonly access: Pick<ProxyAccess, 'admit' | 'checkFor'>;
   /** The name of this program in `Via`, by which a request that comes round in a circle is known. */
   readonly via: string;
   readonly clock: Clock;
