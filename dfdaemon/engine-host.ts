@@ -15,6 +15,7 @@ import type {
 } from './local-api/served-host.ts';
 import { LoopLag } from './loop-lag.ts';
 import { DaemonMetrics } from './metrics.ts';
+import { ForwardCounts } from './proxy/forward-counts.ts';
 import { RegistryCounts } from './proxy/registry-counts.ts';
 
 type StoredTask = ReturnType<Engine['store']['tasks']>[number];
@@ -32,6 +33,8 @@ export class EngineHost implements ServedHost, Disposable {
   readonly slots = new DownloadSlots();
   /** Of the registry mirror. */
   readonly registryCounts = new RegistryCounts();
+  /** Of the forward proxy. */
+  readonly forwardCounts = new ForwardCounts();
   /** The port of `/healthz`, once it is known. */
   proxyPort: number | undefined;
   readonly #engine: Engine;
@@ -155,6 +158,7 @@ export class EngineHost implements ServedHost, Disposable {
       transfer: await engine.pool.stats(),
       tally: this.#tally,
       registry: this.registryCounts.all(),
+      forward: this.forwardCounts.all(),
       activeDownloads: this.slots.active,
       activeTasks: engine.tasks.active,
       storeBytes: engine.store.usedBytes,

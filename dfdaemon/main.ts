@@ -144,6 +144,7 @@ async function openProxyPort(
     ...common,
     plan: plan.proxy,
     host,
+    counts: host.forwardCounts,
     mirror: (shared) => new RegistryMirror({ ...shared, ...mirrored }),
     ownPorts: linkPort === undefined ? [] : [linkPort],
     name: engine.key.peerId.slice(-12),

@@ -19,6 +19,7 @@ const snapshot: MetricsSnapshot = {
   },
   tally: new DownloadTally(silentLog),
   registry: [],
+  forward: new Map(),
   activeDownloads: 9,
   activeTasks: 10,
   storeBytes: 11,
@@ -54,8 +55,16 @@ test('DaemonMetrics.render() says what is true now: counters are not added up fr
   tally.results.set('done', 2);
   tally.results.set('ERR_URL', 1);
   const registry = [{ kind: 'blob', source: 'mesh', answers: 3, bytes: 9 }] as const;
-  await all.render({ ...snapshot, tally, registry });
-  const { text } = await all.render({ ...snapshot, tally, registry, quotaBytes: undefined });
+  const forward = new Map([['mesh', 4]] as const);
+  await all.render({ ...snapshot, tally, registry, forward });
+  const { text } = await all.render({
+    ...snapshot,
+    tally,
+    registry,
+    forward,
+    quotaBytes: undefined,
+  });
+  t.regex(text, /^odonata_dfdaemon_proxy_requests_total\{outcome="mesh"\} 4$/m);
   t.regex(text, /^odonata_dfdaemon_registry_answers_total\{kind="blob",source="mesh"\} 3$/m);
   t.regex(text, /^odonata_dfdaemon_registry_sent_bytes_total\{kind="blob",source="mesh"\} 9$/m);
   t.regex(text, /^odonata_dfdaemon_downloads_total\{result="done"\} 2$/m);

@@ -3,6 +3,7 @@ import type { Metric } from 'prom-client';
 import { programVersion } from '../core/base/version.ts';
 import type { TransferStats } from '../core/swarm/transfer-messages.ts';
 import type { DownloadTally } from './download-tally.ts';
+import type { ProxyOutcome } from './proxy/forward-counts.ts';
 import type { AnswerCount } from './proxy/registry-counts.ts';
 import type { LoopLag } from './loop-lag.ts';
 
@@ -11,6 +12,7 @@ export interface MetricsSnapshot {
   readonly transfer: TransferStats;
   readonly tally: DownloadTally;
   readonly registry: readonly AnswerCount[];
+  readonly forward: ReadonlyMap<ProxyOutcome, number>;
   readonly activeDownloads: number;
   readonly activeTasks: number;
   readonly storeBytes: number;
@@ -50,6 +52,11 @@ export const dfdaemonMetrics = {
     kind: 'counter',
     help: 'Pieces whose digest was wrong, met by finished downloads, by who sent them',
     labels: ['source'],
+  },
+  proxy_requests_total: {
+    kind: 'counter',
+    help: 'Requests to the forward proxy that ended, by what became of them: mesh, direct, reject, tunnel, or failed',
+    labels: ['outcome'],
   },
   registry_answers_total: {
     kind: 'counter',
@@ -109,6 +116,9 @@ export class DaemonMetrics {
     this.#registry.resetMetrics();
     this.#setTransfer(snapshot.transfer);
     this.#setDownloads(snapshot);
+    for (const [outcome, count] of snapshot.forward) {
+      this.#set('proxy_requests_total', count, { outcome });
+    }
     for (const { kind, source, answers, bytes } of snapshot.registry) {
       this.#set('registry_answers_total', answers, { kind, source });
       this.#set('registry_sent_bytes_total', bytes, { kind, source });

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import test from 'ava';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
+import { ForwardCounts } from './forward-counts.ts';
 import { startProxy, viaProxy } from './proxy-fixture.contract.ts';
 
 const host = '127.0.0.1';
@@ -154,6 +155,26 @@ test('a request never comes round in a circle, to this port or by way of another
     headers: { via: '1.1 odonata-test' },
   });
   t.is(round.headers['x-odonata-error'], 'ERR_FORBIDDEN');
+});
+
+test('what becomes of requests is counted', async (t) => {
+  await using origin = await startOrigin();
+  origin.set('/', { content: { seed: 1, length: 10 } });
+  const counts = new ForwardCounts();
+  await using proxy = await startProxy({ rules: [{ url: '/no$', to: 'reject' }] }, { counts });
+  await viaProxy(proxy.port, origin.url('/'));
+  await viaProxy(proxy.port, origin.url('/'));
+  await viaProxy(proxy.port, origin.url('/no'));
+  await viaProxy(proxy.port, 'http://nowhere.invalid/');
+  await viaProxy(proxy.port, `${host}:1`, { method: 'CONNECT' });
+  t.deepEqual(
+    [...counts.all()],
+    [
+      ['direct', 2],
+      ['reject', 1],
+      ['failed', 2],
+    ],
+  );
 });
 
 test('user and password of a URL reach the origin as the header that they mean', async (t) => {

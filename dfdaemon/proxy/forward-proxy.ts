@@ -9,6 +9,8 @@ import type { Log } from '../../core/base/log.ts';
 import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { ForwardDirect } from './forward-direct.ts';
 import { refuseLoop } from './forward-headers.ts';
+import { answerError } from './forward-answer.ts';
+import type { ForwardCounts, ProxyOutcome } from './forward-counts.ts';
 import type { Headers } from './forward-headers.ts';
 import type { ForwardMesh } from './forward-mesh.ts';
 import type { UrlHandler } from './proxy-server.ts';
@@ -20,6 +22,7 @@ export interface ForwardProxyOptions {
   /** Compiled on first use where none are configured. */
   readonly rules: () => Promise<ProxyRules>;
   readonly mesh: ForwardMesh;
+  readonly counts: ForwardCounts;
   readonly clock: Clock;
   readonly log: Log;
   /** What this proxy is called in `Via`; another one must have another name. */
@@ -55,6 +58,22 @@ export class ForwardProxy implements UrlHandler {
     exchange: { readonly request: IncomingMessage; readonly response: ServerResponse },
     target: { readonly url: string; readonly user: AdmittedUser },
   ): Promise<void> {
+    try {
+      this.#options.counts.add(await this.#forward(exchange, target));
+    } catch (error) {
+      this.#options.counts.add('failed');
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#direct[Symbol.asyncDispose]();
+  }
+
+  async #forward(
+    exchange: { readonly request: IncomingMessage; readonly response: ServerResponse },
+    target: { readonly url: string; readonly user: AdmittedUser },
+  ): Promise<ProxyOutcome> {
     const { request, response } = exchange;
     const { method = 'GET', headers } = request;
     refuseLoop(headers, this.#options.via);
@@ -63,7 +82,9 @@ export class ForwardProxy implements UrlHandler {
     const rules = await this.#rules;
     const decision = rules.decide({ method, url: asked, headers: withUser(headers, asked) });
     if (decision.to === 'reject') {
-      throw new CodedError('ERR_FORBIDDEN', `${decision.rule ?? 'a rule'} of the proxy refuses it`);
+      const message = `${decision.rule ?? 'a rule'} of the proxy refuses it`;
+      answerError(response, new CodedError('ERR_FORBIDDEN', message));
+      return 'reject';
     }
     using gone = signalOf(response);
     const { url, filteredQueryParams } = decision;
@@ -78,16 +99,13 @@ export class ForwardProxy implements UrlHandler {
     };
     try {
       const { mesh } = this.#options;
-      if (decision.to === 'mesh' && (await mesh.answer(forwarded, this.#direct))) return;
+      if (decision.to === 'mesh' && (await mesh.answer(forwarded, this.#direct))) return 'mesh';
       await this.#direct.answer(forwarded);
     } catch (error) {
       // Nobody is there to be told.
       if (!gone.signal.aborted) throw error;
     }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#direct[Symbol.asyncDispose]();
+    return 'direct';
   }
 }
 

@@ -4,6 +4,7 @@ import type { ProxyPlan } from '../config.ts';
 import type { ServedHost } from '../local-api/served-host.ts';
 import { ProxyAccess } from './access.ts';
 import type { BodyStreams } from './body-stream.ts';
+import type { ForwardCounts } from './forward-counts.ts';
 import type { ContentOpener } from './forward-mesh.ts';
 import { ForwardMesh } from './forward-mesh.ts';
 import { ForwardProxy } from './forward-proxy.ts';
@@ -26,6 +27,7 @@ export interface OpenProxyOptions {
   readonly host: ServedHost;
   readonly engine: ContentOpener;
   readonly bodies: BodyStreams;
+  readonly counts: ForwardCounts;
   /** Makes the registry mirror, from what it shares with the rest of the proxy. */
   readonly mirror?: (shared: SharedParts) => PathHandler;
   /** Ports of this program besides the one that is opened here. */
@@ -38,10 +40,10 @@ export interface OpenProxyOptions {
 
 /** The proxy port with all that answers there; throws ERR_CONFIG for a bad rule, ERR_KEY_FILE, ERR_ADDRESS_IN_USE, ERR_USAGE. */
 export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer> {
-  const { plan, host, engine, bodies, mirror, ownPorts, clock, log } = options;
+  const { plan, host, engine, bodies, counts, mirror, ownPorts, clock, log } = options;
   const via = `odonata-${options.name}`;
   const access = new ProxyAccess(plan);
-  const common = { access, clock, log, via };
+  const common = { access, counts, clock, log, via };
   const rules = async (): Promise<ProxyRules> => {
     const { ProxyRules: Rules } = await import('./rules.ts');
     return new Rules(plan.rules);

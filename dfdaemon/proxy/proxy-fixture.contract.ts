@@ -9,6 +9,7 @@ import { SystemRandom } from '../../core/base/random.ts';
 import type { ProxyPlan } from '../config.ts';
 import { MemoryHost, warmDownload } from '../local-api/memory-host.contract.ts';
 import { BodyStreams } from './body-stream.ts';
+import { ForwardCounts } from './forward-counts.ts';
 import type { ContentOpener } from './forward-mesh.ts';
 import { openProxy } from './open-proxy.ts';
 import type { OpenProxyOptions } from './open-proxy.ts';
@@ -43,6 +44,7 @@ export async function startProxy(
     },
     host: new MemoryHost(warmDownload),
     engine: noMesh,
+    counts: new ForwardCounts(),
     ownPorts: [],
     name: 'test',
     bodies: new BodyStreams({ clock, random: new SystemRandom(), log: silentLog }),

@@ -8,6 +8,7 @@ import { CodedError, systemCode } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { guardedLookup, lookupBySystem } from '../../core/net/guarded-lookup.ts';
 import type { AdmittedUser, ProxyAccess } from './access.ts';
+import type { ForwardCounts } from './forward-counts.ts';
 import type { TunnelHandler } from './proxy-server.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -35,6 +36,7 @@ export interface TunnelsOptions {
   /** Ports that may be connected to. */
   readonly ports: readonly number[];
   readonly interceptor?: TunnelInterceptor | undefined;
+  readonly counts: ForwardCounts;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -57,22 +59,17 @@ export class Tunnels implements TunnelHandler {
     client: TunnelClient,
     target: { readonly authority: string; readonly user: AdmittedUser },
   ): Promise<void> {
-    const { ports, interceptor } = this.#options;
-    const hostPort = parseHostPort(target.authority);
-    if (hostPort === undefined) {
-      throw new CodedError('ERR_REQUEST', 'CONNECT: expected HOST:PORT');
-    }
-    if (!ports.includes(hostPort.port)) {
-      const message = `no tunnels to port ${hostPort.port} (--proxy-connect-port)`;
-      throw new CodedError('ERR_FORBIDDEN', message, { detail: { port: hostPort.port } });
-    }
-    const { user } = target;
-    const opened = { ...hostPort, user };
     // From here on, so that closing ends it while it still connects.
     this.#open.add(client.socket);
     try {
+      const hostPort = this.#allowed(target.authority);
+      const { interceptor } = this.#options;
+      const opened = { ...hostPort, user: target.user };
       if (interceptor?.covers(hostPort.host) === true) await interceptor.open(client, opened);
       else await this.#pass(client, opened);
+    } catch (error) {
+      this.#options.counts.add('failed');
+      throw error;
     } finally {
       this.#open.delete(client.socket);
     }
@@ -82,13 +79,25 @@ export class Tunnels implements TunnelHandler {
     for (const socket of this.#open) socket.resetAndDestroy();
   }
 
+  #allowed(authority: string): HostPort {
+    const hostPort = parseHostPort(authority);
+    if (hostPort === undefined) {
+      throw new CodedError('ERR_REQUEST', 'CONNECT: expected HOST:PORT');
+    }
+    const { port } = hostPort;
+    if (this.#options.ports.includes(port)) return hostPort;
+    const message = `no tunnels to port ${port} (--proxy-connect-port)`;
+    throw new CodedError('ERR_FORBIDDEN', message, { detail: { port } });
+  }
+
   async #pass(client: TunnelClient, target: HostPort & { user: AdmittedUser }): Promise<void> {
     const { socket, head } = client;
-    const { clock, access, log } = this.#options;
+    const { clock, access, counts, log } = this.#options;
     const check = access.checkFor(target.user);
     const upstream = await connectGuarded(target, { clock, check, client: socket });
     if (head.length > 0) socket.unshift(head);
     socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+    counts.add('tunnel');
     endWhenIdle(socket, upstream);
     breakTogether(socket, upstream);
     try {

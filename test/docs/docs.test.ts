@@ -195,6 +195,7 @@ async function dfdaemonExposition(): Promise<string> {
       originBytes: 0,
     },
     registry: [],
+    forward: new Map(),
     tally: new DownloadTally(silentLog),
     activeDownloads: 0,
     activeTasks: 0,
