@@ -69,6 +69,17 @@ export class MachineFiles {
     }
   }
 
+  /** Makes a folder with `mode`, those around it with 0755. Throws ERR_OUTPUT_UNWRITABLE. */
+  async makeFolder(folder: string, { mode }: { readonly mode: number }): Promise<void> {
+    try {
+      const real = await this.#real(folder);
+      await mkdir(dirname(real), { recursive: true, mode: 0o755 });
+      await mkdir(real, { mode });
+    } catch (error) {
+      throw explained(error, `cannot make ${folder}`);
+    }
+  }
+
   /** Removes a file that may be gone already. */
   async remove(path: string): Promise<void> {
     try {

@@ -181,6 +181,18 @@ test('setUp() follows a link and keeps it, but not out of the root', async (t) =
   t.is(outside.get('/pip.conf'), '[global]\n');
 });
 
+test('setUp() makes no record out of the root either', async (t) => {
+  using machine = new TestMachine();
+  using outside = new TestMachine();
+  symlinkSync(outside.root, join(machine.root, 'var'));
+  await t.throwsAsync(machine.setUp('pip'), {
+    code: 'ERR_CLIENT_CONFIG',
+    message: /leads out of/,
+  });
+  t.deepEqual(outside.all(), {});
+  t.is(machine.get(PIP), undefined);
+});
+
 test('setUp() replaces a file whole: a reader that has it open sees no half of it', async (t) => {
   using machine = new TestMachine();
   machine.put(PIP, '[global]\n');

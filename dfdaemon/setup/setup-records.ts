@@ -3,7 +3,7 @@
  * could write here would decide what `--undo` writes. So the folder must be the caller's own.
  */
 import { createHash } from 'node:crypto';
-import { chmod, lstat, mkdir } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
@@ -66,15 +66,7 @@ export class SetupRecords {
   }
 
   async write(client: ClientName, record: SetupRecord): Promise<void> {
-    const folder = join(this.#files.root, this.#folder);
-    if (!(await this.#isThere())) {
-      await mkdir(folder, { recursive: true, mode: 0o755 }).catch((cause: unknown) => {
-        const why = systemCode(cause) ?? 'unknown';
-        const message = `cannot make ${this.#folder} (${why})`;
-        throw new CodedError('ERR_OUTPUT_UNWRITABLE', message, { cause });
-      });
-      await chmod(folder, 0o700);
-    }
+    if (!(await this.#isThere())) await this.#files.makeFolder(this.#folder, { mode: 0o700 });
     const text = `${JSON.stringify(record, undefined, 2)}\n`;
     await this.#files.write(this.#pathOf(client), text, { mode: 0o600 });
   }
