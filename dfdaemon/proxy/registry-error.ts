@@ -39,6 +39,6 @@ function statusOf({ code, facts, detail }: CodedError): number {
 function ociCodeOf({ code, detail }: CodedError): OciCode {
   if (detail['method'] !== undefined || code === 'ERR_NOT_FOUND') return 'UNSUPPORTED';
   if (code === 'ERR_REQUEST') return 'NAME_INVALID';
-  if (code === 'ERR_ORIGIN_FORBIDDEN') return 'DENIED';
+  if (code === 'ERR_ORIGIN_FORBIDDEN' || code === 'ERR_FORBIDDEN') return 'DENIED';
   return code === 'ERR_BUSY' ? 'TOOMANYREQUESTS' : 'UNKNOWN';
 }
