@@ -55,7 +55,7 @@ test('the supernode is killed in the middle of a first pull, and later hosts pul
 });
 
 test('all parents and the supernode are killed in the middle of a pull', async (t) => {
-  const slow = ['--upload-limit', '2MiB/s'];
+  const slow = ['--upload-limit', '4MiB/s'];
   const options = { hosts: 3, supernodeArgs: slow, daemonArgs: () => slow };
   await withLab(t, options, async (lab) => {
     const image = await lab.push('app', layers);

@@ -59,6 +59,9 @@ export class MirrorLab implements AsyncDisposable {
           origins: origins(registry.name),
         },
         daemonArgs: (host) => [
+          // Says of each blob what came from the mesh and what directly.
+          '--log-level',
+          'debug',
           '--registry',
           registry.url,
           '--insecure-registry',
