@@ -51,6 +51,8 @@ export interface SetupPlan {
   readonly files: readonly FileChange[];
   /** Commands that make the client read its configuration again; printed, never run. */
   readonly commands: readonly string[];
+  /** The same after `--undo`, where that takes others. */
+  readonly undoCommands?: readonly string[];
   /** One sentence each: what the caller should know. */
   readonly notes: readonly string[];
 }

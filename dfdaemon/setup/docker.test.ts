@@ -24,6 +24,8 @@ test('setup docker puts the mirror first and keeps order, indentation and the ot
   const mirrors = '[\n\t\t"http://127.0.0.1:65001",\n\t\t"https://m.example"\n\t]';
   t.is(machine.get(PATH), `{\n\t"debug": true,\n\t"registry-mirrors": ${mirrors},\n\t"a": 1\n}\n`);
   t.deepEqual(commands, ['systemctl reload docker']);
+  const undone = await machine.undo('docker');
+  t.deepEqual(undone.commands, ['systemctl restart docker'], 'a reload would keep our mirror');
 });
 
 test('setup docker leaves a mirror that the user wrote, also on --undo', async (t) => {

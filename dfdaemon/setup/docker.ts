@@ -34,6 +34,8 @@ export const docker: ClientSetup = {
         { path: CONFIG, edit: (text) => withJsonItem(text, { path: CONFIG, key: KEY, item }) },
       ],
       commands: ['systemctl reload docker'],
+      // A reload takes a list that is there, and keeps the former one where there is none (seen with 20.10).
+      undoCommands: ['systemctl restart docker'],
       notes: [
         'docker asks the mirror for images of docker.io alone and does not say so: dfdaemon must run with --registry https://docker.io; all other registries are asked directly, as before',
       ],

@@ -77,7 +77,12 @@ export async function setUp(
   const old = await records.read(client);
   const former = await formerSteps(old, files, { client, isForced: false });
   const view = viewWithoutUs(files, former);
-  const { files: changes, commands, notes } = await clients[client].plan(view, wishes);
+  const {
+    files: changes,
+    commands,
+    undoCommands = commands,
+    notes,
+  } = await clients[client].plan(view, wishes);
   const steps: FileStep[] = [];
   for (const { path, mode = 0o644, edit } of changes) {
     const base = await view.read(path);
@@ -92,7 +97,7 @@ export async function setUp(
   const isDone = reports.every(({ change }) => change === 'unchanged');
   if (!isDone && !place.isDryRun) {
     if (old !== undefined) await takeBack(client, former, place);
-    await carryOut(client, steps, { place, wishes, commands });
+    await carryOut(client, steps, { place, wishes, undoCommands });
   }
   const missing = `${client} was not found below ${files.root}; the files are there for when it is`;
   return {
@@ -123,7 +128,7 @@ export async function undoSetup(
     }
     await takeBack(client, steps, place);
   }
-  return { client, files: steps.map(reportOf), commands: record.commands, notes };
+  return { client, files: steps.map(reportOf), commands: record.undoCommands, notes };
 }
 
 /** All clients that are set up. */
@@ -214,7 +219,7 @@ async function carryOut(
   job: {
     readonly place: SetupPlace;
     readonly wishes: SetupWishes;
-    readonly commands: readonly string[];
+    readonly undoCommands: readonly string[];
   },
 ): Promise<void> {
   const { files, records } = job.place;
@@ -234,7 +239,7 @@ async function carryOut(
     v: 1,
     address: job.wishes.address,
     registries: job.wishes.registries.map(({ name }) => name),
-    commands: [...job.commands],
+    undoCommands: [...job.undoCommands],
     files: entries,
   });
   for (const { path, after = '', mode } of changed) await files.write(path, after, { mode });

@@ -63,7 +63,7 @@ test('dfdaemon setup docker, --list and --undo say what they did', async (t) => 
   const undone = await setup(['docker', '--undo', '--root', root], root);
   t.regex(
     undone.stdout,
-    /^docker: removed \/etc\/docker\/daemon\.json\n {2}to do: systemctl reload docker\n$/,
+    /^docker: removed \/etc\/docker\/daemon\.json\n {2}to do: systemctl restart docker\n$/,
   );
   t.is((await setup(['--list', '--root', root], root)).stdout, 'nothing is set up\n');
 });

@@ -31,8 +31,8 @@ const SetupRecord = Type.Object({
   v: Type.Literal(1),
   address: Type.String(),
   registries: Type.Array(Type.String()),
-  /** What makes the client read its files again. */
-  commands: Type.Array(Type.String()),
+  /** What makes the client read its files again once they are as before. */
+  undoCommands: Type.Array(Type.String()),
   files: Type.Array(FileRecord),
 });
 export type SetupRecord = Static<typeof SetupRecord>;
