@@ -12,6 +12,7 @@ import type { ContentPart } from './blob-range.ts';
 import type { BodyStreams, WantedBody } from './body-stream.ts';
 import type { ForwardDirect } from './forward-direct.ts';
 import { answerHeaders, valueOf } from './forward-headers.ts';
+import { MeshTrials } from './forward-mesh-trials.ts';
 import type { ForwardedRequest } from './forward-proxy.ts';
 import { privacyOf, unshareable } from './forward-shareable.ts';
 
@@ -34,7 +35,7 @@ export interface ForwardMeshOptions {
 
 /** Longest wait for the head of the origin's answer to HEAD, and for the mesh to know what the content is. */
 const HEAD_MS = 5000;
-const OPEN_MS = 5000;
+const OPEN_MS = 2000;
 
 /** What the origin said of content that everybody may have. */
 interface SharedHead {
@@ -45,6 +46,7 @@ interface SharedHead {
 /** Answers requests from the mesh where the origin says that everybody gets the same. */
 export class ForwardMesh {
   readonly #options: ForwardMeshOptions;
+  readonly #trials = new MeshTrials();
 
   constructor(options: ForwardMeshOptions) {
     this.#options = options;
@@ -54,6 +56,10 @@ export class ForwardMesh {
   async answer(forwarded: ForwardedRequest, direct: ForwardDirect): Promise<boolean> {
     const privacy = privacyOf(forwarded);
     if (privacy !== undefined) return this.#declined(forwarded, privacy);
+    const { origin } = forwarded.url;
+    if (!this.#trials.mayTry(origin, this.#options.clock.monotonic())) {
+      return this.#declined(forwarded, 'the mesh was asked in vain a moment ago');
+    }
     const head = await this.#headOf(forwarded, direct);
     if (typeof head === 'string') return this.#declined(forwarded, head);
     const part = partOf(forwarded, head);
@@ -92,6 +98,7 @@ export class ForwardMesh {
       const coded = CodedError.from(error);
       // Neither may be asked for in another way.
       if (forwarded.signal.aborted || coded.code === 'ERR_ORIGIN_FORBIDDEN') throw coded;
+      this.#failed(forwarded);
       return `HEAD: ${coded.code}`;
     }
   }
@@ -104,9 +111,12 @@ export class ForwardMesh {
     using deadline = clock.deadline(OPEN_MS);
     const signal = AbortSignal.any([forwarded.signal, deadline.signal]);
     try {
-      return await engine.openContent(asked, { signal });
+      const content = await engine.openContent(asked, { signal });
+      this.#trials.worked(forwarded.url.origin);
+      return content;
     } catch (error) {
       if (forwarded.signal.aborted) throw error;
+      this.#failed(forwarded);
       this.#declined(forwarded, `the mesh: ${CodedError.from(error).code}`);
       return undefined;
     }
@@ -125,6 +135,10 @@ export class ForwardMesh {
     response.writeHead(isPart ? 206 : 200, headers);
     response.flushHeaders();
     await pipeline(this.#options.bodies.body(body, { signal }), response, { signal });
+  }
+
+  #failed({ url }: ForwardedRequest): void {
+    this.#trials.failed(url.origin, this.#options.clock.monotonic());
   }
 
   #declined(forwarded: ForwardedRequest, reason: string): false {

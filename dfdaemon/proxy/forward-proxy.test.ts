@@ -192,11 +192,14 @@ test('content that should go through the mesh comes from its origin where there 
   origin.set('/a_1.deb', { content: { seed: 1, length: 1000 } });
   origin.set('/b_1.deb', { content: { seed: 1, length: 1000 }, headers: { 'set-cookie': 'a=1' } });
   await using proxy = await startProxy();
-  for (const path of ['/a_1.deb', '/b_1.deb']) {
+  for (const path of ['/b_1.deb', '/a_1.deb']) {
     t.is((await viaProxy(proxy.port, origin.url(path))).body.length, 1000);
     t.is(origin.stats(path).heads, 1);
     const headers = { authorization: 'x' };
     t.is((await viaProxy(proxy.port, origin.url(path), { headers })).body.length, 1000);
     t.is(origin.stats(path).heads, 1);
   }
+  // The mesh had nothing to say just now, and is not asked again for a while.
+  t.is((await viaProxy(proxy.port, origin.url('/b_1.deb'))).body.length, 1000);
+  t.is(origin.stats('/b_1.deb').heads, 1);
 });
