@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { eventually } from '../../bench/cluster/eventually.ts';
@@ -205,5 +206,7 @@ test.serial('a hundred tags at a time are brought by a supernode of ordinary siz
       registry.sentBytes,
       images.map(sizeOf).reduce((sum, size) => sum + size, 0),
     );
+    const status = await readFile(`/proc/${cluster.supernode.pid}/status`, 'utf8');
+    t.log(/VmHWM:.*/.exec(status)?.[0]);
   });
 });

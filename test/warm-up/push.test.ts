@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import test from 'ava';
-import { askApi } from '../../bench/cluster/local-api.ts';
+import { askApi, askJson } from '../../bench/cluster/local-api.ts';
 import { withCluster } from '../support/with-cluster.ts';
 import { TestRegistry, user } from './test-registry.ts';
 import { endedWarmUp } from './warm-up-client.ts';
@@ -37,16 +38,32 @@ test.serial(
       t.like(job, { state: 'done', source: 'push', tasks: 3, hosts: { total: 2, done: 2 } });
       const sent = registry.sentBytes;
       const basic = `Basic ${Buffer.from(`${user.username}:${user.password}`).toString('base64')}`;
+      const place = `?ns=${new URL(registry.url).host}`;
       for (const each of cluster.hosts) {
+        const mirror = `http://${each.address}:${await proxyPort(each.socket)}/v2/lab/app`;
+        const headers = { authorization: basic };
+        const manifest = await fetch(`${mirror}/manifests/v1${place}`, { headers });
+        t.is(manifest.status, 200);
+        t.is(await digestOf(manifest), image.digest);
         for (const { digest } of [...image.configs, ...image.layers]) {
-          const blob = `${registry.url}/v2/lab/app/blobs/${digest}`;
-          const args = ['-H', `authorization: ${basic}`, '--digest', digest];
-          const { exitCode, stderr } = await each.dfget(blob, { args });
-          t.is(exitCode, 0, stderr);
+          const blob = await fetch(`${mirror}/blobs/${digest}${place}`, { headers });
+          t.is(blob.status, 200);
+          t.is(await digestOf(blob), digest);
         }
+        const stranger = await fetch(`${mirror}/blobs/${image.layers[0]?.digest}${place}`);
+        t.is(stranger.status, 401, 'what was brought is for those who may have it');
       }
       t.is(registry.sentBytes, sent);
       t.false(cluster.lastLogs().includes(user.password));
     });
   },
 );
+
+async function proxyPort(socketPath: string): Promise<number> {
+  return ((await askJson({ socketPath }, '/v1/status')) as { proxyPort: number }).proxyPort;
+}
+
+async function digestOf(response: Response): Promise<string> {
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
