@@ -24,7 +24,6 @@ test('the packed package holds four programs that run as built JavaScript', asyn
     bin: Record<string, string>;
   };
   for (const [name, file] of Object.entries(packed.bin)) {
-    if (name === 'dfops') continue;
     const { stdout } = await run(process.execPath, [join(installed, file), '--version']);
     t.is(stdout.trim().split(' ').at(-1), packed.version, name);
     const help = await run(process.execPath, [join(installed, file), '--help']);
