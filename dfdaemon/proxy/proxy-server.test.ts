@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import test from 'ava';
+import { eventually } from '../../bench/cluster/eventually.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import type { PathHandler } from './proxy-server.ts';
 import { startProxy, viaProxy } from './proxy-fixture.contract.ts';
@@ -85,6 +86,23 @@ test('requests sent ahead are answered in order, the next begun when the last is
   t.is(most, 1);
   server.close();
   server.closeAllConnections();
+});
+
+test('requests whose client left before their turn are over', async (t) => {
+  const origin = createServer(() => undefined);
+  origin.listen(0, host);
+  await once(origin, 'listening');
+  const { port } = origin.address() as AddressInfo;
+  await using proxy = await startProxy();
+  const socket = connect(proxy.port, host);
+  socket.write(`GET http://${host}:${port}/ HTTP/1.1\r\nhost: x\r\n\r\n`.repeat(3));
+  await once(origin, 'request');
+  await eventually('all have come', () => proxy.active === 3 || undefined);
+  socket.destroy();
+  await eventually('none is waited for', () => proxy.active === 0 || undefined);
+  t.pass();
+  origin.close();
+  origin.closeAllConnections();
 });
 
 test('more requests sent ahead than anybody needs end the connection', async (t) => {
