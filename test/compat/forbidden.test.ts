@@ -2,10 +2,17 @@
 import test from 'ava';
 import { skopeo, succeeded } from './clients.ts';
 import { labOf } from './mirror-lab.ts';
-import { OtherRegistry, sayYes } from './other-registry.ts';
+import { OtherRegistry, ownAddress, sayYes } from './other-registry.ts';
 import { get } from './strangers.ts';
 
-const labOfAll = labOf(test, () => ({ hosts: 1, origins: (registry) => `${registry}/32` }));
+const allowed = ownAddress();
+const alsoAllowed = ['--origin-allow', `${allowed}/32`];
+const labOfAll = labOf(test, () => ({
+  hosts: 1,
+  origins: (registry) => `${registry}/32`,
+  supernodeArgs: alsoAllowed,
+  daemonArgs: () => alsoAllowed,
+}));
 
 test('what origin.allow forbids is not reached through the mirror, by name, by address or by port', async (t) => {
   await using secret = await OtherRegistry.start(sayYes(1000));
@@ -26,5 +33,22 @@ test('what origin.allow forbids is not reached through the mirror, by name, by a
       }
     }
   }
+  t.is(secret.connections, 0);
+});
+
+test('a registry that may be reached sends nobody to where origin.allow forbids', async (t) => {
+  await using secret = await OtherRegistry.start(sayYes(1000));
+  await using redirecting = await OtherRegistry.start((request, response) => {
+    response.writeHead(307, { location: `http://${secret.name}${request.url ?? ''}` });
+    response.end();
+  }, allowed);
+  const digest = `sha256:${'a'.repeat(64)}`;
+  for (const path of ['manifests/v1', `manifests/${digest}`, `blobs/${digest}`, 'tags/list']) {
+    const url = `http://${labOfAll().mirror(1)}/v2/${allowed}/lab/x/${path}`;
+    const { status, body } = await get(url);
+    t.true(status >= 300, `${url}: ${status}`);
+    t.false(body.includes(Buffer.alloc(64)), url);
+  }
+  t.true(redirecting.connections > 0);
   t.is(secret.connections, 0);
 });

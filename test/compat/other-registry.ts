@@ -32,8 +32,8 @@ export class OtherRegistry implements AsyncDisposable {
 
   static async start(
     answer: (request: IncomingMessage, response: ServerResponse) => void,
+    name = ownAddress(),
   ): Promise<OtherRegistry> {
-    const name = `127.${192 + random.below(32)}.${random.below(256)}.${1 + random.below(254)}`;
     const registry = new OtherRegistry(name, answer);
     registry.#server.listen(PLAIN_HTTP_PORT, name);
     await once(registry.#server, 'listening');
@@ -46,6 +46,11 @@ export class OtherRegistry implements AsyncDisposable {
     this.#server.closeAllConnections();
     await closed;
   }
+}
+
+/** A loopback address that nobody else is likely to have. */
+export function ownAddress(): string {
+  return `127.${192 + random.below(32)}.${random.below(256)}.${1 + random.below(254)}`;
 }
 
 /** Says yes to everything: it has each blob, of any length asked for, and its bytes are zeros. */
