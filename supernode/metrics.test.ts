@@ -16,6 +16,8 @@ const nothing: MetricsSnapshot = {
   joins: new Map(),
   messages: new Map(),
   piecesAnnounced: 0,
+  warmUps: new Map(),
+  warmUpsEnded: new Map(),
   revokedHosts: 0,
   certificateExpires: 0,
 };
@@ -33,7 +35,8 @@ test('SupernodeMetrics.render() shows the snapshot it was given, and not the one
   ]);
   const first = { ...nothing, hosts: new Map([['host', 3]]), originBytes: 1000, registrations };
   const more = { messages: new Map([['report', 9]]), joins: new Map([['ok', 1]]), heldPieces: 7 };
-  const { text, contentType } = await metrics.render({ ...first, ...more });
+  const warm = { warmUps: new Map([['waiting', 5]]), warmUpsEnded: new Map([['failed', 2]]) };
+  const { text, contentType } = await metrics.render({ ...first, ...more, ...warm });
   t.regex(contentType, /^text\/plain/);
   const expected = {
     'hosts{role="host"}': 3,
@@ -44,6 +47,9 @@ test('SupernodeMetrics.render() shows the snapshot it was given, and not the one
     'control_messages_total{type="report"}': 9,
     'joins_total{result="ok"}': 1,
     held_pieces: 7,
+    'warm_ups{state="waiting"}': 5,
+    'warm_ups{state="running"}': 0,
+    'warm_ups_ended_total{state="failed"}': 2,
   };
   for (const [series, value] of Object.entries(expected)) {
     t.is(valueOf(text, metricPrefix + series), value, series);

@@ -22,6 +22,10 @@ export interface MetricsSnapshot {
   /** By type. */
   readonly messages: ReadonlyMap<string, number>;
   readonly piecesAnnounced: number;
+  /** Those that have not ended, by state. */
+  readonly warmUps: ReadonlyMap<string, number>;
+  /** Those that ended, by state. */
+  readonly warmUpsEnded: ReadonlyMap<string, number>;
   readonly revokedHosts: number;
   /** Milliseconds since the epoch. */
   readonly certificateExpires: number;
@@ -63,6 +67,12 @@ export const supernodeMetrics = {
     labels: ['result'],
   },
   control_messages_total: { kind: 'counter', help: 'Messages of hosts, by type', labels: ['type'] },
+  warm_ups: { kind: 'gauge', help: 'Warm-ups that have not ended, by state', labels: ['state'] },
+  warm_ups_ended_total: {
+    kind: 'counter',
+    help: 'Warm-ups that ended, by state',
+    labels: ['state'],
+  },
   revoked_hosts: { kind: 'gauge', help: 'Hosts that the cell map puts out of the cell' },
   certificate_expiry_timestamp_seconds: {
     kind: 'gauge',
@@ -156,6 +166,12 @@ export class SupernodeMetrics implements Disposable {
     this.#set('registrations_total', snapshot.registrations.get('ok') ?? 0);
     for (const [code, count] of snapshot.registrations) {
       if (code !== 'ok') this.#set('rejections_total', count, { code });
+    }
+    for (const state of ['waiting', 'resolving', 'running']) {
+      this.#set('warm_ups', snapshot.warmUps.get(state) ?? 0, { state });
+    }
+    for (const [state, count] of snapshot.warmUpsEnded) {
+      this.#set('warm_ups_ended_total', count, { state });
     }
     for (const [type, count] of snapshot.messages) {
       this.#set('control_messages_total', count, { type });

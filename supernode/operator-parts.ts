@@ -55,7 +55,7 @@ function actionsOf({ authority, mesh }: OperatedSupernode): SupernodeActions {
 }
 
 async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot> {
-  const { authority, table, seeds, pool, mesh, counts } = supernode;
+  const { authority, table, seeds, warmUps, pool, mesh, counts } = supernode;
   const transfer = await pool.stats();
   const versions = [...table.versions()];
   const hosts = new Map<string, number>();
@@ -80,6 +80,8 @@ async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot
     joins: authority.joins,
     messages: counts.messages,
     piecesAnnounced: counts.piecesAnnounced,
+    warmUps: warmUps.open,
+    warmUpsEnded: warmUps.ended,
     revokedHosts: authority.trust.cellMap()?.revoked.length ?? 0,
     certificateExpires: authority.certificateExpires,
   };

@@ -16,7 +16,14 @@ const plan: SupernodePlan = {
     uploadRate: 0,
     encryption: 'tls',
   },
-  http: { host: '10.0.0.1', port: 8001, keyFile: undefined, isMetricsPublic: true, pushKeyFile: undefined, push: {} },
+  http: {
+    host: '10.0.0.1',
+    port: 8001,
+    keyFile: undefined,
+    isMetricsPublic: true,
+    pushKeyFile: undefined,
+    push: {},
+  },
   logLevel: 'info',
 };
 

@@ -56,6 +56,7 @@ export class WarmUps implements AsyncDisposable {
   readonly #resumed = new Set<WarmUpJob>();
   readonly #renewals = new Map<WarmUpJob, () => Promise<void>>();
   readonly #running = new Set<Promise<void>>();
+  readonly #ended = new Map<string, number>();
   #lastId = 0;
   #isClosed = false;
 
@@ -88,6 +89,18 @@ export class WarmUps implements AsyncDisposable {
   /** Hosts that could be chosen now. */
   hosts(): readonly WarmHost[] {
     return this.#desk.hosts();
+  }
+
+  /** How many have not ended, by state. */
+  get open(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const { state } of this.#jobs.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
+    return counts;
+  }
+
+  /** How many ended since the start, by state. */
+  get ended(): ReadonlyMap<string, number> {
+    return this.#ended;
   }
 
   /** Takes a warm-up on. Throws ERR_REQUEST or ERR_URL naming a field, ERR_BUSY when too many wait. */
@@ -217,6 +230,7 @@ export class WarmUps implements AsyncDisposable {
     job.state = isCancelled ? 'cancelled' : ended;
     const record = job.record();
     const { id, state, hosts, error } = record;
+    this.#ended.set(state, (this.#ended.get(state) ?? 0) + 1);
     this.#parts.log.info({ warmUp: id, state, hosts, code: error?.code }, 'warm-up ended');
     this.#jobs.delete(id);
     await this.#history.end(record);

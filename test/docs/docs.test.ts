@@ -175,6 +175,8 @@ async function supernodeExposition(): Promise<string> {
     joins: none,
     messages: none,
     piecesAnnounced: 0,
+    warmUps: none,
+    warmUpsEnded: none,
     revokedHosts: 0,
     certificateExpires: 0,
   });
