@@ -7,6 +7,8 @@ import { CodedError } from './error.ts';
 import { commonOptions, defineOptions } from './options.ts';
 import type { OptionValues } from './options.ts';
 import { renderOptionsDoc } from './render-options.ts';
+import { optionValues, resolveOptions } from './resolve-options.ts';
+import type { OptionInputs } from './resolve-options.ts';
 
 const table = defineOptions({
   ...commonOptions,
@@ -274,4 +276,26 @@ test('renderOptionsDoc() has one row for each option, with its default and its s
 test('errorLines() says code, what is wrong, and what to do', (t) => {
   const lines = errorLines('tool', new CodedError('ERR_USAGE', '--x: wrong'));
   t.is(lines, 'tool: ERR_USAGE: --x: wrong\n  Correct the named flag; --help lists them.\n');
+});
+
+test('a record is a mapping of the file, or JSON elsewhere; its list has one a line in the environment', (t) => {
+  const records = defineOptions({
+    rules: { kind: 'record', list: true, separator: '\n', help: 'Rules' },
+  });
+  const of = (inputs: Partial<OptionInputs>): unknown =>
+    optionValues(records, resolveOptions(records, { flags: [], env: {}, ...inputs })).rules;
+  const rules = [{ url: 'a,b', to: ['x'] }, { url: 'c' }];
+  const texts = rules.map((rule) => JSON.stringify(rule));
+  t.deepEqual(of({ file: { path: 'f', entries: { rules } } }), rules);
+  t.deepEqual(of({ env: { ODONATA_RULES: texts.join('\n') } }), rules);
+  const flags = texts.map((value) => ({ name: 'rules', spelled: '--rules', value }));
+  t.deepEqual(of({ flags }), rules);
+  for (const value of ['a: b', '[1]', 'null', '"a"']) {
+    const wrong = [{ name: 'rules', spelled: '--rules', value }];
+    t.throws(() => of({ flags: wrong }), { message: /expected a mapping in the file/ });
+  }
+  for (const value of [['a'], 7, null]) {
+    const entries = { rules: [value] };
+    t.throws(() => of({ file: { path: 'f', entries } }), { code: 'ERR_CONFIG' });
+  }
 });
