@@ -7,7 +7,7 @@ import { eventually } from '../../bench/cluster/eventually.ts';
 import { Tmpfs } from '../support/tmpfs.ts';
 import { ctr, docker, faultsOfFolder, podman, skopeo, succeeded } from './clients.ts';
 import { EngineProcess } from './engines.ts';
-import type { Image } from './image.ts';
+import type { Image } from '../../bench/registry/image.ts';
 import { MirrorLab } from './mirror-lab.ts';
 
 const MIB = 1024 * 1024;

@@ -1,14 +1,13 @@
-import { mkdir, readFile, readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SystemClock } from '../../core/base/clock.ts';
 import { runCommand } from '../../bench/cluster/command.ts';
 import type { CommandResult } from '../../bench/cluster/command.ts';
 import type { Workplace } from '../../bench/cluster/workplace.ts';
-import { fileDigest } from '../support/with-cluster.ts';
 import type { EngineProcess } from './engines.ts';
-import { digestOf } from './image.ts';
-import type { Image } from './image.ts';
 import { emptyRun, inPrivate } from './private-root.ts';
+
+export { faultsOfFolder } from '../../bench/registry/image-folder.ts';
 
 /** How a registry is reached instead of itself, and by whom. */
 export interface PullOptions {
@@ -53,20 +52,6 @@ export async function skopeo(reference: string, options: PullOptions): Promise<C
   if (credentials !== undefined) argv.push('--src-creds', credentials);
   argv.push(`docker://${reference}`, `dir:${join(folder, 'image')}`);
   return runClient(inPrivate(emptyRun, argv), { ...options, env: { TMPDIR: folder } });
-}
-
-/** What of an image in a plain folder is not as it should be; empty when all is right. */
-export async function faultsOfFolder(folder: string, image: Image): Promise<string[]> {
-  const faults: string[] = [];
-  const manifest = await readFile(join(folder, 'image', 'manifest.json'));
-  if (digestOf(manifest) !== image.digest) faults.push('manifest');
-  for (const { digest, size } of [image.config, ...image.layers]) {
-    const path = join(folder, 'image', digest.replace('sha256:', ''));
-    const { size: got } = await stat(path).catch(() => ({ size: -1 }));
-    const isRight = got === size && (await fileDigest(path)) === digest;
-    if (!isRight) faults.push(`${digest}: ${got} of ${size} bytes, or another digest`);
-  }
-  return faults;
 }
 
 /** `podman pull` of `REGISTRY/REPOSITORY:TAG` with a mirror; answers with the digest of what it has then. */

@@ -3,8 +3,8 @@ import test from 'ava';
 import { Workplace } from '../../bench/cluster/workplace.ts';
 import { ctr, docker, faultsOfFolder, podman, pullFolder, skopeo, succeeded } from './clients.ts';
 import { EngineProcess } from './engines.ts';
-import { makeImage } from './image.ts';
-import type { Image } from './image.ts';
+import { makeImage } from '../../bench/registry/image.ts';
+import type { Image } from '../../bench/registry/image.ts';
 import { Registry } from './registry.ts';
 import { PASSWORD, TokenServer, USER } from './token-server.ts';
 

@@ -4,8 +4,8 @@ import { Cluster } from '../../bench/cluster/cluster.ts';
 import type { ClusterHost } from '../../bench/cluster/cluster-host.ts';
 import type { Places } from '../../bench/cluster/place.ts';
 import { Workplace } from '../../bench/cluster/workplace.ts';
-import { makeImage } from './image.ts';
-import type { Image, LayerContent } from './image.ts';
+import { makeImage } from '../../bench/registry/image.ts';
+import type { Image, LayerContent } from '../../bench/registry/image.ts';
 import { Registry } from './registry.ts';
 import { TokenServer } from './token-server.ts';
 

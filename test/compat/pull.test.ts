@@ -3,7 +3,7 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { ctr, docker, faultsOfFolder, podman, skopeo, succeeded } from './clients.ts';
 import { EngineProcess } from './engines.ts';
-import type { Image } from './image.ts';
+import type { Image } from '../../bench/registry/image.ts';
 import { labOf } from './mirror-lab.ts';
 import type { MirrorLab } from './mirror-lab.ts';
 

@@ -1,14 +1,12 @@
-import { openAsBlob } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SystemRandom } from '../../core/base/random.ts';
 import { outputOf } from '../../bench/cluster/command.ts';
 import { freePorts } from '../../bench/cluster/free-ports.ts';
-import { askApi } from '../../bench/cluster/local-api.ts';
-import { Program } from '../../bench/cluster/program.ts';
 import type { Workplace } from '../../bench/cluster/workplace.ts';
 import { makeCertificate } from './certificate.ts';
-import type { Image } from './image.ts';
+import type { Image } from '../../bench/registry/image.ts';
+import { pushImage, startRegistry } from '../../bench/registry/registry-process.ts';
 import { Recorder } from './recorder.ts';
 import { ISSUER, PASSWORD, SERVICE, USER } from './token-server.ts';
 import type { TokenServer } from './token-server.ts';
@@ -57,7 +55,7 @@ export class Registry implements AsyncDisposable {
     const folder = await workplace.subfolder(options.name);
     const [pushPort = 0, servePort = 0] = await freePorts(LOOPBACK, 2);
     const start = async (kind: string, port: number, lines: readonly string[]): Promise<void> => {
-      const program = await startProcess(workplace, { folder, kind, port, lines });
+      const program = await startRegistry(workplace, { name: kind, folder, port, lines });
       stack.defer(async () => program.kill('SIGKILL'));
     };
     await start('push', pushPort, []);
@@ -87,48 +85,12 @@ export class Registry implements AsyncDisposable {
 
   /** Puts an image there; blobs that are there already are not sent again. */
   async push(image: Image, repository: string, tag: string): Promise<void> {
-    const base = `${this.#pushUrl}/v2/${repository}`;
-    for (const blob of [image.config, ...image.layers]) {
-      const there = await fetch(`${base}/blobs/${blob.digest}`, { method: 'HEAD' });
-      if (there.ok) continue;
-      const opened = await fetch(`${base}/blobs/uploads/`, { method: 'POST' });
-      const place = new URL(opened.headers.get('location') ?? '', this.#pushUrl);
-      place.searchParams.set('digest', blob.digest);
-      await expect(201, fetch(place, { method: 'PUT', body: await openAsBlob(blob.path) }));
-    }
-    const headers = { 'content-type': image.mediaType };
-    const body = new Uint8Array(image.manifest);
-    await expect(201, fetch(`${base}/manifests/${tag}`, { method: 'PUT', headers, body }));
+    await pushImage(this.#pushUrl, image, { repository, tag });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
   }
-}
-
-async function startProcess(
-  workplace: Workplace,
-  options: { folder: string; kind: string; port: number; lines: readonly string[] },
-): Promise<Program> {
-  const { folder, kind, port, lines } = options;
-  const config = join(folder, `${kind}.yml`);
-  const text = [
-    'version: 0.1',
-    'log: {level: warn, accesslog: {disabled: true}}',
-    `storage: {filesystem: {rootdirectory: ${join(folder, 'content')}}, delete: {enabled: true}}`,
-    `http: {addr: ${LOOPBACK}:${port}, secret: compat}`,
-    ...lines,
-  ];
-  await writeFile(config, `${text.join('\n')}\n`);
-  return Program.start({
-    name: `registry-${kind}`,
-    argv: ['docker-registry', 'serve', config],
-    logFile: join(folder, `${kind}.log`),
-    guard: workplace.guard,
-    env: workplace.env,
-    look: async () =>
-      (await askApi({ host: LOOPBACK, port }, '/v2/').catch(() => undefined)) ?? undefined,
-  });
 }
 
 async function authLines(
@@ -146,10 +108,4 @@ async function authLines(
   const { realm, certificateFile } = auth;
   const facts = `realm: "${realm}", service: ${SERVICE}, issuer: ${ISSUER}`;
   return [`auth: {token: {${facts}, rootcertbundle: ${certificateFile}}}`];
-}
-
-async function expect(status: number, asked: Promise<Response>): Promise<void> {
-  const answer = await asked;
-  if (answer.status === status) return;
-  throw new Error(`${answer.url} answered ${answer.status}: ${await answer.text()}`);
 }

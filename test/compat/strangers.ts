@@ -1,7 +1,7 @@
 import type { ExecutionContext } from 'ava';
 import { ctr, faultsOfFolder, skopeo, succeeded } from './clients.ts';
 import { EngineProcess } from './engines.ts';
-import type { Image } from './image.ts';
+import type { Image } from '../../bench/registry/image.ts';
 import type { MirrorLab } from './mirror-lab.ts';
 import { PASSWORD, USER } from './token-server.ts';
 
