@@ -82,14 +82,14 @@ interface Waiting {
 
 /** Begins a warm-up. */
 export async function beginWarmUp(api: ApiClient, body: object, options: Waiting): Promise<Job> {
-  return parseJob(await api.ask({ method: 'POST', path: '/v1/warm-ups', body, ...options }));
+  return parseJob(await api.ask({ method: 'POST', path: '/api/v1/warm-ups', body, ...options }));
 }
 
 /** All that the supernode remembers, oldest first. */
 export async function listWarmUps(api: ApiClient, options: Waiting): Promise<Job[]> {
   const jobs: Job[] = [];
   for (let after = ''; ;) {
-    const path = `/v1/warm-ups?limit=${PAGE}&after=${after}`;
+    const path = `/api/v1/warm-ups?limit=${PAGE}&after=${after}`;
     const { items, next } = parseJobs(await api.ask({ method: 'GET', path, ...options }));
     jobs.push(...items);
     if (next === undefined) return jobs;
@@ -99,7 +99,7 @@ export async function listWarmUps(api: ApiClient, options: Waiting): Promise<Job
 
 /** How far one is, without its hosts. */
 export async function lookAtWarmUp(api: ApiClient, id: string, options: Waiting): Promise<Job> {
-  const path = `/v1/warm-ups/${encodeURIComponent(id)}?limit=1`;
+  const path = `/api/v1/warm-ups/${encodeURIComponent(id)}?limit=1`;
   return parseJob(await api.ask({ method: 'GET', path, ...options }));
 }
 
@@ -107,7 +107,7 @@ export async function lookAtWarmUp(api: ApiClient, id: string, options: Waiting)
 export async function showWarmUp(api: ApiClient, id: string, options: Waiting): Promise<JobDetail> {
   const results: HostResult[] = [];
   for (let after = ''; ;) {
-    const path = `/v1/warm-ups/${encodeURIComponent(id)}?limit=${PAGE}&after=${after}`;
+    const path = `/api/v1/warm-ups/${encodeURIComponent(id)}?limit=${PAGE}&after=${after}`;
     const detail = parseDetail(await api.ask({ method: 'GET', path, ...options }));
     results.push(...detail.results.items);
     if (detail.results.next === undefined) return { ...detail, results };
@@ -117,5 +117,9 @@ export async function showWarmUp(api: ApiClient, id: string, options: Waiting): 
 
 /** Cancels one. */
 export async function cancelWarmUp(api: ApiClient, id: string, options: Waiting): Promise<void> {
-  await api.ask({ method: 'DELETE', path: `/v1/warm-ups/${encodeURIComponent(id)}`, ...options });
+  await api.ask({
+    method: 'DELETE',
+    path: `/api/v1/warm-ups/${encodeURIComponent(id)}`,
+    ...options,
+  });
 }

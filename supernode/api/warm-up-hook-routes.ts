@@ -36,7 +36,7 @@ export function addPushRoutes(app: ApiApp, { push, warmUps }: HookParts): void {
     { parseAs: 'string', bodyLimit: MAX_BODY_BYTES },
     app.getDefaultJsonParser('error', 'error'),
   );
-  for (const path of ['/v1/hooks/registry', '/registry/notifications']) {
+  for (const path of ['/api/v1/hooks/registry', '/registry/notifications']) {
     app.post(path, { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
       const { to, registry } = push;
       if (to === undefined) {

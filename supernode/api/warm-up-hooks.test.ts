@@ -92,22 +92,22 @@ function notification(action: string, mediaType = MANIFEST): object {
   };
 }
 
-test('POST /v1/hooks/registry warms up manifests that were pushed, once, and nothing else', async (t) => {
+test('POST /api/v1/hooks/registry warms up manifests that were pushed, once, and nothing else', async (t) => {
   const { call, host, wishes } = await openBench(t, { push: { to: 'all' } });
   const type = { 'content-type': 'application/vnd.docker.distribution.events.v1+json' };
   const others = [notification('pull'), notification('push', 'application/octet-stream')];
-  const ignored = await call('POST', '/v1/hooks/registry', {
+  const ignored = await call('POST', '/api/v1/hooks/registry', {
     body: { events: others },
     headers: type,
   });
   t.like(ignored, { status: 200, json: { warmUps: [] } });
   const body = { events: [...others, notification('push')] };
-  const first = await call('POST', '/v1/hooks/registry', { body, headers: type });
+  const first = await call('POST', '/api/v1/hooks/registry', { body, headers: type });
   t.is(first.status, 200);
-  const again = await call('POST', '/v1/hooks/registry', { body, headers: type });
+  const again = await call('POST', '/api/v1/hooks/registry', { body, headers: type });
   t.deepEqual(again.json, first.json, 'said again while it runs');
   const [id] = first.json.warmUps;
-  const job = await call('GET', `/v1/warm-ups/${id}`);
+  const job = await call('GET', `/api/v1/warm-ups/${id}`);
   t.like(job.json, {
     source: 'push',
     image: `http://registry.test:5000/lab/app@${digest}`,
@@ -116,7 +116,7 @@ test('POST /v1/hooks/registry warms up manifests that were pushed, once, and not
   t.is(wishes.length, 1);
   while (host.orders.size === 0) await new Promise((resolve) => setImmediate(resolve));
   host.finishAll();
-  const later = await call('POST', '/v1/hooks/registry', { body });
+  const later = await call('POST', '/api/v1/hooks/registry', { body });
   t.notDeepEqual(later.json, first.json);
 });
 
@@ -138,13 +138,13 @@ test('POST /registry/notifications takes what Harbor says as to kraken, from the
 
 test('notifications are refused where nothing is to be done, where they are malformed, and without the key', async (t) => {
   const none = await openBench(t, {});
-  const refused = await none.call('POST', '/v1/hooks/registry', { body: { events: [] } });
+  const refused = await none.call('POST', '/api/v1/hooks/registry', { body: { events: [] } });
   t.like(refused, { status: 404, json: { error: { code: 'ERR_NOT_FOUND' } } });
   const pushKeys = new ApiKeys(['push-key']);
   const keys = new ApiKeys(['api-key']);
   const { call } = await openBench(t, { push: { to: 'all' }, keys, pushKeys });
   const body = { events: [] };
-  const status = async (authorization: string | undefined, path = '/v1/hooks/registry') =>
+  const status = async (authorization: string | undefined, path = '/api/v1/hooks/registry') =>
     (
       await call('POST', path, {
         body,
@@ -157,10 +157,10 @@ test('notifications are refused where nothing is to be done, where they are malf
     [401, 401, 200],
   );
   t.deepEqual([await status('Bearer api-key'), await status(basic)], [200, 200]);
-  t.is(await status('Bearer push-key', '/v1/warm-ups'), 401, 'good for nothing else');
+  t.is(await status('Bearer push-key', '/api/v1/warm-ups'), 401, 'good for nothing else');
   t.is(await status('Bearer push-key', '/oapi/v1/jobs'), 401);
   const headers = { authorization: 'Bearer push-key' };
-  const bad = await call('POST', '/v1/hooks/registry', { body: { events: [{}] }, headers });
+  const bad = await call('POST', '/api/v1/hooks/registry', { body: { events: [{}] }, headers });
   t.like(bad, { status: 400, json: { error: { code: 'ERR_REQUEST' } } });
   t.regex(bad.json.error.message, /events\/0\/action/);
 });

@@ -23,25 +23,25 @@ export type ServedWarmUps = Pick<WarmUps, 'submit' | 'list' | 'find' | 'cancel'>
 /** Routes of warm-ups: begin one, look at them, stop one. */
 export function addWarmUpRoutes(app: ApiApp, warmUps: () => ServedWarmUps): void {
   const body = { schema: { body: WarmUpRequest }, bodyLimit: MAX_BODY_BYTES };
-  app.post('/v1/warm-ups', body, async (request, reply) => {
+  app.post('/api/v1/warm-ups', body, async (request, reply) => {
     const job = await warmUps().submit(request.body, 'api');
-    return reply.code(201).header('location', `/v1/warm-ups/${job.id}`).send(job);
+    return reply.code(201).header('location', `/api/v1/warm-ups/${job.id}`).send(job);
   });
 
-  app.get('/v1/warm-ups', { schema: { querystring: PageQuery } }, (request) => {
+  app.get('/api/v1/warm-ups', { schema: { querystring: PageQuery } }, (request) => {
     const jobs = warmUps().list();
     return pageOf(jobs.keys(), pageFrom(request.query), (id) => jobs.get(id)?.());
   });
 
   const one = { schema: { params: JobParams, querystring: PageQuery } };
-  app.get('/v1/warm-ups/:id', one, (request) => {
+  app.get('/api/v1/warm-ups/:id', one, (request) => {
     const record = warmUps().find(request.params.id);
     if (record === undefined) throw unknownJob();
     return { ...record, results: resultsOf(record, pageFrom(request.query)) };
   });
 
   const params = { schema: { params: JobParams } };
-  app.delete('/v1/warm-ups/:id', params, async (request, reply) => {
+  app.delete('/api/v1/warm-ups/:id', params, async (request, reply) => {
     if (!(await warmUps().cancel(request.params.id))) throw unknownJob();
     return reply.code(204).send();
   });

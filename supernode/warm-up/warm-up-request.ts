@@ -7,7 +7,7 @@ import { parseTarget } from './target.ts';
 
 const Url = Type.String({ minLength: 1, maxLength: 8192 });
 
-/** Body of `POST /v1/warm-ups`: an image, or URLs, and where to bring them. */
+/** Body of `POST /api/v1/warm-ups`: an image, or URLs, and where to bring them. */
 export const WarmUpRequest = Type.Object({
   image: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 })),
   /** `os/architecture[/variant]`; none: every platform of the image. */

@@ -27,7 +27,7 @@ test.serial(
       const url = `${registry.url}/v2/lab/app/manifests/${image.digest}`;
       const mediaType = 'application/vnd.oci.image.manifest.v1+json';
       const target = { mediaType, digest: image.digest, repository: 'lab/app', url, tag: 'v1' };
-      const told = await askApi({ host, port: Number(port) }, '/v1/hooks/registry', {
+      const told = await askApi({ host, port: Number(port) }, '/api/v1/hooks/registry', {
         method: 'POST',
         headers: { authorization: 'Bearer the-key-of-the-registry' },
         body: { events: [{ id: '1', action: 'push', target }] },

@@ -19,7 +19,7 @@ function apiOf({ apiUrl }: Cluster): { host: string; port: number } {
 /** Begins a warm-up; throws with the answer when it is not taken on. */
 export async function beginWarmUp(cluster: Cluster, body: object): Promise<JobSummary> {
   const { status, text } = await tryWarmUp(cluster, body);
-  if (status !== 201) throw new Error(`POST /v1/warm-ups: ${status} ${text}`);
+  if (status !== 201) throw new Error(`POST /api/v1/warm-ups: ${status} ${text}`);
   return JSON.parse(text) as JobSummary;
 }
 
@@ -28,17 +28,17 @@ export async function tryWarmUp(
   cluster: Cluster,
   body: object,
 ): Promise<{ status: number; text: string }> {
-  return askApi(apiOf(cluster), '/v1/warm-ups', { method: 'POST', body });
+  return askApi(apiOf(cluster), '/api/v1/warm-ups', { method: 'POST', body });
 }
 
 /** A job with its hosts. */
 export async function warmUp(cluster: Cluster, id: string): Promise<ShownJob> {
-  return (await askJson(apiOf(cluster), `/v1/warm-ups/${id}?limit=1000`)) as ShownJob;
+  return (await askJson(apiOf(cluster), `/api/v1/warm-ups/${id}?limit=1000`)) as ShownJob;
 }
 
 /** All jobs. */
 export async function warmUps(cluster: Cluster): Promise<readonly JobSummary[]> {
-  const listed = (await askJson(apiOf(cluster), '/v1/warm-ups?limit=1000')) as {
+  const listed = (await askJson(apiOf(cluster), '/api/v1/warm-ups?limit=1000')) as {
     items: JobSummary[];
   };
   return listed.items;
@@ -46,7 +46,7 @@ export async function warmUps(cluster: Cluster): Promise<readonly JobSummary[]> 
 
 /** Cancels a job. */
 export async function cancelWarmUp(cluster: Cluster, id: string): Promise<number> {
-  return (await askApi(apiOf(cluster), `/v1/warm-ups/${id}`, { method: 'DELETE' })).status;
+  return (await askApi(apiOf(cluster), `/api/v1/warm-ups/${id}`, { method: 'DELETE' })).status;
 }
 
 /** The job once it has ended. */
