@@ -5,21 +5,19 @@
  */
 import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { SystemRandom } from '../../core/base/random.ts';
 import { pieceCount, pieceLengthFor } from '../../core/piece/piece-length.ts';
 import type { DownloadEvent } from '../../core/swarm/download-events.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
 import type { DfgetResult, DfgetRun } from '../cluster/dfget-run.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
-import type { Place } from '../cluster/place.ts';
 import { measureGoodput } from '../lab/goodput.ts';
-import { LAB_NETWORK } from '../lab/lab-names.ts';
 import { Lab } from '../lab/lab.ts';
 import { withCpuUse } from '../measure/process-usage.ts';
 import type { CpuUse } from '../measure/process-usage.ts';
 import { contentDigest } from '../origin/content.ts';
 import { quantile } from '../report/swarm-limits.ts';
+import { SUPERNODE, forgetAll, newLabName, placeOf, placesIn, untilQuiet } from './lab-cluster.ts';
 import { runBeside } from './swarm-beside.ts';
 import type { Beside, SwarmCase } from './swarm-case.ts';
 import { fileDigest, storedFile } from './swarm-output.ts';
@@ -85,10 +83,7 @@ export interface SwarmRunning {
 
 const clock = new SystemClock();
 const SEED = 1;
-const SUPERNODE = 'supernode';
 const ORIGIN = 'origin';
-const QUIET_MS = 500;
-const QUIET_WITHIN_MS = 20_000;
 
 /** Runs the benchmark; ERR_DIGEST_MISMATCH when anybody took something else than was served. */
 export async function runSwarm(swarm: SwarmCase, running: SwarmRunning): Promise<SwarmResult> {
@@ -121,7 +116,7 @@ async function startLab(swarm: SwarmCase, signal: AbortSignal): Promise<Lab> {
     idc: at % idcs,
     rate: at >= hosts - (slow?.hosts ?? 0) ? { up: slowed, down: slowed } : fast,
   }));
-  const name = new SystemRandom().below(36 ** 6).toString(36);
+  const name = newLabName();
   const all = [...takers, { name: SUPERNODE }, { name: ORIGIN }];
   return Lab.up({ name, hosts: all, rate: fast, delayMs, loss, thin, signal });
 }
@@ -130,19 +125,11 @@ async function startCluster(
   { hosts, form, parent, idcs }: SwarmCase,
   { lab, signal }: { readonly lab: Lab; readonly signal: AbortSignal },
 ): Promise<Cluster> {
-  const places = {
-    supernode: placeOf(lab, SUPERNODE),
-    host: (number: number) => placeOf(lab, `${number}`),
-    origins: LAB_NETWORK,
-  };
+  const places = placesIn(lab);
   const daemonArgs = (number: number): string[] =>
     idcs === 1 ? [] : ['--idc', `idc${lab.host(`${number}`).idc}`];
   const supernodeArgs = idcs === 1 ? [] : ['--idc', 'idc0'];
   return Cluster.start({ hosts, form, parent, places, supernodeArgs, daemonArgs, signal });
-}
-
-function placeOf(lab: Lab, name: string): Place {
-  return { address: lab.host(name).address, enter: lab.enter(name) };
 }
 
 /** What a run of any contender is given. */
@@ -169,10 +156,10 @@ class SwarmBench {
     if (swarm.slow !== undefined) {
       const fast = cluster.hosts.slice(0, -swarm.slow.hosts);
       runs.push(await this.#dfget('dfget without the slow', fast));
-      await this.#forgetAll();
+      await forgetAll(cluster);
     }
     runs.push(await this.#dfget('dfget', cluster.hosts));
-    if (swarm.beside.length > 0) await this.#forgetAll();
+    if (swarm.beside.length > 0) await forgetAll(cluster);
     for (const beside of swarm.beside) {
       running.onStep(`${beside} on ${cluster.hosts.length} hosts`);
       runs.push(await runBeside(beside, this.#parts));
@@ -182,7 +169,7 @@ class SwarmBench {
 
   async #dfget(contender: SwarmContender, hosts: readonly ClusterHost[]): Promise<SwarmRun> {
     const { swarm, lab, cluster, origin, running } = this.#parts;
-    await this.#quiet();
+    await untilQuiet(cluster);
     running.onStep(`${contender} on ${hosts.length} hosts`);
     // The query makes each run a task of its own; the origin does not look at it.
     const url = `${origin.url}?run=${encodeURIComponent(contender)}`;
@@ -210,23 +197,6 @@ class SwarmBench {
           };
     const { killedAfter, spread } = round;
     return { contender, hosts: result, spread, cpu, originBytes, killedAfter, crossed };
-  }
-
-  async #forgetAll(): Promise<void> {
-    for (const host of this.#parts.cluster.hosts) {
-      for (const task of await host.tasks()) await host.forget(task);
-    }
-  }
-
-  /** Starting costs more than taking: waits until the programs rest. */
-  async #quiet(): Promise<void> {
-    const { cluster } = this.#parts;
-    const endMs = clock.monotonic() + QUIET_WITHIN_MS;
-    let isResting = false;
-    while (!isResting && clock.monotonic() < endMs) {
-      const { cpu } = await withCpuUse(cluster.pids, async () => clock.sleep(QUIET_MS));
-      isResting = cpu.total <= 0.05;
-    }
   }
 }
 
