@@ -176,6 +176,16 @@ test('a consumer in order gets what it needs next, from within its window', (t) 
   t.true(asks.every(({ piece, isUrgent }) => isUrgent === piece < 12));
 });
 
+test('what a consumer in order waits for comes before what is rarer', (t) => {
+  const held = Array.from({ length: 100 }, (_item, at) => at);
+  const made = linked(100, { a: held, b: [10, 11], c: [10, 11] });
+  made.rest('b', true);
+  made.rest('c', true);
+  made.needFrom(10);
+  const asked = all(made).map(({ piece }) => piece);
+  t.deepEqual(new Set(asked.slice(0, 2)), new Set([10, 11]));
+});
+
 test('a fast parent far away is asked for as much as its path holds', (t) => {
   const made = linked(600, { far: Array.from({ length: 600 }, (_item, at) => at) });
   let most = 0;

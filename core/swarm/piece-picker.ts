@@ -435,14 +435,27 @@ export class PiecePicker {
     return undefined;
   }
 
-  /** The rarest open piece of a parent, ties by chance. */
+  /** The rarest open piece of a parent; before all others one that a consumer in order waits for. */
   #rarestOf(parent: PickerParent, isSeedFree: boolean): number | undefined {
     if (parent.role === 'seed' && (parent.isFar || !isSeedFree)) return undefined;
+    const first = this.#firstNeeded;
+    if (first === undefined) return this.#rarestIn(parent, this.#lookedAt());
+    const ahead = (pieces: number): [number, number] => [
+      first,
+      Math.min(this.#open.length, first + pieces),
+    ];
+    return (
+      this.#rarestIn(parent, ahead(URGENT_PIECES)) ??
+      this.#rarestIn(parent, ahead(this.#windowPieces))
+    );
+  }
+
+  /** The rarest open piece of a parent from one piece up to another, past the end from the start on; ties by chance. */
+  #rarestIn(parent: PickerParent, [from, to]: readonly [number, number]): number | undefined {
     const due = parent.isFar ? this.#licences.due.bytes : undefined;
     const open = this.#open.bytes;
     const held = parent.pieces.bytes;
     const { length } = this.#open;
-    const [from, to] = this.#lookedAt();
     let looked = 0;
     let best: number | undefined;
     let bestCopies = Number.POSITIVE_INFINITY;
@@ -466,9 +479,6 @@ export class PiecePicker {
 
   #lookedAt(): [from: number, to: number] {
     const { length } = this.#open;
-    if (this.#firstNeeded !== undefined) {
-      return [this.#firstNeeded, Math.min(length, this.#firstNeeded + this.#windowPieces)];
-    }
     if (this.#open.count <= MAX_LOOKED_AT) return [0, length];
     const from = this.#random.below(length);
     return [from, from + length];
