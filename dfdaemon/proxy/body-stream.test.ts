@@ -275,5 +275,4 @@ test.serial('a body returns from an origin that is no faster than the mesh', asy
     got.turns.slice(0, 2).map(({ to }) => to),
     ['origin', 'mesh'],
   );
-  t.true(got.fromMesh > got.direct);
 });
