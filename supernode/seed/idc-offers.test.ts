@@ -189,3 +189,15 @@ test('whatever happens, each piece that an idc lacks is offered to one host ther
   );
   t.pass();
 });
+
+test('what a host had before anybody took part is for everybody, as that host may be bad at giving it', (t) => {
+  const { offers, add } = offersOf({ a: [0] });
+  add(0);
+  add(1);
+  t.deepEqual(offers.seen(0, at('a')), [], 'nobody is there to be told');
+  t.deepEqual(offers.join('a1', at('a')), [
+    { piece: 1, to: 'a1' },
+    { piece: 0, to: undefined },
+  ]);
+  t.deepEqual(offers.join('a2', at('a')), []);
+});

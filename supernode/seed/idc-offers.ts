@@ -70,9 +70,13 @@ export class IdcOffers {
   join(child: string, about: { readonly idc: string; readonly nowMs: number }): Offer[] {
     if (this.#placeOf.has(child)) return [];
     const { idc, nowMs } = about;
-    const place = this.#places.get(idc) ?? this.#found(idc, nowMs);
+    const known = this.#places.get(idc);
+    const place = known ?? this.#found(idc, nowMs);
     this.#placeOf.set(child, place);
-    return this.#tellable(place, place.offers.join(child, nowMs));
+    const offers = place.offers.join(child, nowMs);
+    // What hosts there had before anybody took part was told to nobody, and they may be bad at giving it.
+    const held = known === undefined ? [...place.held] : [];
+    return this.#tellable(place, [...offers, ...held.map((piece) => ({ piece, to: undefined }))]);
   }
 
   /** A child is gone or complete: what was offered to it is offered to others of its idc. */
