@@ -1,6 +1,6 @@
 import { humanBytes } from '../core/base/units.ts';
 import type { Explanation, SourceReport } from '../core/swarm/download-events.ts';
-import { printable } from './printable.ts';
+import { printable } from '../core/base/printable.ts';
 
 const HEADINGS = ['ROLE', 'SOURCE', 'ADDRESS', 'PIECES', 'BYTES', 'WRONG', 'FAILED'];
 /** Columns whose values are numbers, set flush right. */

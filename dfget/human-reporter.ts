@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../core/base/clock.ts';
 import type { CodedError } from '../core/base/error.ts';
 import { explainLines } from './explain-table.ts';
 import type { DoneEvent } from './output.ts';
-import { printable } from './printable.ts';
+import { printable } from '../core/base/printable.ts';
 import { renderProgress } from './progress.ts';
 import type { ProgressState } from './progress.ts';
 import type { PassingEvent, Reporter } from './reporter.ts';

@@ -1,5 +1,5 @@
 import { humanBytes } from '../core/base/units.ts';
-import { printable } from './printable.ts';
+import { printable } from '../core/base/printable.ts';
 
 /** What the bar shows. */
 export interface ProgressState {

@@ -1,7 +1,7 @@
 import type { CodedError } from '../core/base/error.ts';
 import type { ByteSources } from '../core/swarm/download-events.ts';
 import { exitCodeOf } from './exit-code.ts';
-import { printable } from './printable.ts';
+import { printable } from '../core/base/printable.ts';
 
 /** A finished download, for the last line. */
 export interface Finished extends ByteSources {

@@ -1,3 +1,4 @@
+import { printable } from '../../core/base/printable.ts';
 import { humanBytes } from '../../core/base/units.ts';
 import type { Job, JobDetail } from './warm-up-api.ts';
 
@@ -42,9 +43,4 @@ export function jobText(job: JobDetail): string {
   const rest = failures.length - MAX_SHOWN;
   if (rest > 0) failures.splice(MAX_SHOWN, rest, `  … ${rest} more, --json shows them\n`);
   return [...lines, ...failures].join('');
-}
-
-/** On one line and without control characters: what others sent must not steer the terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, ' ');
 }
