@@ -144,7 +144,8 @@ async function send(hop: Hop, options: OriginOptions): Promise<HttpResponse> {
   });
 }
 
-function isRedirect(status: number): boolean {
+/** True for a status that sends elsewhere, by `Location`. */
+export function isRedirect(status: number): boolean {
   return [301, 302, 303, 307, 308].includes(status);
 }
 

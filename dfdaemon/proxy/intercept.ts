@@ -3,7 +3,6 @@
  * inside go through the same rules as all others. The origin is asked for a handshake first: where that fails the
  * tunnel fails, because clients fall back only then, and not on an answer inside a good handshake.
  */
-import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import type { Socket } from 'node:net';
@@ -18,15 +17,12 @@ import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { answerError } from './forward-answer.ts';
 import type { InterceptCa } from './intercept-ca.ts';
 import type { UrlHandler } from './proxy-server.ts';
+import { createRequestServer } from './request-server.ts';
 import { RequestTurns } from './request-turns.ts';
 import { connectGuarded } from './tunnel.ts';
 import type { TunnelClient, TunnelInterceptor } from './tunnel.ts';
 
 const HANDSHAKE_MS = 10_000;
-const HEADERS_TIMEOUT_MS = 10_000;
-const KEEP_ALIVE_MS = 60_000;
-const IDLE_MS = 600_000;
-const MAX_HEADER_BYTES = 64 * 1024;
 /** An origin that shook hands is not asked again for a while. */
 const PROVEN_MS = 300_000;
 const MAX_PROVEN = 1024;
@@ -57,17 +53,7 @@ export class Interceptor implements TunnelInterceptor {
   constructor(options: InterceptorOptions) {
     this.#options = options;
     // Never listens: it is given the connections that come out of tunnels.
-    this.#server = createServer(
-      {
-        maxHeaderSize: MAX_HEADER_BYTES,
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        requestTimeout: 0,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        joinDuplicateHeaders: true,
-      },
-      (request, response) => void this.#serve(request, response),
-    );
-    this.#server.timeout = IDLE_MS;
+    this.#server = createRequestServer((request, response) => void this.#serve(request, response));
     this.#server.on('clientError', (_error, socket) => socket.destroy());
   }
 

@@ -120,8 +120,9 @@ const outside = Object.values(networkInterfaces())
   .find((entry) => entry?.family === 'IPv4' && !entry.internal)?.address;
 
 // A client on one of this machine's other addresses looks to a socket on loopback like one on another machine.
-(outside === undefined ? test.skip : test)(
-  'strangers read /healthz and nothing else; those who are admitted use the proxy, but reach no loopback',
+const fromOutside = outside === undefined ? test.skip : test;
+fromOutside(
+  `strangers read /healthz and nothing else; those who are admitted use the proxy, but reach no loopback${outside === undefined ? ' (no address besides loopback)' : ''}`,
   async (t) => {
     const localAddress = outside ?? '';
     await using origin = await startOrigin({ host: '127.0.0.1' });

@@ -3,7 +3,6 @@
  * `/v2/...` to the registry mirror, absolute URLs to the forward proxy, CONNECT to a tunnel; the last three for those
  * whom `access` knows.
  */
-import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { formatHostPort } from '../../core/base/addresses.ts';
@@ -14,17 +13,13 @@ import { refuseUnreadable } from '../local-api/http-server.ts';
 import type { ServedHost } from '../local-api/served-host.ts';
 import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { answerError, answerTunnelError } from './forward-answer.ts';
+import { isRegistryPath } from './registry-path.ts';
+import { createRequestServer } from './request-server.ts';
 import { RequestTurns } from './request-turns.ts';
 
 const MAX_CONNECTIONS = 2048;
 /** Of those who may read /healthz and /metrics only. */
 const MAX_STRANGERS = 64;
-const MAX_HEADER_BYTES = 64 * 1024;
-const HEADERS_TIMEOUT_MS = 10_000;
-const KEEP_ALIVE_MS = 60_000;
-/** A connection on which nothing moves; origins may take long to answer. */
-const IDLE_MS = 600_000;
-const CHECK_MS = 5000;
 const DRAIN_LOOK_MS = 20;
 
 /** Answers requests for paths on this port; what it throws is answered as an error. */
@@ -78,20 +73,8 @@ export class ProxyServer implements AsyncDisposable {
 
   constructor(options: ProxyServerOptions) {
     this.#options = options;
-    this.#server = createServer(
-      {
-        maxHeaderSize: MAX_HEADER_BYTES,
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        // Uploads may take as long as they move.
-        requestTimeout: 0,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        connectionsCheckingInterval: CHECK_MS,
-        joinDuplicateHeaders: true,
-      },
-      (request, response) => void this.serve(request, response),
-    );
+    this.#server = createRequestServer((request, response) => void this.serve(request, response));
     this.#server.maxConnections = MAX_CONNECTIONS;
-    this.#server.timeout = IDLE_MS;
     this.#server.on('connection', (socket) => this.#onConnection(socket));
     this.#server.on('clientError', (error, socket) => {
       refuseUnreadable(error, socket);
@@ -173,7 +156,7 @@ export class ProxyServer implements AsyncDisposable {
       const { contentType, text } = await host.metrics();
       return send(response, { status: 200, type: contentType, text });
     }
-    if (mirror !== undefined && (path === '/v2' || path.startsWith('/v2/'))) {
+    if (mirror !== undefined && isRegistryPath(path)) {
       access.admit(socket);
       this.#refuseRetired();
       return mirror.handle(request, response);

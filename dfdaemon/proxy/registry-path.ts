@@ -27,9 +27,9 @@ const MAX_NAME = 1024;
 const PART = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 const REFERENCE = /^[A-Za-z0-9_][A-Za-z0-9._:+-]{0,255}$/;
 
-/** True for a path of the registry protocol. */
+/** True for a path, without its query, of the registry protocol. */
 export function isRegistryPath(path: string): boolean {
-  return /^\/v2(?:[/?]|$)/.test(path);
+  return path === '/v2' || path.startsWith('/v2/');
 }
 
 /**

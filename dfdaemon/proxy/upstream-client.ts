@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { HttpResponse } from '../../core/net/http-client.ts';
+import { isRedirect } from '../../core/origin/origin.ts';
 import { OriginConnections } from '../../core/origin/origin-connections.ts';
 import { nextHop } from '../../core/origin/request-headers.ts';
 import { headerOf } from '../../core/origin/response-head.ts';
@@ -25,7 +26,6 @@ const HEAD_MS = 10_000;
 const ANSWER_MS = 20_000;
 const STALL_MS = 20_000;
 const MAX_REDIRECTS = 10;
-const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
 /** Asks registries on behalf of clients, wherever these may reach. */
 export class UpstreamClient implements AsyncDisposable {
@@ -59,7 +59,7 @@ export class UpstreamClient implements AsyncDisposable {
         bodyTimeoutMs: STALL_MS,
         signal,
       });
-      if (!REDIRECTS.has(response.status)) return response;
+      if (!isRedirect(response.status)) return response;
       response.discard();
       hop = nextHop(hop, headerOf(response.headers, 'location'));
     }

@@ -1,25 +1,12 @@
-import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Type } from 'typebox';
 import { CodedError, systemCode } from '../../core/base/error.ts';
+import { callJson } from '../../core/net/json-call.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { TokenOptions, TokenSummary } from '../membership/tokens.ts';
 import type { SupernodeActions } from './supernode-view.ts';
 
-// `import` of node:http evaluates its lazy exports too (WebSocket and with it undici): 40 ms instead of 4.
-const http = process.getBuiltinModule('node:http');
-
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
-const parseError = parser(
-  Type.Object({
-    error: Type.Object({
-      code: Type.String(),
-      message: Type.String(),
-      detail: Type.Optional(Type.Unknown()),
-    }),
-  }),
-);
 const parseToken = parser(Type.Object({ token: Type.String() }));
 const parseTokens = parser(
   Type.Object({
@@ -85,48 +72,13 @@ export class AdminClient implements SupernodeActions {
     await this.#ask({ method: 'DELETE', path: `hosts/${encodeURIComponent(peer)}` });
   }
 
-  async #ask(exchange: Exchange): Promise<unknown> {
-    const response = await this.#answer(exchange);
-    const body = await jsonOf(response);
-    const { statusCode = 0 } = response;
-    if (statusCode >= 200 && statusCode < 300) return body;
-    throw CodedError.fromObject(parseError(body).error);
-  }
-
-  #answer({ method, path, body }: Exchange): Promise<IncomingMessage> {
-    const payload = body === undefined ? '' : JSON.stringify(body);
-    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
-    return new Promise((resolve, reject) => {
-      const request: ClientRequest = http.request({
-        socketPath: this.#path,
-        agent: false,
-        method,
-        path: `/api/v1/${path}`,
-        headers,
-        timeout: TIMEOUT_MS,
-      });
-      request.once('response', resolve);
-      request.once('timeout', () => request.destroy(new Error('no answer in time')));
-      request.once('error', (error) => reject(unreachable(this.#path, error)));
-      request.end(payload);
+  async #ask({ method, path, body }: Exchange): Promise<unknown> {
+    return callJson({
+      target: { socketPath: this.#path, method, path: `/api/v1/${path}` },
+      body,
+      timeoutMs: TIMEOUT_MS,
+      unreachable: (cause) => unreachable(this.#path, cause),
     });
-  }
-}
-
-async function jsonOf(response: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response) {
-    if (!Buffer.isBuffer(chunk)) continue;
-    bytes += chunk.length;
-    if (bytes > MAX_ANSWER_BYTES) throw new CodedError('ERR_PROTOCOL', 'the answer is too long');
-    chunks.push(chunk);
-  }
-  if (bytes === 0) return undefined;
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString());
-  } catch (cause) {
-    throw new CodedError('ERR_PROTOCOL', 'the answer of the supernode is no JSON', { cause });
   }
 }
 
