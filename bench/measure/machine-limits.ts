@@ -20,8 +20,6 @@ export interface MachineLimits {
   readonly writeRate: number;
   /** One writer, until the disk has it. */
   readonly syncedWriteRate: number;
-  /** CPU seconds of the writing process for 1 GiB, without what the kernel does later. */
-  readonly writeCpuSecondsPerGib: number;
 }
 
 /** Measures on the filesystem of `folder`; takes a few seconds and needs 1 GiB there for a moment. */
@@ -40,7 +38,6 @@ export function measureMachineLimits(folder: string, rounds = 3): MachineLimits 
     sha256Rate: median(hashes),
     writeRate: GIB / median(writes.map((write) => write.cached)),
     syncedWriteRate: GIB / median(writes.map((write) => write.synced)),
-    writeCpuSecondsPerGib: median(writes.map((write) => write.cpu)),
   };
 }
 
@@ -52,17 +49,15 @@ function hashRate(block: Buffer): number {
   return (HASHED * 1000) / (clock.monotonic() - startMs);
 }
 
-/** Seconds until written, until on disk, and of CPU. */
-function writeGib(file: string, block: Buffer): { cached: number; synced: number; cpu: number } {
+/** Seconds until written, and until on disk. */
+function writeGib(file: string, block: Buffer): { cached: number; synced: number } {
   const startMs = clock.monotonic();
-  const cpuBefore = process.cpuUsage();
   const handle = openSync(file, 'w', 0o600);
   try {
     for (let done = 0; done < GIB; done += block.length) writeSync(handle, block);
-    const { user, system } = process.cpuUsage(cpuBefore);
     const cached = (clock.monotonic() - startMs) / 1000;
     fsyncSync(handle);
-    return { cached, synced: (clock.monotonic() - startMs) / 1000, cpu: (user + system) / 1e6 };
+    return { cached, synced: (clock.monotonic() - startMs) / 1000 };
   } finally {
     closeSync(handle);
     rmSync(file);

@@ -22,7 +22,6 @@ function resultOf(samples: Sample[]): SingleResult {
       sha256Rate: GIB,
       writeRate: GIB,
       syncedWriteRate: GIB / 8,
-      writeCpuSecondsPerGib: 0.6,
     },
     bareNodeMs: [40, 41, 60],
     samples,
@@ -57,10 +56,12 @@ test('summarize() says nothing of CPU where its clock is too coarse, nor of curl
 
 test('barsOf() measures each promise of the sizes that were run, and renderSingle() says which are missed', (t) => {
   const round = 1;
+  const writing = { programs: {}, commands: 0.6, total: 0.6, machine: 0.5, others: 0.2 };
   const result = resultOf([
     sample('curl', 1, { size: GIB, round }),
     sample('dfget warm', 1.4, { size: GIB, round }),
     sample('dfget second host', 1, { size: GIB, round }),
+    { ...sample('write', 0.6, { size: GIB, round }), cpu: writing },
   ]);
   const measured = barsOf(result).map((bar) => [bar.limit, bar.measured]);
   t.deepEqual(measured, [

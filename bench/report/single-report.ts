@@ -70,7 +70,7 @@ export function barsOf(result: SingleResult): Bar[] {
   if (second !== undefined) {
     const { cpuPerGibBy } = second;
     const daemons = (cpuPerGibBy['host-1'] ?? 0) + (cpuPerGibBy['host-2'] ?? 0);
-    const limit = 4 + result.machine.writeCpuSecondsPerGib;
+    const limit = 4 + (find(GIB, 'write')?.cpuPerGib ?? 0);
     const unit = 'CPU-s per GiB';
     bars.push({ what: '1 GiB to a second host, both daemons', limit, measured: daemons, unit });
     const all = daemons + (cpuPerGibBy['supernode'] ?? 0);
@@ -154,7 +154,6 @@ function machineLines({ machine, bareNodeMs, tinyStartMs }: SingleResult): strin
     `machine     ${machine.processors} × ${machine.model}`,
     `sha256      ${rate(machine.sha256Rate)} on one core`,
     `file write  ${rate(machine.writeRate)} to the cache, ${rate(machine.syncedWriteRate)} to the disk`,
-    `            ${machine.writeCpuSecondsPerGib.toFixed(2)} CPU-s for 1 GiB`,
     `bare Node   ${bareMs.toFixed(0)} ms from start to end; dfget for 1 warm byte takes ${times} × that`,
     '',
   ].join('\n');

@@ -1,7 +1,7 @@
 /**
  * One host at a time, beside curl and aria2c in the same run. For each size and round: curl, aria2c, dfget of
- * something nobody has (cold), dfget of the same again (warm), dfget of it on a second host. Every output is
- * compared with what the origin serves; medians are reported.
+ * something nobody has (cold), dfget of the same again (warm), dd that only writes as much, dfget of it on a second
+ * host. Every output is compared with what the origin serves; medians are reported.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -22,12 +22,13 @@ import { withCpuUse } from '../measure/process-usage.ts';
 import type { CpuUse } from '../measure/process-usage.ts';
 import { contentDigest } from '../origin/content.ts';
 
-/** What is compared. */
+/** What is compared; `write` is no download: as many bytes into a new file, which has its price everywhere. */
 export const contenders = [
   'curl',
   'aria2c',
   'dfget cold',
   'dfget warm',
+  'write',
   'dfget second host',
 ] as const;
 
@@ -123,11 +124,14 @@ class SingleBench {
   readonly #cluster: Cluster;
   readonly #signal: AbortSignal;
   readonly #output: string;
+  /** Kept until the round ends, so that the second host gets no memory that is fresher or older than it had. */
+  readonly #written: string;
 
   constructor(cluster: Cluster, signal: AbortSignal) {
     this.#cluster = cluster;
     this.#signal = signal;
     this.#output = join(cluster.workplace.folder, 'output');
+    this.#written = join(cluster.workplace.folder, 'written');
   }
 
   async round(round: Round): Promise<Sample[]> {
@@ -139,6 +143,7 @@ class SingleBench {
       ['aria2c', this.#aria2c(url)],
       ['dfget cold', this.#dfget(first, url)],
       ['dfget warm', this.#dfget(first, url)],
+      ['write', this.#write(round.bytes)],
       ['dfget second host', this.#dfget(second, url)],
     ];
     const samples: Sample[] = [];
@@ -146,6 +151,7 @@ class SingleBench {
       if (round.missing.includes(contender)) continue;
       samples.push(await this.#sample(contender, { argv, round }));
     }
+    await rm(this.#written, { force: true });
     await this.#forgetAll([first, second]);
     return samples;
   }
@@ -207,7 +213,7 @@ class SingleBench {
       await this.#quiet(pids);
       return ended;
     });
-    if ((await this.#digest()) !== round.digest) {
+    if (contender !== 'write' && (await this.#digest()) !== round.digest) {
       throw new CodedError('ERR_DIGEST_MISMATCH', `${contender} wrote something else`);
     }
     return { contender, size: round.bytes, round: round.round, seconds: result.seconds, cpu };
@@ -240,6 +246,11 @@ class SingleBench {
     const hash = createHash('sha256');
     await pipeline(createReadStream(this.#output, { highWaterMark: 1024 * 1024 }), hash);
     return `sha256:${hash.digest('hex')}`;
+  }
+
+  #write(bytes: number): string[] {
+    const blocks = ['bs=1M', `count=${bytes}`, 'iflag=count_bytes', 'status=none'];
+    return ['dd', 'if=/dev/zero', `of=${this.#written}`, ...blocks];
   }
 
   #curl(url: string): string[] {
