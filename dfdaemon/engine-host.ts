@@ -4,11 +4,14 @@ import type { Log } from '../core/base/log.ts';
 import { programVersion } from '../core/base/version.ts';
 import type { DownloadEvent, DownloadRequest } from '../core/swarm/download-events.ts';
 import type { Engine } from '../core/swarm/engine.ts';
+import { setTaskLimits, taskLimits } from '../core/swarm/task-limits.ts';
 import { DownloadTally } from './download-tally.ts';
 import { DownloadSlots } from './local-api/download-slots.ts';
 import type {
   HostHealth,
   HostStatus,
+  LimitChanges,
+  LimitsReport,
   ServedHost,
   SupernodeHealth,
   TaskSummary,
@@ -100,6 +103,18 @@ export class EngineHost implements ServedHost, Disposable {
     }
   }
 
+  limits(): LimitsReport {
+    const { own, share, inForce } = this.#engine.limits;
+    return { own, cell: share, inForce, tasks: taskLimits(this.#engine.tasks) };
+  }
+
+  async setLimits({ tasks = [], ...changes }: LimitChanges): Promise<void> {
+    // The one thing that may be refused comes first.
+    setTaskLimits(this.#engine, tasks);
+    await this.#engine.limits.set(changes);
+    this.#options.log.info({ ...changes, tasks }, 'limits set');
+  }
+
   health(): HostHealth {
     const supernode = this.#supernode();
     const { linkPort: port, workers } = this.#engine.pool;
@@ -164,6 +179,8 @@ export class EngineHost implements ServedHost, Disposable {
       storeBytes: engine.store.usedBytes,
       storeTasks: engine.store.tasks().length,
       quotaBytes: this.#options.quotaBytes,
+      limits: engine.limits.inForce,
+      downloadHeldBytes: engine.limits.downloadHeldBytes,
       isSupernodeConnected: this.#supernode().state === 'connected',
     });
   }

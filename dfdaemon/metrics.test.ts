@@ -16,6 +16,8 @@ const snapshot: MetricsSnapshot = {
     activeUploads: 6,
     queuedBytes: 7,
     originBytes: 8,
+    originHeldBytes: 14,
+    uploadHeldBytes: 15,
   },
   tally: new DownloadTally(silentLog),
   registry: [],
@@ -26,6 +28,8 @@ const snapshot: MetricsSnapshot = {
   storeTasks: 12,
   quotaBytes: 13,
   isSupernodeConnected: true,
+  limits: { download: 16, upload: 17, origin: 18 },
+  downloadHeldBytes: 19,
 };
 
 function metrics(): DaemonMetrics {
@@ -45,6 +49,8 @@ test('DaemonMetrics.render() has every declared metric, each with its help', asy
   t.regex(text, /^odonata_dfdaemon_link_sent_bytes_total 2$/m);
   t.regex(text, /^odonata_dfdaemon_supernode_connected 1$/m);
   t.regex(text, /^odonata_dfdaemon_store_quota_bytes 13$/m);
+  t.regex(text, /^odonata_dfdaemon_limit_bytes_per_second\{limit="origin"\} 18$/m);
+  t.regex(text, /^odonata_dfdaemon_limited_bytes_total\{limit="download"\} 19$/m);
   t.regex(text, /^process_resident_memory_bytes \d+$/m);
   t.regex(text, /^process_cpu_seconds_total [\d.]+$/m);
 });

@@ -1,6 +1,8 @@
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Metric } from 'prom-client';
 import { programVersion } from '../core/base/version.ts';
+import { limitNames } from '../core/swarm/host-limits.ts';
+import type { RateLimits } from '../core/swarm/host-limits.ts';
 import type { TransferStats } from '../core/swarm/transfer-messages.ts';
 import type { DownloadTally } from './download-tally.ts';
 import type { ProxyOutcome } from './proxy/forward-counts.ts';
@@ -19,6 +21,9 @@ export interface MetricsSnapshot {
   readonly storeTasks: number;
   readonly quotaBytes: number | undefined;
   readonly isSupernodeConnected: boolean;
+  /** In force, bytes per second. */
+  readonly limits: RateLimits;
+  readonly downloadHeldBytes: number;
 }
 
 /** Everything dfdaemon measures of itself, without the prefix; docs/metrics.md is made of this. */
@@ -67,6 +72,16 @@ export const dfdaemonMetrics = {
     kind: 'counter',
     help: 'Bodies sent by the registry mirror, by where their bytes came from',
     labels: ['kind', 'source'],
+  },
+  limit_bytes_per_second: {
+    kind: 'gauge',
+    help: 'Limits in force: download, upload, origin; 0 is no limit',
+    labels: ['limit'],
+  },
+  limited_bytes_total: {
+    kind: 'counter',
+    help: 'Payload that a limit made wait: more was wanted than it allows',
+    labels: ['limit'],
   },
   active_downloads: { kind: 'gauge', help: 'Downloads asked for that have not ended' },
   active_tasks: { kind: 'gauge', help: 'Versions of tasks being fetched, whoever asked' },
@@ -123,6 +138,11 @@ export class DaemonMetrics {
       this.#set('registry_answers_total', answers, { kind, source });
       this.#set('registry_sent_bytes_total', bytes, { kind, source });
     }
+    const held = snapshot.downloadHeldBytes;
+    this.#set('limited_bytes_total', held, { limit: 'download' });
+    for (const limit of limitNames) {
+      this.#set('limit_bytes_per_second', snapshot.limits[limit], { limit });
+    }
     this.#set('build_info', 1, { version: programVersion(), node: process.version });
     this.#set('supernode_connected', snapshot.isSupernodeConnected ? 1 : 0);
     this.#set('store_bytes', snapshot.storeBytes);
@@ -142,6 +162,8 @@ export class DaemonMetrics {
     this.#set('link_channels', stats.channels);
     this.#set('active_uploads', stats.activeUploads);
     this.#set('link_queued_bytes', stats.queuedBytes);
+    this.#set('limited_bytes_total', stats.uploadHeldBytes, { limit: 'upload' });
+    this.#set('limited_bytes_total', stats.originHeldBytes, { limit: 'origin' });
   }
 
   #setDownloads({ tally, activeDownloads, activeTasks }: MetricsSnapshot): void {

@@ -15,6 +15,8 @@ export class RateLimiter {
   #bytesPerSecond: number;
   /** Monotonic ms at which everything granted so far has been paid for. */
   #paidUntilMs = 0;
+  #passedBytes = 0;
+  #heldBytes = 0;
   readonly #waiters = new Set<Waiter>();
 
   /** `bytesPerSecond` 0 means no limit. */
@@ -25,6 +27,16 @@ export class RateLimiter {
 
   get bytesPerSecond(): number {
     return this.#bytesPerSecond;
+  }
+
+  /** Bytes that were let pass since the start. */
+  get passedBytes(): number {
+    return this.#passedBytes;
+  }
+
+  /** Bytes that were made to wait: while this grows, more is wanted than the rate allows. */
+  get heldBytes(): number {
+    return this.#heldBytes;
   }
 
   /** From now on; at a higher rate those who wait pay for what is left at that, at a lower one as they were told. */
@@ -43,12 +55,15 @@ export class RateLimiter {
 
   /** Milliseconds the caller must wait before passing `bytes`; the bytes count as passed. */
   reserve(bytes: number): number {
+    this.#passedBytes += bytes;
     if (this.#bytesPerSecond <= 0) return 0;
     const now = this.#clock.monotonic();
     // Up to 50 ms of unused rate may be spent at once: enough to hide timer jitter, too little to burst.
     const start = Math.max(this.#paidUntilMs, now - 50);
     this.#paidUntilMs = start + (bytes / this.#bytesPerSecond) * 1000;
-    return Math.max(0, Math.ceil(start - now));
+    const waitMs = Math.max(0, Math.ceil(start - now));
+    if (waitMs > 0) this.#heldBytes += bytes;
+    return waitMs;
   }
 
   async take(bytes: number, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {

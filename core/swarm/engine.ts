@@ -15,6 +15,8 @@ import type { CellMember } from './cell-member.ts';
 import { download, failedEvent } from './download.ts';
 import type { DownloadEvent, DownloadRequest, Downloader } from './download-events.ts';
 import { checkBytes, checkStored } from './whole-digest.ts';
+import { HostLimits } from './host-limits.ts';
+import type { RateLimits } from './host-limits.ts';
 import { openContent } from './open-content.ts';
 import type { OpenContent } from './open-content.ts';
 import { Registrar } from './registrar.ts';
@@ -67,6 +69,7 @@ export class Engine implements Downloader {
   readonly tasks: SwarmTasks;
   readonly member: CellMember | undefined;
   readonly key: HostKey;
+  readonly limits: HostLimits;
   readonly #registrar: Registrar;
   readonly #clock: Clock;
   readonly #resources: AsyncDisposableStack;
@@ -77,6 +80,7 @@ export class Engine implements Downloader {
     readonly tasks: SwarmTasks;
     readonly member: CellMember | undefined;
     readonly key: HostKey;
+    readonly limits: HostLimits;
     readonly clock: Clock;
     readonly resources: AsyncDisposableStack;
   }) {
@@ -85,6 +89,7 @@ export class Engine implements Downloader {
     this.tasks = parts.tasks;
     this.member = parts.member;
     this.key = parts.key;
+    this.limits = parts.limits;
     this.#clock = parts.clock;
     this.#resources = parts.resources;
     this.#registrar = new Registrar(parts);
@@ -106,6 +111,10 @@ export class Engine implements Downloader {
     if (member !== undefined) stack.use(member);
     const context = { key, store, pool, member, clock, random, log };
     const downloadLimiter = new RateLimiter(options.downloadRate ?? 0, clock);
+    const limits = new HostLimits(limitsOf(options), {
+      download: downloadLimiter,
+      setWorkers: async (workers) => pool.setLimits(workers),
+    });
     const tasks = stack.use(await SwarmTasks.open({ ...context, downloadLimiter }));
     hooks.onAltered = (name) => tasks.recheck(name);
     const sweep = clock.every(SWEEP_MS, () => {
@@ -115,7 +124,7 @@ export class Engine implements Downloader {
         .catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
     });
     stack.defer(() => sweep.cancel());
-    const engine = new Engine({ ...context, tasks, resources: stack.move() });
+    const engine = new Engine({ ...context, tasks, limits, resources: stack.move() });
     member?.start(tasks, options.takesOrders === true ? engine : undefined);
     return engine;
   }
@@ -195,6 +204,11 @@ export class Engine implements Downloader {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#resources.disposeAsync();
   }
+}
+
+function limitsOf(options: EngineOptions): RateLimits {
+  const { downloadRate = 0, uploadRate = 0, originRate = 0 } = options;
+  return { download: downloadRate, upload: uploadRate, origin: originRate };
 }
 
 /** Opens an engine; the name dfget imports. */

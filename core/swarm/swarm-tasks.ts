@@ -117,6 +117,11 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     return undefined;
   }
 
+  /** The tasks that download. */
+  peers(): TaskPeer[] {
+    return [...this.#active.values()].map(({ peer }) => peer);
+  }
+
   /** Keeps news of a task from now until it has begun, or the returned hold is disposed. */
   expect(task: string): Disposable {
     const expected = this.#expected.get(task) ?? { holders: 0, updates: [] };

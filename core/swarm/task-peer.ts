@@ -54,7 +54,7 @@ export class TaskPeer {
   readonly #origin: OriginReader;
   readonly #turn: OriginTurn;
   readonly #intake: ManifestIntake;
-  readonly #rate: TaskRate;
+  readonly rate: TaskRate;
   readonly #room: RoomMaker;
   readonly #pulse: TaskPulse;
   #ticket = '';
@@ -76,7 +76,7 @@ export class TaskPeer {
     this.ledger = new Ledger(context.clock);
     this.readers = new TaskReaders(this.stored, context.clock);
     if (options.readFrom !== undefined) this.readers.expect(options.readFrom);
-    this.#rate = new TaskRate(context.clock);
+    this.rate = new TaskRate(context.clock);
     this.#pulse = new TaskPulse(context.clock);
     this.#room = new RoomMaker(context.store, this.stored);
     this.#lastProgressMs = context.clock.monotonic();
@@ -99,7 +99,7 @@ export class TaskPeer {
       shape: options.shape,
       ledger: this.ledger,
       signal: this.#controller.signal,
-      bytesPerSecond: () => this.#rate.bytesPerSecond,
+      bytesPerSecond: () => this.rate.bytesPerSecond,
       onPiece: (piece, bytes) => this.#had(piece, 'origin', bytes),
       onFailure: (error) => this.#originFailed(error),
       onIdle: () => {
@@ -147,7 +147,7 @@ export class TaskPeer {
   /** Takes over what one more download of the version brings. */
   take(registration: SwarmRegistration): void {
     const { limitRate, ticket, parents, manifest, policy } = registration;
-    this.#rate.allow(limitRate);
+    this.rate.allow(limitRate);
     if (ticket !== '') this.setTicket(ticket);
     this.addParents(parents);
     this.addManifest(manifest, 'supernode');
@@ -360,7 +360,7 @@ export class TaskPeer {
     const range = length === undefined ? undefined : pieceRange(index, { length, pieceLength });
     const bytes = range === undefined ? pieceLength : range.end - range.start;
     try {
-      await this.#rate.take(bytes, { signal });
+      await this.rate.take(bytes, { signal });
       await this.#context.downloadLimiter.take(bytes, { signal });
       using _room = await this.#context.store.grow(this.stored, [index]);
       const fetched = await parent.fetch({ index, length: bytes, digest, isUrgent }, { signal });

@@ -18,3 +18,11 @@ test('TaskRate is free from the start when the first wish is', (t) => {
   rate.allow(100);
   t.is(rate.bytesPerSecond, 0);
 });
+
+test('TaskRate.set() counts for more than any wish', (t) => {
+  const rate = new TaskRate(new ManualClock());
+  rate.allow(100);
+  rate.set(50);
+  rate.allow(0);
+  t.is(rate.bytesPerSecond, 50);
+});

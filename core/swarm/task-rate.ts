@@ -5,6 +5,7 @@ import { RateLimiter } from '../net/pacing.ts';
 export class TaskRate {
   readonly #limiter: RateLimiter;
   #isRated = false;
+  #isSet = false;
 
   constructor(clock: Clock) {
     this.#limiter = new RateLimiter(0, clock);
@@ -16,10 +17,17 @@ export class TaskRate {
 
   /** One more download of the task, and what it wishes. */
   allow(bytesPerSecond: number): void {
+    if (this.#isSet) return;
     const current = this.#limiter.bytesPerSecond;
     const isFree = bytesPerSecond === 0 || (current === 0 && this.#isRated);
     this.#isRated = true;
     this.#limiter.setRate(isFree ? 0 : Math.max(current, bytesPerSecond));
+  }
+
+  /** From now on, whatever was and will be wished. */
+  set(bytesPerSecond: number): void {
+    this.#isSet = true;
+    this.#limiter.setRate(bytesPerSecond);
   }
 
   /** Resolves when the bytes may pass. */

@@ -23,6 +23,12 @@ export interface TransferInit {
   };
 }
 
+/** Bytes per second; 0 is no limit. */
+export interface TransferLimits {
+  readonly uploadBytesPerSecond: number;
+  readonly originBytesPerSecond: number;
+}
+
 /** A task as workers see it. */
 export interface TransferTask {
   /** `task/version`. */
@@ -79,6 +85,13 @@ export interface TransferOperations {
   trust: { args: TransferTrust; result: void };
   /** Ports of this program, as soon as they are known: no origin is looked for there. */
   'own-ports': { args: { readonly ports: readonly number[] }; result: void };
+  /** What all of a host may send and take from origins, from now on; 0 is no limit. */
+  limits: { args: TransferLimits; result: void };
+  /** Most payload a second that comes of one task from origins, also of what comes already. */
+  'task-rate': {
+    args: { readonly key: string; readonly bytesPerSecond: number };
+    result: void;
+  };
   listen: {
     args: { readonly host: string; readonly port: number; readonly reusePort: boolean };
     result: { readonly port: number };
@@ -222,4 +235,7 @@ export interface TransferStats {
   readonly activeUploads: number;
   readonly queuedBytes: number;
   readonly originBytes: number;
+  /** Of those taken from origins, and of those sent: what the limits made wait. */
+  readonly originHeldBytes: number;
+  readonly uploadHeldBytes: number;
 }

@@ -8,6 +8,7 @@ import type { BodyRoom } from './body-room.ts';
 import { claimPort } from './claim-port.ts';
 import type {
   TransferInit,
+  TransferLimits,
   TransferOriginHead,
   TransferOriginRequest,
   TransferStats,
@@ -114,6 +115,8 @@ export class TransferPool implements AsyncDisposable {
   #nextId = 1;
   #isClosing = false;
   #port: number | undefined;
+  /** Undefined: as at the start. */
+  #limits: TransferLimits | undefined;
   #trust: { readonly trust: TransferTrust; readonly atMs: number } | undefined;
 
   private constructor(options: TransferPoolOptions) {
@@ -159,6 +162,17 @@ export class TransferPool implements AsyncDisposable {
   async addOwnPorts(ports: readonly number[]): Promise<void> {
     for (const port of ports) this.#ownPorts.add(port);
     await this.#crew.all('own-ports', { ports });
+  }
+
+  /** What each worker may send and take from origins, from now on. */
+  async setLimits(limits: TransferLimits): Promise<void> {
+    this.#limits = limits;
+    await this.#crew.all('limits', limits);
+  }
+
+  /** Most payload a second of a task from origins, for bodies that flow already; those to come are told theirs. */
+  setTaskRate(task: StoredTask, bytesPerSecond: number): void {
+    this.#crew.tell('task-rate', { key: keyOf(task), bytesPerSecond });
   }
 
   async setTrust(trust: TransferTrust): Promise<void> {
@@ -300,6 +314,8 @@ export class TransferPool implements AsyncDisposable {
       activeUploads: sum((stats) => stats.activeUploads),
       queuedBytes: sum((stats) => stats.queuedBytes),
       originBytes: sum((stats) => stats.originBytes),
+      originHeldBytes: sum((stats) => stats.originHeldBytes),
+      uploadHeldBytes: sum((stats) => stats.uploadHeldBytes),
     };
   }
 
@@ -324,12 +340,8 @@ export class TransferPool implements AsyncDisposable {
       address: opened.address,
       pieces: opened.pieces,
       closed,
-      fetch: async ({ index, length, digest, isUrgent }, { signal }) =>
-        worker.call(
-          'fetch',
-          { channel, key: keyOf(to.task), piece: index, length, digest, isUrgent },
-          { signal },
-        ),
+      fetch: async ({ index, ...piece }, { signal }) =>
+        worker.call('fetch', { channel, key: keyOf(to.task), piece: index, ...piece }, { signal }),
       takeBack: async (piece) => worker.call('fetch-back', { channel, piece }),
       askManifest: async () => worker.call('channel-manifest', { channel }),
       receivedBytes: async () => worker.call('channel-bytes', { channel }),
@@ -350,6 +362,7 @@ export class TransferPool implements AsyncDisposable {
   async #brief(worker: TransferCaller): Promise<void> {
     const { listen, clock } = this.#options;
     const told: Promise<unknown>[] = [worker.call('own-ports', { ports: [...this.#ownPorts] })];
+    if (this.#limits !== undefined) told.push(worker.call('limits', this.#limits));
     if (this.#trust !== undefined) {
       const { trust, atMs } = this.#trust;
       told.push(worker.call('trust', { ...trust, now: trust.now + clock.monotonic() - atMs }));

@@ -380,3 +380,32 @@ test('LocalApi closes its connections and removes its socket, once', async (t) =
   t.throws(() => statSync(api.path));
   await api[Symbol.asyncDispose]();
 });
+
+test('PUT /v1/limits changes what it names and nothing else, and answers what is in force', async (t) => {
+  const host = new MemoryHost(warmDownload);
+  await using api = await openApi(host);
+  const put = async (body: object): ReturnType<typeof ask> =>
+    ask(api.path, { method: 'PUT', path: '/v1/limits', body: JSON.stringify(body) });
+  await put({ download: 100, tasks: [{ task: TASK, bytesPerSecond: 7 }] });
+  const answer = await put({ origin: 0, upload: 5 });
+  t.is(answer.status, 200);
+  const own = { download: 100, upload: 5, origin: 0 };
+  t.deepEqual(JSON.parse(answer.text), { own, cell: {}, inForce: own, tasks: [] });
+  const shown = await ask(api.path, { method: 'GET', path: '/v1/limits' });
+  t.is(shown.text, answer.text);
+});
+
+for (const [field, body] of [
+  ['/download', { download: -1 }],
+  ['/upload', { upload: '5' }],
+  ['/total', { total: 1 }],
+  ['/tasks/0/task', { tasks: [{ task: 'x', bytesPerSecond: 1 }] }],
+] as const) {
+  test(`PUT /v1/limits refuses ${JSON.stringify(body)}, naming ${field}`, async (t) => {
+    await using api = await openApi(new MemoryHost(warmDownload));
+    const call = { method: 'PUT', path: '/v1/limits', body: JSON.stringify(body) };
+    const answer = await ask(api.path, call);
+    t.is(answer.status, 400);
+    t.like(errorOf(answer), { code: 'ERR_REQUEST', detail: { path: field } });
+  });
+}

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
 import { addDownloadRoute } from './download-route.ts';
 import { addHealthRoutes, addStatusRoute } from './host-routes.ts';
+import { addLimitRoutes } from './limit-routes.ts';
 import { newHttpServer } from './http-server.ts';
 import type { ServedHost } from './served-host.ts';
 import { SocketFile } from './socket-file.ts';
@@ -39,6 +40,7 @@ export class LocalApi implements AsyncDisposable {
     addTaskRoutes(server, host);
     addHealthRoutes(server, host);
     addStatusRoute(server, host);
+    addLimitRoutes(server, host);
     try {
       const file = await SocketFile.publish({
         ...options.socket,

@@ -10,12 +10,21 @@ import { CodedError } from '../../core/base/error.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { DownloadSlots } from './download-slots.ts';
 import { LocalApi } from './local-api.ts';
-import type { HostHealth, HostStatus, ServedHost, TaskSummary } from './served-host.ts';
+import type {
+  HostHealth,
+  HostStatus,
+  LimitChanges,
+  LimitsReport,
+  ServedHost,
+  TaskSummary,
+} from './served-host.ts';
 
 /** The task of every fixture. */
 export const TASK = 'a'.repeat(64);
 /** Its version. */
 export const VERSION = '0123456789abcdef';
+
+const FREE = { download: 0, upload: 0, origin: 0 };
 
 type Script = (
   request: DownloadRequest,
@@ -28,6 +37,7 @@ export class MemoryHost implements ServedHost {
   readonly stored: (TaskSummary & { readonly bytes: () => AsyncIterable<Uint8Array> })[] = [];
   supernode: HostHealth['supernode'] = { state: 'none' };
   workers: HostHealth['workers'] = { alive: 1, total: 1 };
+  limited: LimitsReport = { own: FREE, cell: {}, inForce: FREE, tasks: [] };
   readonly #script: Script;
 
   constructor(script: Script, options: { readonly max?: number } = {}) {
@@ -59,6 +69,15 @@ export class MemoryHost implements ServedHost {
 
   async remove(of: { readonly task: string; readonly version: string }): Promise<void> {
     this.stored.splice(this.stored.indexOf(this.#find(of)), 1);
+  }
+
+  limits(): LimitsReport {
+    return this.limited;
+  }
+
+  async setLimits({ tasks = [], ...changes }: LimitChanges): Promise<void> {
+    const own = { ...this.limited.own, ...changes };
+    this.limited = { own, cell: {}, inForce: own, tasks };
   }
 
   health(): HostHealth {

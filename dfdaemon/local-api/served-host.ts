@@ -1,3 +1,5 @@
+import type { TaskLimit } from '../../core/swarm/task-limits.ts';
+import type { CellShare, RateLimits } from '../../core/swarm/host-limits.ts';
 import type { DownloadEvent, DownloadRequest } from '../../core/swarm/download-events.ts';
 import type { DownloadSlots } from './download-slots.ts';
 
@@ -74,6 +76,23 @@ export interface HostStatus extends HostHealth {
   };
 }
 
+/** What `/v1/limits` answers; bytes per second, 0 for no limit. */
+export interface LimitsReport {
+  /** As set on this host. */
+  readonly own: RateLimits;
+  /** This host's share of the cell's budgets, where there are any. */
+  readonly cell: CellShare;
+  /** The lower of both. */
+  readonly inForce: RateLimits;
+  /** The tasks being downloaded, and what each may take. */
+  readonly tasks: readonly TaskLimit[];
+}
+
+/** What a request to `/v1/limits` changes; what is not named stays. */
+export interface LimitChanges extends Partial<RateLimits> {
+  readonly tasks?: readonly TaskLimit[];
+}
+
 /** What the local API and the proxy port need of this host; `EngineHost` is the real one. */
 export interface ServedHost {
   /** The downloads under way over the local API. */
@@ -94,6 +113,9 @@ export interface ServedHost {
   versions(task: string): readonly TaskSummary[];
   /** Throws ERR_TASK_IN_USE, or ERR_NOT_FOUND. */
   remove(of: { readonly task: string; readonly version: string }): Promise<void>;
+  limits(): LimitsReport;
+  /** Resolves when they are in force; ERR_NOT_FOUND, and nothing is changed, for a task that is not downloaded. */
+  setLimits(changes: LimitChanges): Promise<void>;
   health(): HostHealth;
   status(): Promise<HostStatus>;
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;

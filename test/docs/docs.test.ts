@@ -195,6 +195,8 @@ async function dfdaemonExposition(): Promise<string> {
       activeUploads: 0,
       queuedBytes: 0,
       originBytes: 0,
+      originHeldBytes: 0,
+      uploadHeldBytes: 0,
     },
     registry: [],
     forward: new Map(),
@@ -205,6 +207,8 @@ async function dfdaemonExposition(): Promise<string> {
     storeTasks: 0,
     quotaBytes: undefined,
     isSupernodeConnected: false,
+    limits: { download: 0, upload: 0, origin: 0 },
+    downloadHeldBytes: 0,
   });
   return text;
 }

@@ -5,7 +5,7 @@ import type { ErrorFacts } from '../../core/base/error-codes.ts';
 import { environmentName } from '../../core/base/options.ts';
 import type { OptionTable } from '../../core/base/options.ts';
 import { renderOptionsDoc } from '../../core/base/render-options.ts';
-import { dfdaemonOptions, proxyCaFlags } from '../../dfdaemon/index.ts';
+import { dfdaemonOptions, limitsFlags, proxyCaFlags } from '../../dfdaemon/index.ts';
 import { dfgetOptions } from '../../dfget/args.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
@@ -19,6 +19,7 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   supernode: supernodeFlags,
   'supernode token create': tokenCreateFlags,
   dfdaemon: dfdaemonOptions,
+  'dfdaemon limits': limitsFlags,
   'dfdaemon proxy ca': proxyCaFlags,
   dfget: dfgetOptions,
   'dfops preheat image': imageOptions,

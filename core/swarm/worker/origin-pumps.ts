@@ -36,6 +36,8 @@ export class OriginPumps {
   readonly #log: Log;
   readonly #onPiece: (piece: TransferEvents['piece']) => void;
   readonly #open = new Map<number, OriginBody>();
+  /** Of the bodies that flow, by task. */
+  readonly #taskLimiters = new Map<RateLimiter, string>();
   bytes = 0;
 
   constructor(
@@ -54,6 +56,23 @@ export class OriginPumps {
     this.#onPiece = parts.onPiece;
     this.#limiter = new RateLimiter(bytesPerSecond, this.#clock);
     this.#connections = new OriginConnections({ guard, clock: this.#clock, connectionsPerHost });
+  }
+
+  /** Bytes that the limit of all bodies made wait. */
+  get heldBytes(): number {
+    return this.#limiter.heldBytes;
+  }
+
+  /** Most payload a second of all bodies together from now on, 0 for no limit. */
+  setRate(bytesPerSecond: number): void {
+    this.#limiter.setRate(bytesPerSecond);
+  }
+
+  /** The same of one task, for the bodies that flow. */
+  setTaskRate(key: string, bytesPerSecond: number): void {
+    for (const [limiter, of] of this.#taskLimiters) {
+      if (of === key) limiter.setRate(bytesPerSecond);
+    }
   }
 
   addOwnPorts(ports: readonly number[]): void {
@@ -85,7 +104,15 @@ export class OriginPumps {
 
   /** Streams the body to disk; a piece is told of when it is whole, hashed and written. */
   async pump(args: PumpArgs, signal: AbortSignal): Promise<{ bytes: number; digest?: string }> {
-    return this.#consume(args.origin, signal, async (body) => this.#pump(args, body, signal));
+    const limiter = new RateLimiter(args.bytesPerSecond, this.#clock);
+    this.#taskLimiters.set(limiter, args.key);
+    try {
+      return await this.#consume(args.origin, signal, async (body) =>
+        this.#pump(args, { body, limiter }, signal),
+      );
+    } finally {
+      this.#taskLimiters.delete(limiter);
+    }
   }
 
   /** The first `max` bytes of the body, or all of it if it is shorter. */
@@ -152,11 +179,10 @@ export class OriginPumps {
 
   async #pump(
     args: PumpArgs,
-    body: OriginBody,
+    { body, limiter }: { readonly body: OriginBody; readonly limiter: RateLimiter },
     signal: AbortSignal,
   ): Promise<{ bytes: number; digest?: string }> {
     const task = this.#files.get(args.key);
-    const limiter = new RateLimiter(args.bytesPerSecond, this.#clock);
     const whole = args.whole ? createHash('sha256') : undefined;
     const end = args.end ?? Number.POSITIVE_INFINITY;
     let piece = args.start;
@@ -169,7 +195,7 @@ export class OriginPumps {
       writer = new PieceWriter(this.#files, task, piece);
     };
     for await (const chunk of body.body) {
-      if (args.bytesPerSecond > 0) await limiter.take(chunk.length, { signal });
+      await limiter.take(chunk.length, { signal });
       let rest = chunk;
       whole?.update(chunk);
       bytes += chunk.length;

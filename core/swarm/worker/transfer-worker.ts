@@ -37,6 +37,11 @@ const emit = servePort<TransferOperations, TransferEvents>(port, {
   init,
   trust: (trust) => linksOpen().setTrust(trust),
   'own-ports': ({ ports }) => pumpsOpen().addOwnPorts(ports),
+  limits: ({ uploadBytesPerSecond, originBytesPerSecond }) => {
+    pumpsOpen().setRate(originBytesPerSecond);
+    links?.setUploadRate(uploadBytesPerSecond);
+  },
+  'task-rate': ({ key, bytesPerSecond }) => pumpsOpen().setTaskRate(key, bytesPerSecond),
   listen: async (listen) => linksOpen().listen(listen),
   'task-put': (task) => {
     files.put(task);
@@ -91,8 +96,9 @@ function pumpsOpen(): OriginPumps {
 
 function stats(): TransferStats {
   const none = { bytesIn: 0, bytesOut: 0, duplicateBytes: 0, links: 0, channels: 0 };
-  const idle = { activeUploads: 0, queuedBytes: 0 };
-  return { ...none, ...idle, ...links?.stats(), originBytes: pumps?.bytes ?? 0 };
+  const idle = { activeUploads: 0, queuedBytes: 0, uploadHeldBytes: 0 };
+  const { bytes: originBytes = 0, heldBytes: originHeldBytes = 0 } = pumps ?? {};
+  return { ...none, ...idle, ...links?.stats(), originBytes, originHeldBytes };
 }
 
 async function digestOf(path: string, algorithm: string, signal: AbortSignal): Promise<string> {
