@@ -173,10 +173,35 @@ test('UpdateBatcher sends nothing once it is closed, nor after a message that co
   t.is(sent.length, 1);
 });
 
+test('UpdateBatcher says at once what comes after a silence, and the next no sooner than after a moment', async (t) => {
+  const clock = new ManualClock();
+  const { sent, send } = outlet();
+  const batcher = new UpdateBatcher(clock, send);
+  const said = async (ms: number): Promise<string> => {
+    clock.advance(ms);
+    await settled();
+    return sent.flatMap(({ manifest = [] }) => manifest).join(' ');
+  };
+  batcher.manifest(about, ['one']);
+  t.is(await said(0), 'one');
+  batcher.manifest(about, ['two']);
+  t.is(await said(14), 'one');
+  t.is(await said(1), 'one two');
+  await said(20);
+  batcher.manifest(about, ['three']);
+  t.is(await said(0), 'one two three');
+  t.is(sent.length, 3);
+});
+
 test('UpdateBatcher lets digests wait for others for as long as it is told, but nothing else', async (t) => {
   const clock = new ManualClock();
   const { sent, send } = outlet();
   const batcher = new UpdateBatcher(clock, send);
+  batcher.manifest(about, ['zero'], { withinMs: 200 });
+  clock.advance(0);
+  await settled();
+  t.is(sent.length, 1, 'nothing left for long');
+  sent.length = 0;
   batcher.manifest(about, ['one'], { withinMs: 200 });
   clock.advance(150);
   batcher.manifest(about, ['two'], { withinMs: 200 });

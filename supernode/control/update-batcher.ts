@@ -3,7 +3,7 @@ import { CodedError } from '../../core/base/error.ts';
 import { MAX_MESSAGE_CHARACTERS, messagesOf } from '../../core/swarm/announcement.ts';
 import type { Parent, Update } from '../../core/wire/messages.ts';
 
-/** News for a host about one version leaves together after this long. */
+/** News for a host leaves together at most this often; what comes after a silence leaves at once. */
 const FLUSH_MS = 15;
 /** As many as one message names, and a host keeps; of more, the last to come are left out: it can ask for others. */
 const MAX_PARENTS = 64;
@@ -34,6 +34,8 @@ export class UpdateBatcher {
   #characters = 0;
   #timer: Timer | undefined;
   #dueMs = Number.POSITIVE_INFINITY;
+  /** When news left last. */
+  #leftMs = Number.NEGATIVE_INFINITY;
   #isSending = false;
   #isClosed = false;
 
@@ -52,7 +54,7 @@ export class UpdateBatcher {
     this.#onFull = options.onFull ?? (() => undefined);
   }
 
-  /** `withinMs`: how long batches may wait for others, if longer than usual. */
+  /** `withinMs`: how often they may leave, if less often than usual. */
   manifest(
     version: { task: string; version: string },
     batches: readonly string[],
@@ -90,10 +92,11 @@ export class UpdateBatcher {
   }
 
   #flushWithin(ms: number): void {
-    const dueMs = this.#clock.monotonic() + ms;
+    const now = this.#clock.monotonic();
+    const dueMs = Math.max(now, this.#leftMs + ms);
     if (this.#isSending || dueMs >= this.#dueMs) return;
     this.#timer?.cancel();
-    this.#timer = this.#clock.after(ms, () => void this.#flush(), { ref: false });
+    this.#timer = this.#clock.after(dueMs - now, () => void this.#flush(), { ref: false });
     this.#dueMs = dueMs;
   }
 
@@ -110,6 +113,7 @@ export class UpdateBatcher {
   async #flush(): Promise<void> {
     this.#timer = undefined;
     this.#dueMs = Number.POSITIVE_INFINITY;
+    this.#leftMs = this.#clock.monotonic();
     this.#isSending = true;
     try {
       // What comes while it is sent goes to the end of the line.

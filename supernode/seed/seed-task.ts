@@ -50,7 +50,7 @@ export interface ReturningHosts {
 }
 
 /**
- * New digests are signed together for this part of the time since the fetch began, within bounds: the first go out at
+ * New digests are signed together for this part of the time since the first piece, within bounds: the first goes out at
  * once, and later every host is spared a signature to verify and a row to write for each piece.
  */
 const SIGN_PART = 1 / 50;
@@ -370,7 +370,10 @@ export class SeedTask {
 
   #signAfterMs(): number {
     const now = this.#context.clock.monotonic();
-    this.#firstPieceMs ??= now;
+    if (this.#firstPieceMs === undefined) {
+      this.#firstPieceMs = now;
+      return 0;
+    }
     const { least, most } = SIGN_AFTER_MS;
     return Math.min(most, Math.max(least, (now - this.#firstPieceMs) * SIGN_PART));
   }
