@@ -1,6 +1,13 @@
 import test from 'ava';
 import { assert, array, asyncProperty, integer } from 'fast-check';
-import { ManualClock, SteadyClock, SystemClock, abortReason, abortable } from './clock.ts';
+import {
+  LinkedAbort,
+  ManualClock,
+  SteadyClock,
+  SystemClock,
+  abortReason,
+  abortable,
+} from './clock.ts';
 
 const reason = new Error('the reason');
 
@@ -58,6 +65,38 @@ test('SystemClock.deadline() aborts with a TimeoutError', async (t) => {
   await aborted;
   alive.cancel();
   t.is(abortReason(deadline.signal).name, 'TimeoutError');
+});
+
+test('deadline() aborts with its signal before the time is over, and tells one from the other', (t) => {
+  const clock = new ManualClock();
+  const controller = new AbortController();
+  using aborted = clock.deadline(10, { signal: controller.signal });
+  using late = clock.deadline(5, { signal: controller.signal });
+  clock.advance(5);
+  t.is(abortReason(late.signal).name, 'TimeoutError');
+  t.true(late.isOver);
+  t.false(aborted.signal.aborted);
+  controller.abort(reason);
+  clock.advance(5);
+  t.is(aborted.signal.reason, reason);
+  t.false(aborted.isOver);
+  t.true(late.isOver);
+  t.is(clock.deadline(10, { signal: controller.signal }).signal.reason, reason);
+});
+
+test('LinkedAbort follows its signal until it is disposed, and aborts by itself', (t) => {
+  const controller = new AbortController();
+  const following = new LinkedAbort(controller.signal);
+  const disposed = new LinkedAbort(controller.signal);
+  const alone = new LinkedAbort(controller.signal);
+  disposed[Symbol.dispose]();
+  alone.abort('enough');
+  t.false(controller.signal.aborted);
+  controller.abort(reason);
+  t.is(following.signal.reason, reason);
+  t.false(disposed.signal.aborted);
+  t.is(alone.signal.reason, 'enough');
+  t.is(new LinkedAbort(controller.signal).signal.reason, reason);
 });
 
 test('ManualClock fires timers in the order of their time, each at its time', (t) => {

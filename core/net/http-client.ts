@@ -3,6 +3,7 @@ import type { LookupFunction, Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { Agent, Pool, buildConnector } from 'undici';
 import type { Dispatcher } from 'undici';
+import { LinkedAbort } from '../base/clock.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { Limiter } from '../base/limiter.ts';
 import type { Slot } from '../base/limiter.ts';
@@ -68,6 +69,8 @@ export class HttpClient implements AsyncDisposable {
   readonly #options: HttpClientOptions;
   /** By origin; an entry lives while requests do. */
   readonly #hosts = new Map<string, Limiter>();
+  /** True in the turn of the loop in which a request ended. */
+  #isFreeing = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: HttpClientOptions) {
@@ -106,7 +109,7 @@ export class HttpClient implements AsyncDisposable {
       slot = await this.#acquire(request);
       const held = slot;
       // The library takes a turn of the loop to see that a connection is free; without it there would be another.
-      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#isFreeing) await new Promise((resolve) => setImmediate(resolve));
       const answer = await this.#ask(request);
       answer.body.once('close', () => this.#release(request, held));
       return new OpenResponse(answer, { request, clock: this.#options.clock });
@@ -138,18 +141,27 @@ export class HttpClient implements AsyncDisposable {
 
   async #ask(request: HttpRequest): Promise<Dispatcher.ResponseData> {
     const { headersTimeoutMs = DEFAULT_TIMEOUT_MS, signal } = request;
-    using deadline = this.#options.clock.deadline(headersTimeoutMs);
-    const either = AbortSignal.any([signal, deadline.signal]);
+    const asking = new LinkedAbort(signal);
+    const onTime = (): void => asking.abort(stalled(request, 'sent no answer in time'));
+    const timer = this.#options.clock.after(headersTimeoutMs, onTime, { ref: false });
     try {
-      return await this.#agent.request(dispatchOptions(request, either));
+      const answer = await this.#agent.request(dispatchOptions(request, asking.signal));
+      answer.body.once('close', () => asking[Symbol.dispose]());
+      return answer;
     } catch (error) {
-      if (!deadline.signal.aborted || signal.aborted) throw error;
-      throw stalled(request, 'sent no answer in time');
+      asking[Symbol.dispose]();
+      throw error;
+    } finally {
+      timer.cancel();
     }
   }
 
   #release({ url }: HttpRequest, slot: Slot | undefined): void {
     slot?.[Symbol.dispose]();
+    if (!this.#isFreeing) {
+      this.#isFreeing = true;
+      setImmediate(() => (this.#isFreeing = false));
+    }
     const host = this.#hosts.get(url.origin);
     if (host?.active === 0 && host.waiting === 0) this.#hosts.delete(url.origin);
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
+import { LinkedAbort } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import { limitsOf, openOrigin, waitToRetry } from './origin.ts';
 import type { OriginBody, OriginOptions } from './origin.ts';
@@ -31,15 +32,22 @@ export async function openResumable(
   request: OriginRequest,
   options: OriginOptions,
 ): Promise<OriginBody> {
-  const closing = new AbortController();
-  const signal = AbortSignal.any([options.signal, closing.signal]);
-  const reader = new ResumableReader(request, { ...options, signal });
-  const head = await reader.open();
+  const closing = new LinkedAbort(options.signal);
+  const reader = new ResumableReader(request, { ...options, signal: closing.signal });
   const close = (): void => {
+    closing[Symbol.dispose]();
     closing.abort(new CodedError('ERR_INTERRUPTED', 'the body was closed'));
     reader.close();
   };
-  return { head, body: reader.body(), close, [Symbol.dispose]: close };
+  try {
+    const head = await reader.open();
+    // Of an answer without a body there is nothing to close.
+    if (head.status === 304) closing[Symbol.dispose]();
+    return { head, body: reader.body(), close, [Symbol.dispose]: close };
+  } catch (error) {
+    closing[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** The bytes of `request` as `openResumable` gives them; a 304 has none. Leaving early ends the connection. */
@@ -173,7 +181,10 @@ class ResumableReader {
     const validators = strongValidators({ ...head.validators, date: head.date });
     const expected = this.#request.ifMatch ?? (validators && { ...validators, length: known });
     this.#version = { head, expected };
-    if (expected === undefined || !head.acceptsRanges) this.#delivered = createHash('sha256');
+    const hasBody = head.status !== 304;
+    if (hasBody && (expected === undefined || !head.acceptsRanges)) {
+      this.#delivered = createHash('sha256');
+    }
   }
 
   /** An origin that ignores ranges answers 200 even to one that lies outside the content. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { CodedError } from '../base/error.ts';
 
 /** What makes two requests ask for the same bytes. */
@@ -24,11 +24,12 @@ const NAMING_DIGEST = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 export function taskIdOf(key: TaskKey): string {
   const digest = key.digest?.toLowerCase();
   if (isNamedByDigest(key)) {
-    return hash(JSON.stringify(['odonata-task-1', 'digest', digest]));
+    return hash('sha256', JSON.stringify(['odonata-task-1', 'digest', digest]));
   }
   const url = normaliseUrl(key.url, key.filteredQueryParams ?? []);
   const range = key.range === undefined ? null : [key.range.start, key.range.end ?? null];
   return hash(
+    'sha256',
     JSON.stringify([
       'odonata-task-1',
       'url',
@@ -101,8 +102,4 @@ function decodeName(part: string): string {
 
 function clip(text: string): string {
   return text.length > 100 ? `${text.slice(0, 100)}…` : text;
-}
-
-function hash(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
 }

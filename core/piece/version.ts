@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { randomHex } from '../base/random.ts';
 
 /** How an origin tells one content from the next: `ETag` and `Last-Modified` as it sent them. */
@@ -31,7 +31,7 @@ export function versionOf(content: {
   const { etag, lastModified } = content.validators;
   if (etag === undefined && lastModified === undefined) return randomHex(8);
   const text = JSON.stringify([etag ?? null, lastModified ?? null, content.length ?? null]);
-  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+  return hash('sha256', text).slice(0, 16);
 }
 
 /** True when the validators let another request insist on the very same bytes (`If-Match`). */

@@ -134,10 +134,11 @@ export class Engine implements Downloader {
     options: { signal: AbortSignal },
   ): AsyncIterable<DownloadEvent> {
     try {
+      const { timeoutMs } = request;
       using deadline =
-        request.timeoutMs === undefined ? undefined : this.#clock.deadline(request.timeoutMs);
-      const signals = deadline === undefined ? [options.signal] : [options.signal, deadline.signal];
-      yield* download(this, request, { clock: this.#clock, signal: AbortSignal.any(signals) });
+        timeoutMs === undefined ? undefined : this.#clock.deadline(timeoutMs, options);
+      const signal = deadline?.signal ?? options.signal;
+      yield* download(this, request, { clock: this.#clock, signal });
     } catch (error) {
       yield failedEvent(error);
     }

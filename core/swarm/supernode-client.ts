@@ -273,12 +273,12 @@ export class SupernodeClient implements AsyncDisposable {
     this.#nextId += 1;
     const { promise, resolve, reject } = Promise.withResolvers<Reply>();
     this.#waiting.set(id, { resolve, reject });
-    using deadline = this.#options.clock.deadline(REPLY_TIMEOUT_MS);
+    using deadline = this.#options.clock.deadline(REPLY_TIMEOUT_MS, options);
     try {
       session.send(message(id));
-      return await abortable(promise, AbortSignal.any([options.signal, deadline.signal]));
+      return await abortable(promise, deadline.signal);
     } catch (error) {
-      if (deadline.signal.aborted) {
+      if (deadline.isOver) {
         throw new CodedError('ERR_MESH_UNAVAILABLE', 'the supernode does not answer', {
           cause: error,
         });

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { TaskSpec } from '../../core/wire/messages.ts';
 
 /**
@@ -10,7 +10,5 @@ export function fingerprintOf(spec: TaskSpec): string {
     ([name, value]) => [name.toLowerCase(), value] as const,
   );
   const sorted = headers.toSorted(([a], [b]) => (a < b ? -1 : Number(a > b)));
-  return createHash('sha256')
-    .update(JSON.stringify([spec.url, sorted]))
-    .digest('hex');
+  return hash('sha256', JSON.stringify([spec.url, sorted]));
 }
