@@ -101,7 +101,8 @@ export class ProxyServer implements AsyncDisposable {
   async listen(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#server.once('error', reject);
-    this.#server.listen(this.#options.listen, resolve);
+    // An engine asks for many layers at once; what does not fit in the queue waits seconds for its client to try again.
+    this.#server.listen({ ...this.#options.listen, backlog: MAX_CONNECTIONS }, resolve);
     await promise;
     this.#server.off('error', reject);
   }
