@@ -6,11 +6,18 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { contentChunks, contentDigest, contentLength } from '../../bench/origin/content.ts';
+import type { Content } from '../../bench/origin/content.ts';
 import { judgeRange } from '../../dfdaemon/proxy/blob-range.ts';
-import { zeros } from './zeros.ts';
 
-/** Bytes, or so many zeros. */
-export type LabContent = Uint8Array | { readonly zeros: number };
+/** What is kept at a path. */
+interface Kept {
+  readonly content: Content;
+  readonly digest: string;
+  readonly type: string;
+}
+
+const BLOB = 'application/octet-stream';
 
 /** One request as it came. */
 export interface LabRequest {
@@ -37,7 +44,7 @@ export class LabRegistry implements AsyncDisposable {
   /** Asked before anything else; true: it has answered, or never will. */
   fault: LabFault = () => false;
   readonly #server: Server;
-  readonly #content = new Map<string, { readonly content: LabContent; readonly type: string }>();
+  readonly #content = new Map<string, Kept>();
 
   private constructor() {
     this.#server = createServer((request, response) => void this.#answer(request, response));
@@ -55,33 +62,39 @@ export class LabRegistry implements AsyncDisposable {
   }
 
   /** Keeps a blob in a repository and answers with its digest. */
-  blob(repository: string, content: LabContent): string {
-    const digest = digestOf(content);
-    this.#content.set(`/v2/${repository}/blobs/${digest}`, {
-      content,
-      type: 'application/octet-stream',
-    });
+  blob(repository: string, bytes: Uint8Array): string {
+    const digest = digestOf(bytes);
+    this.#keep(repository, { content: { bytes }, digest, type: BLOB });
+    return digest;
+  }
+
+  /** The same for bytes that are made as they are sent, of any length. */
+  async longBlob(repository: string, length: number): Promise<string> {
+    const content = { seed: length, length };
+    const digest = await contentDigest(content);
+    this.#keep(repository, { content, digest, type: BLOB });
     return digest;
   }
 
   /** Keeps a manifest by its digest and, where given, a tag. */
   manifest(
     repository: string,
-    content: Uint8Array,
-    options: { type: string; tag?: string },
+    bytes: Uint8Array,
+    { type, tag }: { type: string; tag?: string },
   ): string {
-    const digest = digestOf(content);
-    for (const reference of [digest, ...(options.tag === undefined ? [] : [options.tag])]) {
-      const { type } = options;
-      this.#content.set(`/v2/${repository}/manifests/${reference}`, { content, type });
+    const digest = digestOf(bytes);
+    for (const reference of [digest, ...(tag === undefined ? [] : [tag])]) {
+      const kept = { content: { bytes }, digest, type };
+      this.#content.set(`/v2/${repository}/manifests/${reference}`, kept);
     }
     return digest;
   }
 
   /** Anything else that is answered with JSON. */
   document(path: string, value: unknown): void {
-    const content = Buffer.from(JSON.stringify(value));
-    this.#content.set(path, { content, type: 'application/json' });
+    const bytes = Buffer.from(JSON.stringify(value));
+    const digest = digestOf(bytes);
+    this.#content.set(path, { content: { bytes }, digest, type: 'application/json' });
   }
 
   /** Requests whose path begins so, as `METHOD path`. */
@@ -101,6 +114,10 @@ export class LabRegistry implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #keep(repository: string, kept: Kept): void {
+    this.#content.set(`/v2/${repository}/blobs/${kept.digest}`, kept);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -128,13 +145,12 @@ export class LabRegistry implements AsyncDisposable {
   }
 
   async #send(
-    found: { readonly path: string; readonly content: LabContent; readonly type: string },
+    found: Kept & { readonly path: string },
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    const { path, content, type } = found;
-    const length = lengthOf(content);
-    const digest = digestOf(content);
+    const { path, content, digest, type } = found;
+    const length = contentLength(content);
     response.setHeader('etag', `"${digest}"`);
     response.setHeader('docker-content-digest', digest);
     response.setHeader('content-type', type);
@@ -161,7 +177,7 @@ export class LabRegistry implements AsyncDisposable {
       response.end();
       return;
     }
-    const chunks = Readable.from(partOf(content, part));
+    const chunks = Readable.from(contentChunks(content, part.start, part.end));
     chunks.on('data', (chunk: Uint8Array) => {
       this.sent.set(path, (this.sent.get(path) ?? 0) + chunk.length);
     });
@@ -184,23 +200,8 @@ export function basic(user: string, password: string): string {
 }
 
 /** `sha256:HEX`. */
-export function digestOf(content: LabContent): string {
-  const hash = createHash('sha256');
-  if (content instanceof Uint8Array) hash.update(content);
-  else for (const chunk of zeros(content.zeros)) hash.update(chunk);
-  return `sha256:${hash.digest('hex')}`;
-}
-
-function lengthOf(content: LabContent): number {
-  return content instanceof Uint8Array ? content.length : content.zeros;
-}
-
-function partOf(
-  content: LabContent,
-  { start, end }: { readonly start: number; readonly end: number },
-): Iterable<Uint8Array> {
-  if (!(content instanceof Uint8Array)) return zeros(end - start);
-  return start === end ? [] : [content.subarray(start, end)];
+export function digestOf(bytes: Uint8Array): string {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
 function answerJson(response: ServerResponse, status: number, value: unknown): void {

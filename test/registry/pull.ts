@@ -10,6 +10,7 @@ export interface Pulled {
   /** `sha256:HEX` of the body. */
   readonly digest: string;
   readonly length: number;
+  readonly seconds: number;
 }
 
 /** Base of the mirror of a host, without a slash at the end. */
@@ -22,6 +23,7 @@ export async function mirrorOf(host: ClusterHost): Promise<string> {
 
 /** Pulls and hashes; never holds more than what is on its way. */
 export async function pull(url: string, init: RequestInit = {}): Promise<Pulled> {
+  const startMs = performance.now();
   const answer = await fetch(url, init);
   const hash = createHash('sha256');
   let length = 0;
@@ -31,7 +33,8 @@ export async function pull(url: string, init: RequestInit = {}): Promise<Pulled>
     length += bytes.length;
   }
   const digest = `sha256:${hash.digest('hex')}`;
-  return { status: answer.status, headers: answer.headers, digest, length };
+  const seconds = (performance.now() - startMs) / 1000;
+  return { status: answer.status, headers: answer.headers, digest, length, seconds };
 }
 
 /** One of the counters at `/metrics`; 0 where it has no sample. */
