@@ -1,5 +1,5 @@
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { waterFill } from './water-fill.ts';
 
 const want = fc.oneof(fc.constant(Number.POSITIVE_INFINITY), fc.nat(1_000_000));
