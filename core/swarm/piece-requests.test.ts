@@ -38,6 +38,7 @@ class Bench {
       stored: {
         pieces: this.pieces,
         digestOf: () => 'digest',
+        isSigned: () => true,
         missingWithDigest: missing,
       } as unknown as StoredTask,
       clock: this.clock,
@@ -61,8 +62,10 @@ class Bench {
       peer,
       role,
       inFlight: 0,
+      isOpen: true,
       isResting: false,
       isStalled: false,
+      has: (piece: number) => held.includes(piece),
       takeBack: async (piece: number) => {
         this.backs.push(`${peer} ${piece}`);
         return this.isTakenBack;
@@ -98,6 +101,41 @@ test('PieceRequests asks a seed for anything only while no peer has what is miss
   for (const made of bench.taken) made.end();
   await settle();
   t.true(bench.ask().every((made) => made.startsWith('peer')));
+});
+
+test('PieceRequests asks the only parent, a seed, for what the cell has signed, before it says that it has it', async (t) => {
+  const bench = new Bench();
+  bench.add('seed', [], 'seed');
+  t.deepEqual(bench.ask(), [], 'what was known before it was linked it would have said');
+  bench.requests.want([3]);
+  t.deepEqual(bench.ask(), ['seed 3']);
+  bench.requests.want([4]);
+  t.deepEqual(bench.ask(), ['seed 4'], 'the one before has not come yet');
+});
+
+test('PieceRequests asks a seed that does not have after all what the cell has signed only when it says so', async (t) => {
+  const bench = new Bench();
+  const seed = bench.add('seed', [], 'seed');
+  bench.requests.want([3]);
+  t.deepEqual(bench.ask(), ['seed 3']);
+  bench.taken.at(-1)?.end();
+  await settle();
+  t.deepEqual(bench.ask(), []);
+  bench.requests.heard(seed, { pieces: [], offers: [3], load: 0 });
+  t.deepEqual(bench.ask(), ['seed 3']);
+});
+
+test('PieceRequests waits for the word of a seed while others are there, or stand for it in another idc', (t) => {
+  const swarm = new Bench();
+  swarm.add('seed', [], 'seed');
+  swarm.add('peer', []);
+  swarm.requests.want([3]);
+  t.deepEqual(swarm.ask(), []);
+  const far = new Bench();
+  const seed = far.add('seed', [], 'seed');
+  Object.assign(seed, { isFar: true });
+  far.requests.want([3]);
+  t.deepEqual(far.ask(), []);
 });
 
 test('PieceRequests does not ask for what comes from the origin, until it is missing after all', async (t) => {

@@ -45,6 +45,10 @@ export class PieceRequests {
   #windows: readonly ReadWindow[] = [];
   /** The first pieces that readers lack, and since when each is. */
   #waiting = new Map<number, number>();
+  /** Came to be wanted since parents were asked last. */
+  #fresh: number[] = [];
+  /** What the seed has by the cell's word, before it said so itself. */
+  readonly #supposed = new Set<number>();
 
   constructor(parts: PieceRequestsParts) {
     this.#parts = parts;
@@ -73,18 +77,14 @@ export class PieceRequests {
     return this.#running.values().find((request) => request.peer === peer)?.piece;
   }
 
-  /** Pieces that are missing may be asked for, if their digest is known. */
-  want(pieces: Iterable<number>): void {
-    const { stored } = this.#parts;
-    for (const piece of pieces) {
-      if (!stored.pieces.has(piece) && stored.digestOf(piece) !== undefined) {
-        this.#picker.want(piece);
-      }
-    }
+  /** Pieces that are missing may be asked for, if their digest is known: that of some came to be known just now. */
+  want(pieces: readonly number[]): void {
+    this.#want(pieces);
+    this.#fresh.push(...pieces);
   }
 
   wantMissing(): void {
-    this.want(this.#parts.stored.missingWithDigest());
+    this.#want(this.#parts.stored.missingWithDigest());
   }
 
   /** The piece is here: nobody need be asked for it. */
@@ -130,7 +130,8 @@ export class PieceRequests {
     for (const parent of parents) {
       this.#picker.rest(parent.peer, parent.isResting || parent.isStalled);
     }
-    if (this.#askAll(false) > 0) this.#isStarved = false;
+    const isSeedFree = this.#suppose(parents);
+    if (this.#askAll(isSeedFree) > 0) this.#isStarved = false;
     else if (this.count === 0) this.#isStarved = true;
     if (this.#isStarved) this.#askAll(true);
     if (this.count > 0) return this.#hedge();
@@ -156,6 +157,36 @@ export class PieceRequests {
     for (const { controller } of others) controller.abort(TAKEN_BACK);
     await Promise.all(others.map(async ({ ended }) => ended));
     return others.length > 0;
+  }
+
+  #want(pieces: Iterable<number>): void {
+    const { stored } = this.#parts;
+    for (const piece of pieces) {
+      if (!stored.pieces.has(piece) && stored.digestOf(piece) !== undefined) {
+        this.#picker.want(piece);
+      }
+    }
+  }
+
+  /**
+   * True for a host that knows nobody but the seed: it takes everything there. It does so as soon as the cell has signed
+   * the digest, for what the seed itself says on the link comes behind the pieces that wait there, and whoever asks
+   * only then leaves the link idle for a round trip.
+   */
+  #suppose(parents: readonly ParentLink[]): boolean {
+    const { stored, isSupervised } = this.#parts;
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    const [seed] = parents;
+    const isAlone = parents.length === 1 && seed?.role === 'seed' && !seed.isFar;
+    if (!isAlone || !isSupervised()) return false;
+    if (!seed.isOpen) return true;
+    for (const piece of fresh) {
+      if (stored.pieces.has(piece) || seed.has(piece) || !stored.isSigned(piece)) continue;
+      this.#supposed.add(piece);
+      this.#picker.has(seed.peer, piece);
+    }
+    return true;
   }
 
   /**
@@ -239,8 +270,11 @@ export class PieceRequests {
       parent.inFlight -= 1;
       this.#running.delete(name);
       this.#picker.failed(peer, piece);
-      this.want([piece]);
-      if (this.#parts.stored.pieces.has(piece)) this.#picker.unwant(piece);
+      const isSupposed = this.#supposed.delete(piece);
+      if (this.#parts.stored.pieces.has(piece)) return this.#picker.unwant(piece);
+      // From now on only its own word counts.
+      if (isSupposed && !parent.has(piece)) this.#picker.lacks(peer, piece);
+      this.#want([piece]);
     });
     this.#running.set(name, { piece, peer, controller, ended });
   }

@@ -378,7 +378,10 @@ export class SeedTask {
     return Math.min(most, Math.max(least, (now - this.#firstPieceMs) * SIGN_PART));
   }
 
-  /** Signs what has gathered, journals it, and lets the swarm know: manifest first, then pieces. */
+  /**
+   * Signs what has gathered, journals it, and lets the swarm know: manifest first, then pieces. By then they can be
+   * given, for a host that knows nobody else asks for what it has the digest of.
+   */
   async #sign(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -388,14 +391,17 @@ export class SeedTask {
     this.#arrived.clear();
     const before = this.#writes;
     this.#writes = before.then(async () => {
-      await this.#record(fresh);
+      const batches = await this.#record(fresh);
       await this.#markHad(arrived);
+      const { listener } = this.#context;
+      if (batches.length > 0) listener.onManifest(this, batches);
+      if (arrived.length > 0) listener.onPieces(this, arrived);
     });
     await this.#writes;
   }
 
-  async #record(fresh: ReadonlyMap<number, string>): Promise<void> {
-    if (fresh.size === 0) return;
+  async #record(fresh: ReadonlyMap<number, string>): Promise<string[]> {
+    if (fresh.size === 0) return [];
     const { taskId, version, pieceLength } = this.stored;
     const batches: string[] = [];
     for (const { start, digests } of contiguousRuns(fresh)) {
@@ -407,14 +413,13 @@ export class SeedTask {
     }
     this.#batches.add(batches);
     this.#context.pool.keepManifest(this.stored, batches);
-    this.#context.listener.onManifest(this, batches);
+    return batches;
   }
 
   async #markHad(pieces: readonly number[]): Promise<void> {
     if (pieces.length === 0) return;
     using _room = await this.#context.store.grow(this.stored, pieces);
     await Promise.all(pieces.map(async (piece) => this.stored.markHad(piece)));
-    this.#context.listener.onPieces(this, pieces);
   }
 
   async #finish(bytes: number, digest: string | undefined): Promise<void> {
