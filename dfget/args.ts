@@ -53,6 +53,13 @@ export const dfgetOptions = defineOptions({
     aliases: ['locallimit', 'ratelimit', 'limit'],
     help: 'Most bytes a second: k, m, g are powers of 1024 (20MB/s); kbit, mbit, gbit are decimal bits; 0 is no limit',
   },
+  priority: {
+    kind: 'string',
+    short: 'P',
+    valueName: 'CLASS',
+    defaultHelp: 'normal',
+    help: 'Who goes first where downloads compete: release, interactive, normal or warm-up',
+  },
   timeout: {
     kind: 'duration',
     short: 'e',
@@ -152,7 +159,6 @@ export const dfgetOptions = defineOptions({
   logdir: ignored({ kind: 'string' }),
   'log-dir': ignored({ kind: 'string' }),
   'log-level': ignored({ kind: 'string', short: 'l' }),
-  priority: ignored({ kind: 'string', short: 'P' }),
   'transfer-from-dfdaemon': ignored({ kind: 'boolean' }),
   cacerts: ignored({ kind: 'string' }),
   insecure: ignored({ kind: 'boolean' }),

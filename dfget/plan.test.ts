@@ -139,6 +139,15 @@ test('planDownload() takes options from the environment too', async (t) => {
   t.deepEqual(plan.sockets, []);
 });
 
+test('planDownload() takes a class, and the levels of older scripts for none', async (t) => {
+  t.is((await planOf([URL_TEXT, '--priority', 'release'])).request.priority, 'release');
+  t.is((await planOf([URL_TEXT, '-P', 'warm-up'])).request.priority, 'warm-up');
+  t.is((await planOf([URL_TEXT, '-P', '6'])).request.priority, undefined);
+  t.is((await planOf([URL_TEXT])).request.priority, undefined);
+  const wrong = { code: 'ERR_USAGE', message: /^--priority: .*release.*"urgent"/ };
+  await t.throwsAsync(planOf([URL_TEXT, '--priority', 'urgent']), wrong);
+});
+
 test('planDownload() notes the older flags whose absence may surprise', async (t) => {
   const { notes } = await planOf([URL_TEXT, '--insecure', '--cacerts', '/c']);
   t.is(notes.length, 2);

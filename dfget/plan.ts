@@ -6,7 +6,14 @@ import { CodedError } from '../core/base/error.ts';
 import type { DownloadRequest } from '../core/swarm/download-events.ts';
 import type { DfgetOptions } from './args.ts';
 import type { EngineOptions } from './in-process.ts';
-import { fileNameOf, parseDigest, parseHeaders, parseRange, parseUrl } from './request-parts.ts';
+import {
+  fileNameOf,
+  parseDigest,
+  parseHeaders,
+  parsePriority,
+  parseRange,
+  parseUrl,
+} from './request-parts.ts';
 
 const SUPERNODE_PORT = 8002;
 
@@ -61,6 +68,7 @@ function requestOf(options: DfgetOptions, args: readonly string[]): DownloadRequ
   const digest = digestOf(options);
   const limitRate = lowestLimit(options.limitRate ?? 0, options.totallimit ?? 0);
   const { application, range, timeout } = options;
+  const priority = options.priority === undefined ? undefined : parsePriority(options.priority);
   return {
     url,
     ...(headers.size === 0 ? {} : { headers: Object.fromEntries(headers) }),
@@ -72,6 +80,7 @@ function requestOf(options: DfgetOptions, args: readonly string[]): DownloadRequ
     ...(options.disableBackToSource ? { backToSource: false } : {}),
     ...(options.pattern === 'p2p' ? {} : { pattern: options.pattern }),
     ...(limitRate === 0 ? {} : { limitRate }),
+    ...(priority === undefined ? {} : { priority }),
     ...(timeout === undefined || timeout === 0 ? {} : { timeoutMs: timeout }),
     ...(options.explain ? { explain: true } : {}),
   };

@@ -1,5 +1,7 @@
 /** The parts of a request that come as text: each parser names its flag when it refuses. */
 import { CodedError } from '../core/base/error.ts';
+import { priorities } from '../core/base/priority.ts';
+import type { Priority } from '../core/base/priority.ts';
 
 const digestLengths = new Map([
   ['crc32', 8],
@@ -78,6 +80,14 @@ export function parseRange(text: string): { start: number; end?: number } {
   const end = Number(last) + 1;
   if (end <= start) throw usage(`--range: ${clip(text)} ends before it starts`);
   return { start, end };
+}
+
+/** Parses a class; the levels 0 to 6 of older scripts say nothing here. Throws ERR_USAGE. */
+export function parsePriority(text: string): Priority | undefined {
+  if (/^[0-6]$/.test(text)) return undefined;
+  const priority = priorities.find((name) => name === text);
+  if (priority !== undefined) return priority;
+  throw usage(`--priority: expected one of ${priorities.join(', ')}, got ${clip(text)}`);
 }
 
 /** Parses `K: V` lines; equal names are joined as HTTP allows; throws ERR_USAGE without showing a value. */

@@ -112,7 +112,15 @@ async function lane(
     if (next.done === true) return;
     const [piece, digest] = next.value;
     const length = Math.min(order.pieceLength, order.length - piece * order.pieceLength);
-    const request = { channel: CHANNEL, key, piece, length, digest, isUrgent: false };
+    const request = {
+      channel: CHANNEL,
+      key,
+      piece,
+      length,
+      digest,
+      isUrgent: false,
+      priority: 'normal',
+    } as const;
     await worker().call('fetch', request);
     pieces.set(piece);
   }

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { assert, array, integer, property } from 'fast-check';
 import { ManualClock } from '../base/clock.ts';
+import type { Priority } from '../base/priority.ts';
 import { RateLimiter } from './pacing.ts';
 
 test('RateLimiter lets everything pass at once when there is no rate', (t) => {
@@ -95,4 +96,56 @@ test('RateLimiter.setRate() to less makes nobody wait longer than he was told', 
   clock.advance(1_000);
   await waiting;
   t.pass();
+});
+
+test('RateLimiter tells what passed, and what of it had to wait', (t) => {
+  const limiter = new RateLimiter(0, new ManualClock());
+  limiter.reserve(10);
+  limiter.setRate(1_000);
+  limiter.reserve(100);
+  t.is(limiter.heldBytes, 0);
+  limiter.reserve(1_000);
+  t.is(limiter.passedBytes, 1_110);
+  t.is(limiter.heldBytes, 1_000);
+});
+
+test('RateLimiter shares among classes by weight and in a class among flows, and lets nobody starve', async (t) => {
+  const clock = new ManualClock();
+  const limiter = new RateLimiter(1_000_000, clock);
+  const got = new Map<string, number>();
+  const asks = (priority: Priority, flow: string, bytes: number): void => {
+    const passed = (): void => {
+      got.set(flow, (got.get(flow) ?? 0) + bytes);
+      limiter.ask(bytes, { priority, flow }, passed);
+    };
+    limiter.ask(bytes, { priority, flow }, passed);
+  };
+  for (let flow = 0; flow < 8; flow += 1) asks('warm-up', `warm ${flow}`, 1_000 * (1 + (flow % 2)));
+  clock.advance(1_000);
+  const alone = [...got.values()];
+  t.true(Math.max(...alone) - Math.min(...alone) <= 4_000, JSON.stringify(alone));
+  t.is(alone.length, 8);
+  got.clear();
+  for (const flow of ['release 1', 'release 2']) asks('release', flow, 1_500);
+  clock.advance(60_000);
+  const sum = (prefix: string): number =>
+    [...got].reduce((all, [flow, bytes]) => all + (flow.startsWith(prefix) ? bytes : 0), 0);
+  t.true(Math.abs(sum('release') / 60e6 - 64 / 65) < 0.02, `${sum('release')}`);
+  t.true(Math.abs((got.get('release 1') ?? 0) / sum('release') - 0.5) < 0.01);
+  for (let flow = 0; flow < 8; flow += 1) {
+    const share = (got.get(`warm ${flow}`) ?? 0) / sum('warm');
+    t.true(Math.abs(share - 1 / 8) < 0.02, `${flow}: ${share}`);
+  }
+});
+
+test('RateLimiter: who gives up while he waits has not paid', async (t) => {
+  const clock = new ManualClock();
+  const limiter = new RateLimiter(1_000, clock);
+  await limiter.take(1_000);
+  const gone = limiter.ask(1_000_000, { priority: 'release', flow: 1 }, () => t.fail());
+  const waiting = limiter.take(10);
+  gone.cancel();
+  clock.advance(1_000);
+  await waiting;
+  t.is(limiter.passedBytes, 1_010);
 });

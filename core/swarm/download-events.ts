@@ -1,4 +1,5 @@
 import type { ErrorObject } from '../base/error.ts';
+import type { Priority } from '../base/priority.ts';
 
 /** What a user asks for: the body of `POST /v1/downloads` and the argument of the engine in process. */
 export interface DownloadRequest {
@@ -18,6 +19,8 @@ export interface DownloadRequest {
   readonly pattern?: 'p2p' | 'source';
   /** Payload bytes per second for this download; 0 or absent: no limit of its own. */
   readonly limitRate?: number;
+  /** Which downloads go first where they compete for a link; default normal. */
+  readonly priority?: Priority;
   /** Fails with ERR_TIMEOUT after this time. */
   readonly timeoutMs?: number;
   /** True adds `explain` to the `done` event. */

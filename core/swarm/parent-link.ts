@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import { backoffMs } from '../base/backoff.ts';
+import type { Priority } from '../base/priority.ts';
 import type { Random } from '../base/random.ts';
 import { Bitfield } from '../piece/bitfield.ts';
 import type { Parent } from '../wire/messages.ts';
@@ -132,6 +133,7 @@ export class ParentLink {
       readonly length: number;
       readonly digest: string;
       readonly isUrgent: boolean;
+      readonly priority: Priority;
     },
     options: { readonly signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }> {

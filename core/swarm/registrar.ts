@@ -1,6 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import { Coalescer } from '../base/coalescer.ts';
 import { CodedError } from '../base/error.ts';
+import { DEFAULT_PRIORITY } from '../base/priority.ts';
+import type { Priority } from '../base/priority.ts';
 import { isNamedByDigest, taskIdOf, withoutSecrets } from '../piece/task-id.ts';
 import { plainValidators } from '../piece/version.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
@@ -37,9 +39,16 @@ export type Registration =
       readonly ticket: string;
       readonly policy: OriginPolicy;
       readonly limitRate: number;
+      readonly priority: Priority;
       /** The origin's answer to the first request, body unread. */
       readonly initial?: RemoteOrigin;
     };
+
+/** How a download is to be treated. */
+interface Wish {
+  readonly limitRate: number;
+  readonly priority: Priority;
+}
 
 /** Content that came with the reply. */
 export type InlineRegistration = Extract<Registration, { kind: 'inline' }>;
@@ -103,18 +112,18 @@ export class Registrar {
   ): Promise<Registration> {
     const task = taskIdOf(request);
     const spec = specOf(request);
-    const limitRate = request.limitRate ?? 0;
+    const { limitRate = 0, priority = DEFAULT_PRIORITY } = request;
     const client = this.#member?.client;
     const mayGoAlone = request.backToSource !== false;
     if (request.pattern === 'source' || client === undefined) {
       if (!mayGoAlone) throw meshUnavailable('back-to-source is forbidden');
-      return this.#atOrigin(task, spec, { limitRate, signal: options.signal });
+      return this.#atOrigin(task, spec, { limitRate, priority, signal: options.signal });
     }
     const { signal } = options;
-    const wish = { limitRate, mayGoAlone, signal };
+    const wish = { limitRate, priority, mayGoAlone, signal };
     for (let asked = 1; ; asked += 1) {
       const running = client.isConnected ? undefined : this.#tasks.running(task, spec);
-      if (running !== undefined) return joining(running, { task, spec, limitRate });
+      if (running !== undefined) return joining(running, { task, spec, limitRate, priority });
       if (!(await client.whenConnected(CONNECT_PATIENCE_MS, options))) {
         const refusal = client.lastError ?? meshUnavailable('no supernode answers');
         if (!mayGoAlone) throw refusal;
@@ -140,13 +149,14 @@ export class Registrar {
   async #atSupernode(
     task: string,
     spec: TaskSpec,
-    options: { limitRate: number; mayGoAlone: boolean; signal: AbortSignal },
+    options: Wish & { mayGoAlone: boolean; signal: AbortSignal },
   ): Promise<Registration> {
     const client = this.#member?.client;
     if (client === undefined) throw meshUnavailable('no supernode is configured');
+    const { limitRate, priority } = options;
     const stored = this.#store.find(task);
     const reply = await client.register(
-      { task, spec, ...(stored === undefined ? {} : { holding: holdingOf(stored) }) },
+      { task, spec, priority, ...(stored === undefined ? {} : { holding: holdingOf(stored) }) },
       options,
     );
     const { shape, manifest, parents, ticket = '', content, digest } = reply;
@@ -154,8 +164,8 @@ export class Registrar {
       return { kind: 'inline', task, version: shape.version, shape, content, digest };
     }
     const policy = options.mayGoAlone ? 'when-orphaned' : 'never';
-    const { limitRate } = options;
-    return { kind: 'swarm', task, spec, shape, manifest, parents, ticket, policy, limitRate };
+    const common = { kind: 'swarm', task, spec, limitRate, priority } as const;
+    return { ...common, shape, manifest, parents, ticket, policy };
   }
 
   /** What is complete here and, by the origin's word, still valid: a host that its cell refuses fetches nothing else. */
@@ -166,7 +176,8 @@ export class Registrar {
   ): Promise<Registration> {
     const { refusal, signal } = options;
     if (this.#store.find(task)?.isComplete !== true) throw refusal;
-    const found = await this.#atOrigin(task, spec, { limitRate: 0, signal });
+    const wish = { limitRate: 0, priority: DEFAULT_PRIORITY };
+    const found = await this.#atOrigin(task, spec, { ...wish, signal });
     if (found.kind === 'swarm') {
       if (this.#store.find(task, found.shape.version)?.isComplete === true) return found;
       await closeUnread(found.initial);
@@ -178,9 +189,9 @@ export class Registrar {
   async #atOrigin(
     task: string,
     spec: TaskSpec,
-    options: { limitRate: number; signal: AbortSignal },
+    options: Wish & { signal: AbortSignal },
   ): Promise<Registration> {
-    const { limitRate, signal } = options;
+    const { limitRate, priority, signal } = options;
     // The whole of the request, headers too: an answer to one user's credentials is not another's.
     const key = JSON.stringify([task, spec]);
     const answer = await this.#answers.run(key, async (own) => this.#askOrigin(spec, task, own), {
@@ -191,7 +202,7 @@ export class Registrar {
     answer.initial = undefined;
     const common = { kind: 'swarm', task, spec, manifest: [], parents: [], ticket: '' } as const;
     const body = initial === undefined ? {} : { initial };
-    return { ...common, shape, policy: 'alone', limitRate, ...body };
+    return { ...common, shape, policy: 'alone', limitRate, priority, ...body };
   }
 
   /** What is stored of the same version is kept. */
@@ -275,7 +286,7 @@ export async function closeUnread(origin: RemoteOrigin | undefined): Promise<voi
 /** The part in a download that runs already: with whom it is shared it goes on, supernode or not. */
 function joining(
   running: { readonly shape: TaskShape },
-  request: { readonly task: string; readonly spec: TaskSpec; readonly limitRate: number },
+  request: Wish & { readonly task: string; readonly spec: TaskSpec },
 ): SwarmRegistration {
   const { shape } = running;
   const nothing = { manifest: [], parents: [], ticket: '' };

@@ -365,7 +365,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
 
   #peer(registration: SwarmRegistration, stored: StoredTask, { readFrom }: JoinOptions): TaskPeer {
     const { member } = this.#options;
-    const { shape, spec, policy, initial } = registration;
+    const { shape, spec, policy, priority, initial } = registration;
     return new TaskPeer(
       {
         ...this.#options,
@@ -390,6 +390,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
         shape,
         spec,
         originPolicy: policy,
+        priority,
         ...(initial === undefined ? {} : { initial }),
         ...(readFrom === undefined ? {} : { readFrom }),
       },

@@ -160,7 +160,13 @@ async function begin(
     acceptsRanges: true,
   };
   const spec = { url: 'http://origin/content' };
-  const peer = new TaskPeer(context, { stored, shape, spec, originPolicy: 'when-orphaned' });
+  const peer = new TaskPeer(context, {
+    stored,
+    shape,
+    spec,
+    originPolicy: 'when-orphaned',
+    priority: 'normal',
+  });
   const digests = [0, 1, 2, 3].map((piece) => sha256(pieceOf(piece)));
   return {
     clock,

@@ -1,5 +1,6 @@
 import { CodedError } from '../base/error.ts';
-import { pieceRange } from '../piece/piece-length.ts';
+import { moreImportant } from '../base/priority.ts';
+import type { Priority } from '../base/priority.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
 import { Ledger } from './ledger.ts';
@@ -10,12 +11,13 @@ import type { OriginPolicy } from './origin-turn.ts';
 import { ParentFailures } from './parent-failures.ts';
 import type { ParentLink } from './parent-link.ts';
 import { ParentLinks } from './parent-links.ts';
-import type { Ask } from './piece-picker.ts';
 import { PieceRequests } from './piece-requests.ts';
+import { PieceTaker } from './piece-taker.ts';
 import type { SwarmRegistration } from './registrar.ts';
 import { SourceSeeker } from './source-seeker.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { ManifestChange, ManifestJudge } from './task-manifest.ts';
+import { keyOf } from './transfer-pool.ts';
 import type { RemoteOrigin } from './transfer-pool.ts';
 import { RoomMaker } from './room-maker.ts';
 import { TaskPulse } from './task-pulse.ts';
@@ -28,6 +30,7 @@ export interface TaskPeerOptions {
   readonly shape: TaskShape;
   readonly spec: TaskSpec;
   readonly originPolicy: OriginPolicy;
+  readonly priority: Priority;
   /** The origin's answer from the first byte on, body unread, when registering had to open it. */
   readonly initial?: RemoteOrigin;
   /** Who joins first will read in order, from this byte on. */
@@ -57,6 +60,8 @@ export class TaskPeer {
   readonly rate: TaskRate;
   readonly #room: RoomMaker;
   readonly #pulse: TaskPulse;
+  /** That of the most important download that has joined so far. */
+  #priority: Priority;
   #ticket = '';
   #isOver = false;
   #isContradicted = false;
@@ -73,6 +78,7 @@ export class TaskPeer {
     this.stored = options.stored;
     this.spec = options.spec;
     this.shape = options.shape;
+    this.#priority = options.priority;
     this.ledger = new Ledger(context.clock);
     this.readers = new TaskReaders(this.stored, context.clock);
     if (options.readFrom !== undefined) this.readers.expect(options.readFrom);
@@ -84,13 +90,14 @@ export class TaskPeer {
     this.#servedMs = this.#lastProgressMs;
     this.#seeker = new SourceSeeker(context);
     this.#failures = new ParentFailures({ ...context, stored: this.stored, ledger: this.ledger });
+    const taker = this.#newTaker();
     this.#requests = new PieceRequests({
       ...context,
       stored: this.stored,
       signal: this.#controller.signal,
       parent: (peer) => this.#parents.get(peer),
       isReading: (piece) => this.#origin.isReading(piece),
-      take: async (parent, ask, signal) => this.#fetch(parent, ask, signal),
+      take: async (...asked) => taker.take(...asked).finally(() => this.#pulse.poke()),
     });
     this.#parents = this.#newParents();
     this.#origin = new OriginReader(context, {
@@ -146,7 +153,8 @@ export class TaskPeer {
 
   /** Takes over what one more download of the version brings. */
   take(registration: SwarmRegistration): void {
-    const { limitRate, ticket, parents, manifest, policy } = registration;
+    const { limitRate, ticket, parents, manifest, policy, priority } = registration;
+    this.#priority = moreImportant(this.#priority, priority);
     this.rate.allow(limitRate);
     if (ticket !== '') this.setTicket(ticket);
     this.addParents(parents);
@@ -263,6 +271,23 @@ export class TaskPeer {
     );
   }
 
+  #newTaker(): PieceTaker {
+    return new PieceTaker(this.#context, {
+      stored: this.stored,
+      ledger: this.ledger,
+      rate: this.rate,
+      signal: this.#controller.signal,
+      account: () => ({ priority: this.#priority, flow: keyOf(this.stored) }),
+      came: async (peer, piece, ms) => this.#requests.came(peer, piece, ms),
+      onHad: (piece, peer, bytes) => this.#had(piece, peer, bytes),
+      onFailed: (parent, piece, error) => {
+        if (!this.isEnding) this.#failures.failed(parent, piece, error);
+      },
+      onNoSpace: (error) => void this.#makeRoom(error),
+      onBroken: (error) => this.fail(error),
+    });
+  }
+
   #judge(): ManifestJudge {
     const { verifySupernode, isSupervised, key } = this.#context;
     return {
@@ -350,57 +375,6 @@ export class TaskPeer {
     const mayComeElsewhere = this.#context.isSupervised() || this.#parents.open().length > 0;
     if (!this.#turn.rests(error, { mayComeElsewhere })) this.fail(error);
     else this.ledger.note(`the origin cannot be used from here: ${error.message}`);
-  }
-
-  async #fetch(parent: ParentLink, ask: Ask, signal: AbortSignal): Promise<void> {
-    const { piece: index, isUrgent } = ask;
-    const digest = this.stored.digestOf(index);
-    const { length, pieceLength } = this.stored;
-    if (digest === undefined) return;
-    const range = length === undefined ? undefined : pieceRange(index, { length, pieceLength });
-    const bytes = range === undefined ? pieceLength : range.end - range.start;
-    try {
-      await this.rate.take(bytes, { signal });
-      await this.#context.downloadLimiter.take(bytes, { signal });
-      using _room = await this.#context.store.grow(this.stored, [index]);
-      const fetched = await parent.fetch({ index, length: bytes, digest, isUrgent }, { signal });
-      const isDoubtful = await this.#requests.came(parent.peer, index, fetched.ms);
-      // It was restated meanwhile.
-      if (this.stored.digestOf(index) !== digest) return this.ledger.duplicated(fetched.bytes);
-      if (isDoubtful) await this.#checkPlace({ piece: index, length: bytes }, digest);
-      await this.#keep(index);
-      this.#had(index, parent.peer, fetched.bytes);
-    } catch (error) {
-      if (!signal.aborted && !this.isEnding) {
-        const coded = CodedError.from(error);
-        if (coded.code === 'ERR_NO_SPACE') void this.#makeRoom(coded);
-        else if (coded.code !== 'ERR_INTERRUPTED') {
-          this.#failures.failed(parent, { index, bytes }, coded);
-        }
-      }
-    } finally {
-      this.#pulse.poke();
-    }
-  }
-
-  /** Two parents wrote the piece to its place at the same time, and one of them may have lied. */
-  async #checkPlace(about: { piece: number; length: number }, digest: string): Promise<void> {
-    const { signal } = this.#controller;
-    const actual = await this.#context.pool.pieceDigest(this.stored, about, { signal });
-    if (actual === digest) return;
-    const message = `piece ${about.piece} was written over; it is fetched again`;
-    throw new CodedError('ERR_INTERRUPTED', message);
-  }
-
-  /** Journals a piece; what is wrong with the own store is no parent's fault. */
-  async #keep(index: number): Promise<void> {
-    try {
-      await this.stored.markHad(index);
-    } catch (error) {
-      const coded = CodedError.from(error);
-      if (coded.code !== 'ERR_NO_SPACE') this.fail(coded);
-      throw coded;
-    }
   }
 
   #stalled(parent: ParentLink): void {

@@ -1,3 +1,4 @@
+import type { Priority } from '../base/priority.ts';
 import type { Validators } from '../piece/version.ts';
 
 /**
@@ -146,6 +147,7 @@ export interface TransferOperations {
       readonly digest: string;
       /** True: before what else waits on the link. */
       readonly isUrgent: boolean;
+      readonly priority: Priority;
     };
     result: { readonly bytes: number; readonly ms: number };
   };

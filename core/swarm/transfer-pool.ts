@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
+import type { Priority } from '../base/priority.ts';
 import type { Random } from '../base/random.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { BodyRoom } from './body-room.ts';
@@ -33,6 +34,7 @@ export interface RemoteChannel {
       readonly digest: string;
       readonly isUrgent: boolean;
     },
+      readonly priority: Priority;
     options: { signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }>;
   /** Takes the request for a piece back, which then fails; false when its bytes are coming already. */

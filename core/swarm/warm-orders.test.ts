@@ -64,7 +64,7 @@ test('WarmOrders fetches what is ordered, never from the origin, and tells how f
   const { clock, orders, said, asked, end } = begin();
   orders.take(order('1.0'));
   await settle();
-  t.deepEqual(asked, [{ url: 'http://origin.test/1.0', backToSource: false }]);
+  t.deepEqual(asked, [{ url: 'http://origin.test/1.0', priority: 'warm-up', backToSource: false }]);
   clock.advance(1_000);
   t.like(said, [{ id: '1.0', state: 'running', received: 2, length: 7, fromPeers: 3 }]);
   end('http://origin.test/1.0', done);

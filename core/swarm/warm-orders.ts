@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import { Limiter } from '../base/limiter.ts';
 import type { Log } from '../base/log.ts';
+import type { Priority } from '../base/priority.ts';
 import { withoutSecrets } from '../piece/task-id.ts';
 import type { FromHost, Warm, WarmState, WarmStop } from '../wire/messages.ts';
 import type { DownloadEvent, Downloader } from './download-events.ts';
@@ -59,7 +60,7 @@ export class WarmOrders implements AsyncDisposable {
     await Promise.allSettled(this.#running);
   }
 
-  #begin({ id, spec }: Warm): void {
+  #begin({ id, spec, priority = 'warm-up' }: Warm): void {
     // Ordered again after a reconnection: it goes on.
     if (this.#isClosed || this.#orders.has(id)) return;
     if (this.#orders.size >= MAX_ORDERS) {
@@ -70,7 +71,7 @@ export class WarmOrders implements AsyncDisposable {
     const controller = new AbortController();
     const order: Order = { controller, state: { id, state: 'running', received: 0 } };
     this.#orders.set(id, order);
-    const run = this.#run(order, spec).finally(() => {
+    const run = this.#run(order, { ...spec, priority }).finally(() => {
       this.#orders.delete(id);
       this.#running.delete(run);
       // Nobody waits for an answer to what was stopped.
@@ -84,19 +85,19 @@ export class WarmOrders implements AsyncDisposable {
     this.#orders.get(id)?.controller.abort(reason);
   }
 
-  async #run(order: Order, spec: Warm['spec']): Promise<void> {
+  async #run(order: Order, wanted: Warm['spec'] & { readonly priority: Priority }): Promise<void> {
     const { downloader, log } = this.#parts;
     const { signal } = order.controller;
     try {
       using _slot = await this.#slots.acquire({ signal });
       // Many hosts have the same order: the origin is for the seed alone.
-      const request = { ...spec, backToSource: false };
+      const request = { ...wanted, backToSource: false };
       for await (const event of downloader.download(request, { signal })) note(order, event);
     } catch (error) {
       order.state = failed(order.state, CodedError.from(error));
     }
     const { state, received, error } = order.state;
-    const facts = { url: withoutSecrets(spec.url), state, received, code: error?.code };
+    const facts = { url: withoutSecrets(wanted.url), state, received, code: error?.code };
     log.debug(facts, 'order ended');
   }
 

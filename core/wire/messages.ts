@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
+import { priorities } from '../base/priority.ts';
 
 /**
  * What hosts and supernodes say to each other over the mesh, as schemas; types follow from them.
@@ -96,6 +97,9 @@ export const TaskSpec = Type.Object({
   range: Type.Optional(Type.Object({ start: Bytes, end: Type.Optional(Bytes) })),
 });
 
+/** How important a download is. */
+const PriorityName = Type.Enum([...priorities]);
+
 /** What a host holds of one version of a task. */
 export const Holding = Type.Object({
   version: Version,
@@ -109,6 +113,8 @@ export const Register = Type.Object({
   task: TaskId,
   spec: TaskSpec,
   holding: Type.Optional(Holding),
+  /** Default normal. */
+  priority: Type.Optional(PriorityName),
 });
 
 export const Parent = Type.Object({
@@ -172,7 +178,13 @@ export const Check = Type.Object({
 const OrderId = Type.String({ pattern: '^[0-9A-Za-z.-]{1,64}$' });
 
 /** An order: bring this task here before anybody asks. For hosts that name `warm` among their features. */
-export const Warm = Type.Object({ type: Type.Literal('warm'), id: OrderId, spec: TaskSpec });
+export const Warm = Type.Object({
+  type: Type.Literal('warm'),
+  id: OrderId,
+  spec: TaskSpec,
+  /** Default warm-up. */
+  priority: Type.Optional(PriorityName),
+});
 
 /** Orders that nobody wants any more. */
 export const WarmStop = Type.Object({

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
+import { priorities } from '../../core/base/priority.ts';
 import type { DownloadRequest } from '../../core/swarm/download-events.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 
@@ -26,6 +27,7 @@ const Body = Type.Object({
   backToSource: Type.Optional(Type.Boolean()),
   pattern: Type.Optional(Type.Union([Type.Literal('p2p'), Type.Literal('source')])),
   limitRate: Type.Optional(Bytes),
+  priority: Type.Optional(Type.Enum([...priorities])),
   timeoutMs: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_TIMEOUT_MS })),
   explain: Type.Optional(Type.Boolean()),
 });

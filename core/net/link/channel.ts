@@ -1,5 +1,6 @@
 import { CodedError } from '../../base/error.ts';
-import { FLAG_OFFER, FLAG_URGENT, frameTypes, protocolError } from './frame.ts';
+import { DEFAULT_PRIORITY } from '../../base/priority.ts';
+import { FLAG_OFFER, frameTypes, protocolError, requestFlags } from './frame.ts';
 import type { FrameFields, FrameHeader } from './frame.ts';
 import { HaveMap } from './have-map.ts';
 import type { LinkWire } from './link-wire.ts';
@@ -134,12 +135,9 @@ export class Channel {
     this.#context.onFetches();
     const cancel = (): void => this.#cancel(fetch, CodedError.from(signal?.reason));
     signal?.addEventListener('abort', cancel, { once: true });
-    const { piece, length, isUrgent } = request;
-    this.#send(frameTypes.request, {
-      flags: isUrgent === true ? FLAG_URGENT : 0,
-      a: piece,
-      b: length,
-    });
+    const { piece, length, isUrgent = false, priority = DEFAULT_PRIORITY } = request;
+    const flags = requestFlags({ isUrgent, priority });
+    this.#send(frameTypes.request, { flags, a: piece, b: length });
     try {
       return await fetch.result;
     } finally {

@@ -1,13 +1,17 @@
 import test from 'ava';
 import * as fc from 'fast-check';
+import { priorities } from '../../base/priority.ts';
 import {
   FLAG_OPTIONAL,
+  FLAG_URGENT,
   FRAME_HEADER_BYTES,
   MAX_BLOCK_BYTES,
   encodeFrame,
   frameTypes,
   judgeHeader,
   readHeader,
+  readRequestFlags,
+  requestFlags,
 } from './frame.ts';
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
@@ -40,6 +44,18 @@ test('encodeFrame() copies from memory that threads share', (t) => {
   const shared = new Uint8Array(new SharedArrayBuffer(2)).fill(7);
   const frame = encodeFrame({ type: frameTypes.opened }, shared);
   t.deepEqual([...frame.subarray(FRAME_HEADER_BYTES)], [7, 7]);
+});
+
+test('requestFlags() and readRequestFlags() agree; a child that knows no classes asks for normal', (t) => {
+  for (const priority of priorities) {
+    for (const isUrgent of [false, true]) {
+      const asked = { isUrgent, priority };
+      t.deepEqual(readRequestFlags(requestFlags(asked)), asked);
+      t.deepEqual(readRequestFlags(requestFlags(asked) | 0xf8), asked);
+    }
+  }
+  t.is(requestFlags({ isUrgent: true, priority: 'normal' }), FLAG_URGENT);
+  t.is(requestFlags({ isUrgent: false, priority: 'release' }), 6);
 });
 
 const header = { flags: 0, channel: 1, length: 0, a: 0, b: 0 };

@@ -22,7 +22,7 @@
 //   11 UNHAVE        parent                                     piece indexes, u32 each
 //   12 MANIFEST_ASK  child                                      -
 //   13 MANIFEST      both                                       signed batches, one a line
-//   14 REQUEST       child      piece, its length     1 urgent  -
+//   14 REQUEST       child      piece, its length     1 urgent, 6 class
 //   15 DATA          parent     piece, offset         1 last    bytes of the piece, in order
 //   16 MISS          parent     piece                           error code; the request is over
 //   17 BUSY          parent     piece, retry after ms           - ; the request is over
@@ -34,11 +34,14 @@
 // anything. With encryption `none` the HELLOs carry peer ids and nonces instead, and each side's AUTH (again the
 // dialler's first) proves the peer id by a signature over both HELLOs. `versions` is lowest << 16 | highest that
 // the sender speaks; the highest common one is used. The number of pieces in OPENED is 0xffffffff while unknown.
-// Frames of one channel are handled in the order of sending.
+// Frames of one channel are handled in the order of sending. DATA of several pieces of a link may come in turn.
+// The class of a REQUEST, (flags >> 1) & 3, is 0 normal, 1 warm-up, 2 interactive, 3 release.
 //
 // A frame that is too long, out of place, or of an unknown type is answered by GOODBYE ERR_PROTOCOL; a frame of an
 // unknown type that carries the flag OPTIONAL is skipped. Unknown flags and unknown JSON fields are ignored.
 import { CodedError } from '../../base/error.ts';
+import { DEFAULT_PRIORITY } from '../../base/priority.ts';
+import type { Priority } from '../../base/priority.ts';
 
 export const FRAME_HEADER_BYTES = 16;
 /** Largest payload of a DATA frame, bytes. */
@@ -58,6 +61,10 @@ export const UNKNOWN_PIECES = 0xffff_ffff;
 export const FLAG_OPTIONAL = 0x80;
 /** Flag on REQUEST: before the other waiting requests of this link. */
 export const FLAG_URGENT = 0x01;
+/** Classes in the flags of REQUEST, by their number; 0 is what a child that knows of none says. */
+const classes: readonly Priority[] = [DEFAULT_PRIORITY, 'warm-up', 'interactive', 'release'];
+const CLASS_SHIFT = 1;
+const CLASS_MASK = 0x06;
 /** Flag on HAVE, of a seed: this child is to take these pieces first, so that others can have them from it. */
 export const FLAG_OFFER = 0x01;
 /** Flag on DATA: the piece ends here. */
@@ -181,6 +188,24 @@ export function judgeHeader(header: FrameHeader): 'take' | 'skip' {
     );
   }
   return 'take';
+}
+
+/** Flags of a REQUEST. */
+export function requestFlags(request: {
+  readonly isUrgent: boolean;
+  readonly priority: Priority;
+}): number {
+  const urgent = request.isUrgent ? FLAG_URGENT : 0;
+  return urgent | (classes.indexOf(request.priority) << CLASS_SHIFT);
+}
+
+/** What the flags of a REQUEST say. */
+export function readRequestFlags(flags: number): {
+  readonly isUrgent: boolean;
+  readonly priority: Priority;
+} {
+  const priority = classes[(flags & CLASS_MASK) >> CLASS_SHIFT] ?? DEFAULT_PRIORITY;
+  return { isUrgent: (flags & FLAG_URGENT) !== 0, priority };
 }
 
 /** ERR_PROTOCOL with what was wrong; the other side's own words are never part of it. */

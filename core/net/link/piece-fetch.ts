@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { CodedError } from '../../base/error.ts';
+import type { Priority } from '../../base/priority.ts';
 import type { RateLimiter } from '../pacing.ts';
 import { FLAG_LAST, protocolError } from './frame.ts';
 import type { FrameHeader } from './frame.ts';
@@ -22,6 +23,8 @@ export interface FetchRequest {
   readonly sink: PieceSink;
   /** True: the parent sends it before the others that wait on this link. */
   readonly isUrgent?: boolean;
+  /** Default normal. */
+  readonly priority?: Priority;
   /** What comes is paid to these; while they ask to wait, the whole link is not read. */
   readonly limiters?: readonly RateLimiter[];
 }

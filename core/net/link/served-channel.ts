@@ -1,5 +1,11 @@
 import { CodedError } from '../../base/error.ts';
-import { FLAG_URGENT, MAX_PIECES, UNKNOWN_PIECES, frameTypes, protocolError } from './frame.ts';
+import {
+  MAX_PIECES,
+  UNKNOWN_PIECES,
+  frameTypes,
+  protocolError,
+  readRequestFlags,
+} from './frame.ts';
 import type { FrameHeader } from './frame.ts';
 import type { LinkTrust } from './link-identity.ts';
 import type { LinkWire } from './link-wire.ts';
@@ -163,7 +169,7 @@ export class ServedChannel {
       channel: this.number,
       piece,
       length,
-      isUrgent: (header.flags & FLAG_URGENT) !== 0,
+      ...readRequestFlags(header.flags),
       task: this.#served,
       onSent: (ms) => {
         const { peerId, task, version } = this;

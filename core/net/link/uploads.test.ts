@@ -1,6 +1,8 @@
 import test from 'ava';
 import { ManualClock } from '../../base/clock.ts';
 import { CodedError } from '../../base/error.ts';
+import { priorities } from '../../base/priority.ts';
+import type { Priority } from '../../base/priority.ts';
 import { RateLimiter } from '../pacing.ts';
 import { FLAG_LAST, FRAME_HEADER_BYTES, MAX_BLOCK_BYTES, readHeader } from './frame.ts';
 import { defaultLinkLimits } from './limits.ts';
@@ -37,14 +39,15 @@ class TestLane implements UploadLane {
 
   ask(
     piece: number,
-    options: { length?: number; isUrgent?: boolean; channel?: number } = {},
+    options: { length?: number; isUrgent?: boolean; channel?: number; priority?: Priority } = {},
   ): boolean {
-    const { length = 10, isUrgent = false, channel = 1 } = options;
+    const { length = 10, isUrgent = false, channel = 1, priority = 'normal' } = options;
     return this.uploads.add(this, {
       channel,
       piece,
       length,
       isUrgent,
+      priority,
       task,
       onSent: () => this.sent.push(piece),
       onMiss: (error) => this.missed.push(`${piece} ${error.code}`),
@@ -237,8 +240,8 @@ test('Uploads.cancel() stops a piece at the next block and skips one that waits'
   uploads.cancel(reader, 1, 1);
   uploads.cancel(reader, 1, 2);
   t.false(uploads.has(reader, 1, 1));
-  t.deepEqual(reader.takePieces(), [1, 3, 2]);
-  t.deepEqual(reader.sent, [3, 2]);
+  t.deepEqual(reader.takePieces(), [1, 2, 3]);
+  t.deepEqual(reader.sent, [2, 3]);
 });
 
 test('Uploads.drop() forgets a link in any state and serves the others', (t) => {
@@ -274,6 +277,7 @@ test('Uploads survives a link that closes while it is told of a failure', (t) =>
     piece: 66,
     length: 10,
     isUrgent: false,
+    priority: 'normal',
     task,
     onSent: () => undefined,
     onMiss: () => uploads.drop(reader),
@@ -316,4 +320,111 @@ test('Uploads keeps to the rate of its limiter within 5 % over aligned two-secon
     }
     t.is(readers[0]?.recordBytes, rate < 1_000_000 ? 4096 : 0);
   }
+});
+
+/** Lets readers that take everything at once ask on for `ms`; bytes by class. */
+function served(
+  lanes: readonly { reader: TestLane; priorities: readonly Priority[] }[],
+  { clock, ms }: { clock: ManualClock; ms: number },
+): Record<Priority, number> {
+  const bytes = { release: 0, interactive: 0, normal: 0, 'warm-up': 0 };
+  const length = 4 * MAX_BLOCK_BYTES;
+  let piece = 100;
+  const asked = new Map<number, Priority>();
+  const ask = (reader: TestLane, priority: Priority): void => {
+    piece += 1;
+    asked.set(piece, priority);
+    reader.ask(piece, { length, priority, channel: priorities.indexOf(priority) });
+  };
+  for (const { reader, priorities: wanted } of lanes) {
+    for (const priority of wanted) for (let count = 0; count < 2; count += 1) ask(reader, priority);
+  }
+  for (let at = 0; at < ms; at += 1) {
+    for (const { reader } of lanes) {
+      const block = reader.take();
+      const priority = asked.get(block?.piece ?? 0);
+      if (block === undefined || priority === undefined) continue;
+      bytes[priority] += block.bytes;
+      if (block.isLast) ask(reader, priority);
+    }
+    clock.advance(1);
+  }
+  return bytes;
+}
+
+test('Uploads shares a limited rate among the classes that want something, whoever wants it', (t) => {
+  const rate = 16_000_000;
+  for (const isOneReader of [true, false]) {
+    const { lane, clock } = make({}, rate);
+    const lanes = isOneReader
+      ? [{ reader: lane(), priorities: ['release', 'normal', 'warm-up'] as const }]
+      : [
+          ...Array.from({ length: 8 }, () => ({
+            reader: lane(),
+            priorities: ['warm-up'] as const,
+          })),
+          { reader: lane(), priorities: ['normal'] as const },
+          { reader: lane(), priorities: ['release'] as const },
+        ];
+    const bytes = served(lanes, { clock, ms: 60_000 });
+    const all = bytes.release + bytes.normal + bytes['warm-up'];
+    t.true(all > 0.95 * 60 * rate, `${all}`);
+    t.true(Math.abs(bytes.release / all - 64 / 69) < 0.05, JSON.stringify(bytes));
+    t.true(Math.abs(bytes.normal / all - 4 / 69) < 0.05, JSON.stringify(bytes));
+    t.true(bytes['warm-up'] > 0.5 * (all / 69), JSON.stringify(bytes));
+  }
+});
+
+test('Uploads sends a release between two blocks of a piece that matters less, and then goes on with that', (t) => {
+  const { lane } = make();
+  const reader = lane();
+  const length = 4 * MAX_BLOCK_BYTES;
+  reader.ask(1, { length, priority: 'warm-up', channel: 1 });
+  reader.take();
+  reader.ask(2, { length, priority: 'release', channel: 3 });
+  t.deepEqual(reader.takePieces(), [1, 2, 2, 2, 2, 1, 1]);
+  t.deepEqual(reader.sent, [2, 1]);
+});
+
+test('Uploads takes a block that waits for the rate limit back when something more important comes', (t) => {
+  const { lane, clock, uploads } = make({}, 1_000_000);
+  const [first, second] = [lane(), lane()];
+  const length = 1_000_000;
+  first.ask(1, { length, priority: 'normal' });
+  second.ask(2, { length, priority: 'warm-up', channel: 1 });
+  t.is(second.blocks.length, 0);
+  second.ask(3, { length: 10, priority: 'release', channel: 3 });
+  clock.advance(20);
+  t.is(second.take()?.piece, 3);
+  t.is(uploads.queued, 2);
+});
+
+test('Uploads keeps a warm-up to one link at a time while a release is sent, and to no less', (t) => {
+  const { lane } = make();
+  const warm = Array.from({ length: 6 }, () => lane());
+  const length = 8 * MAX_BLOCK_BYTES;
+  for (const reader of warm) reader.ask(1, { length, priority: 'warm-up' });
+  const sending = (): number => warm.filter(({ blocks }) => blocks.length > 0).length;
+  t.is(sending(), 4);
+  const release = lane();
+  for (const piece of [1, 2, 3]) release.ask(piece, { length, priority: 'release' });
+  for (const reader of warm.slice(0, 4)) reader.take();
+  for (let block = 0; block < 20; block += 1) {
+    t.is(release.take()?.bytes, MAX_BLOCK_BYTES);
+    t.is(sending(), 1);
+    warm.find(({ blocks }) => blocks.length > 0)?.take();
+  }
+  release.takePieces();
+  t.is(sending(), 4);
+});
+
+test('Uploads lets what is less important take no place in the queue from what is more', (t) => {
+  const { lane } = make({ maxQueuedRequests: 2 });
+  const reader = lane();
+  t.true(reader.ask(1, { priority: 'warm-up' }));
+  t.true(reader.ask(2, { priority: 'warm-up' }));
+  t.false(reader.ask(3, { priority: 'warm-up' }));
+  t.true(reader.ask(4, { priority: 'release' }));
+  t.true(reader.ask(5, { priority: 'release' }));
+  t.false(reader.ask(6, { priority: 'release' }));
 });

@@ -1,9 +1,13 @@
-// What goes out: blocks of pieces, to a few links at a time. A link waits in line, is then active until the request
-// at its head is served (whole pieces let children pass them on sooner), and goes to the end of the line if others
-// wait. It has one block under way at a time, so a slow reader holds one block. A link whose block is not taken for
-// a while is slow: it no longer counts as active, and lines up again once its reader has caught up.
+// What goes out: blocks of pieces, to a few links at a time. Before each block it is looked which class of requests
+// is next; of the links that want something of that class the first in line is active until a piece is sent (whole
+// pieces let children pass them on sooner) or another class is due, and goes to the end of the line if others wait.
+// It has one block under way at a time, so a slow reader holds one block. A link whose block is not taken for a while
+// is slow: it no longer counts as active, and lines up again once its reader has caught up.
 import type { Clock, Timer } from '../../base/clock.ts';
 import { CodedError } from '../../base/error.ts';
+import { priorities, weightOf, yieldsTo } from '../../base/priority.ts';
+import type { Priority } from '../../base/priority.ts';
+import { FairShares } from '../fair-shares.ts';
 import type { RateLimiter } from '../pacing.ts';
 import {
   FLAG_LAST,
@@ -21,6 +25,7 @@ export interface UploadRequest {
   readonly piece: number;
   readonly length: number;
   readonly isUrgent: boolean;
+  readonly priority: Priority;
   readonly task: ServedTask;
   /** The whole piece is with the socket, `ms` after its first block was begun. */
   onSent(ms: number): void;
@@ -47,8 +52,14 @@ interface Upload {
 }
 
 interface LaneState {
+  /** Of no other lane. */
+  readonly number: number;
   readonly lane: UploadLane;
   readonly queue: Upload[];
+  /** Channels take turns, piece by piece. */
+  readonly channels: FairShares<number>;
+  /** The class that it is active for. */
+  priority: Priority | undefined;
   phase: 'idle' | 'waiting' | 'active' | 'slow';
   block: Buffer | undefined;
   /** The block is with the socket; it has been for `sendingMs`. */
@@ -81,8 +92,10 @@ export class Uploads {
   readonly #limiter: RateLimiter | undefined;
   readonly #lanes = new Map<UploadLane, LaneState>();
   readonly #line: LaneState[] = [];
+  readonly #classes = new FairShares<Priority>();
   readonly #free: Buffer[] = [];
   #blocksOut = 0;
+  #lastNumber = 0;
   #active = 0;
   #bytesOut = 0;
 
@@ -116,12 +129,13 @@ export class Uploads {
 
   /** Puts a request in the lane's queue; false when the queue is full. */
   add(lane: UploadLane, request: UploadRequest): boolean {
-    const state = this.#lanes.get(lane) ?? newLane(lane);
-    if (state.queue.length >= this.#limits.maxQueuedRequests) return false;
+    const state = this.#lanes.get(lane) ?? newLane(lane, (this.#lastNumber += 1));
+    if (this.#isFull(state, request.priority)) return false;
     this.#lanes.set(lane, state);
     const place = request.isUrgent ? urgentPlace(state.queue) : state.queue.length;
     state.queue.splice(place, 0, { request, offset: 0, startedMs: undefined, isCancelled: false });
     if (state.phase === 'idle') this.#lineUp(state);
+    else if (isHeldBackFor(state, request.priority)) this.#goBack(state);
     return true;
   }
 
@@ -176,6 +190,15 @@ export class Uploads {
     return this.#blocksOut < this.#limits.maxUploadBlocks;
   }
 
+  /** What is less important takes no room from what is more. */
+  #isFull({ queue }: LaneState, priority: Priority): boolean {
+    const { maxQueuedRequests } = this.#limits;
+    if (queue.length < maxQueuedRequests) return false;
+    const least = weightOf(priority);
+    const equals = queue.filter(({ request }) => weightOf(request.priority) >= least);
+    return equals.length >= maxQueuedRequests;
+  }
+
   #lineUp(state: LaneState): void {
     state.phase = 'waiting';
     this.#line.push(state);
@@ -184,38 +207,88 @@ export class Uploads {
 
   #pump(): void {
     while (this.#active < this.#limits.maxActiveUploads && this.#hasBlock()) {
-      const state = this.#line.shift();
+      const priority = this.#nextClass(this.#line);
+      if (priority === undefined) return;
+      const state = this.#line.find((one) => wants(one, priority));
       if (state === undefined) return;
+      this.#line.splice(this.#line.indexOf(state), 1);
       state.phase = 'active';
       this.#active += 1;
-      this.#prepare(state);
+      this.#prepare(state, priority);
     }
+  }
+
+  /** The class that is next of those these links want, and that need not keep out of the way of another. */
+  #nextClass(lanes: readonly LaneState[]): Priority | undefined {
+    const isDue = (priority: Priority): boolean =>
+      lanes.some((state) => wants(state, priority)) && !this.#isInTheWay(priority);
+    return this.#classes.next(priorities.filter(isDue));
+  }
+
+  /** One link at a time is sent to on behalf of those that yield to what others are sent. */
+  #isInTheWay(priority: Priority): boolean {
+    const sent = [...this.#lanes.values()].flatMap((state) =>
+      state.phase === 'active' ? (state.priority ?? []) : [],
+    );
+    const [first] = sent.filter((other) => yieldsTo(priority, other));
+    return first !== undefined && sent.some((other) => yieldsTo(other, first));
   }
 
   /** Ends the turn of an active lane. */
   #yield(state: LaneState): void {
     state.phase = 'idle';
+    state.priority = undefined;
     this.#active -= 1;
     if (state.queue.length > 0) this.#lineUp(state);
     else this.#pump();
   }
 
-  /** Takes a block for the request at the head, and waits until the rate limit lets it pass. */
-  #prepare(state: LaneState): void {
-    const upload = state.queue[0];
+  /** Something more important came for a lane whose block waits for the rate limit: that block waits in the queue. */
+  #goBack(state: LaneState): void {
+    state.pause?.cancel();
+    state.pause = undefined;
+    this.#giveBack(state);
+    this.#goOn(state, undefined);
+  }
+
+  /** After a block: goes on with the piece if that is not whole, unless another class or link is due. */
+  #goOn(state: LaneState, upload: Upload | undefined): void {
+    state.priority = undefined;
+    const isPieceOver = upload === undefined || upload.isCancelled;
+    const priority = this.#nextClass([...this.#line, state]);
+    const isOwn = priority !== undefined && wants(state, priority);
+    const isOthersTurn = isPieceOver
+      ? this.#line.length > 0
+      : priority !== upload.request.priority && this.#line.length > 0;
+    if (isOwn && !isOthersTurn) this.#prepare(state, priority);
+    else this.#yield(state);
+  }
+
+  /** Takes a block for the next request of a class, and waits until the rate limit lets it pass. */
+  #prepare(state: LaneState, priority: Priority): void {
+    const upload = nextUpload(state, priority);
     if (upload === undefined) {
       this.#yield(state);
       return;
     }
+    state.priority = priority;
     const rate = this.#limiter?.bytesPerSecond ?? 0;
     const bytes = Math.min(blockBytesFor(rate), upload.request.length - upload.offset);
+    this.#classes.pay(priority, bytes, weightOf(priority));
     this.#blocksOut += 1;
     state.block = this.#free.pop() ?? Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + MAX_BLOCK_BYTES);
     upload.startedMs ??= this.#clock.monotonic();
     this.#setRecords(state, rate);
-    const waitMs = this.#limiter?.reserve(bytes) ?? 0;
-    if (waitMs <= 0) this.#send(state, upload, bytes);
-    else state.pause = this.#clock.after(waitMs, () => this.#send(state, upload, bytes));
+    if (this.#limiter === undefined || rate <= 0) {
+      this.#send(state, upload, bytes);
+      return;
+    }
+    let isPassed = false;
+    const pause = this.#limiter.ask(bytes, { priority, flow: state.number }, () => {
+      isPassed = true;
+      this.#send(state, upload, bytes);
+    });
+    if (!isPassed) state.pause = pause;
   }
 
   #send(state: LaneState, upload: Upload, bytes: number): void {
@@ -227,7 +300,7 @@ export class Uploads {
       this.#giveBack(state);
       upload.isCancelled = true;
       dropCancelled(state.queue);
-      if (this.#isHeld(state)) this.#prepare(state);
+      if (this.#isHeld(state)) this.#goOn(state, upload);
       return;
     }
     upload.offset += bytes;
@@ -253,13 +326,13 @@ export class Uploads {
       upload.isCancelled = true;
       if (!this.#isHeld(state)) return;
     }
-    const isTurnOver = upload.isCancelled && this.#line.length > 0;
     dropCancelled(state.queue);
     if (state.phase === 'slow') {
       state.phase = 'idle';
+      state.priority = undefined;
       if (state.queue.length > 0) this.#lineUp(state);
-    } else if (isTurnOver) this.#yield(state);
-    else this.#prepare(state);
+      else this.#pump();
+    } else this.#goOn(state, upload);
   }
 
   #giveBack(state: LaneState): void {
@@ -278,10 +351,13 @@ export class Uploads {
   }
 }
 
-function newLane(lane: UploadLane): LaneState {
+function newLane(lane: UploadLane, number: number): LaneState {
   return {
+    number,
     lane,
     queue: [],
+    channels: new FairShares(),
+    priority: undefined,
     phase: 'idle',
     block: undefined,
     isSending: false,
@@ -289,6 +365,28 @@ function newLane(lane: UploadLane): LaneState {
     pause: undefined,
     recordBytes: LARGE_RECORD_BYTES,
   };
+}
+
+function wants(state: LaneState, priority: Priority): boolean {
+  return state.queue.some(({ request }) => request.priority === priority);
+}
+
+/** The request of a class to go on with: what has begun, then what is urgent, then of the channel that had least. */
+function nextUpload({ queue, channels }: LaneState, priority: Priority): Upload | undefined {
+  const own = queue.filter(({ request }) => request.priority === priority);
+  const begun = own.find(({ startedMs }) => startedMs !== undefined);
+  if (begun !== undefined) return begun;
+  const urgent = own.find(({ request }) => request.isUrgent);
+  const channel = channels.next(own.map(({ request }) => request.channel));
+  const next = urgent ?? own.find(({ request }) => request.channel === channel);
+  if (next !== undefined) channels.pay(next.request.channel, next.request.length);
+  return next;
+}
+
+/** True for a lane whose block waits for the rate limit, and is less important than what came. */
+function isHeldBackFor({ pause, priority }: LaneState, coming: Priority): boolean {
+  if (pause === undefined || priority === undefined) return false;
+  return weightOf(coming) > weightOf(priority);
 }
 
 /** Behind what is being sent and behind other urgent ones. */

@@ -196,7 +196,7 @@ export class LinkHost {
   async fetch(args: Args<'fetch'>, signal: AbortSignal): Promise<{ bytes: number; ms: number }> {
     const channel = this.#channels.get(args.channel);
     if (channel === undefined) throw new CodedError('ERR_LINK', 'the channel is closed');
-    const { piece, length, digest, isUrgent } = args;
+    const { piece, length, digest, isUrgent, priority } = args;
     const writer = new PieceWriter(this.#files, this.#files.get(args.key), piece);
     const sink = {
       write: (_offset: number, chunk: Uint8Array): void => {
@@ -211,7 +211,7 @@ export class LinkHost {
       },
       abort: (): void => undefined,
     };
-    return channel.fetch({ piece, length, sink, isUrgent }, { signal });
+    return channel.fetch({ piece, length, sink, isUrgent, priority }, { signal });
   }
 
   /** Takes a request back of which nothing has come yet. */
