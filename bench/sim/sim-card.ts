@@ -95,8 +95,9 @@ export class SimCard implements SimEvent {
   /** Drops a request of which nothing was sent yet; true when it was there. */
   cancel(to: SimCard, piece: number): boolean {
     const lane = this.#lanes.get(to);
-    const at = lane?.queue.findIndex(({ upload, sent }) => upload.piece === piece && sent === 0);
-    if (lane === undefined || at === undefined || at < 0) return false;
+    if (lane === undefined || lane.queue.length === 0) return false;
+    const at = lane.queue.findIndex(({ upload, sent }) => upload.piece === piece && sent === 0);
+    if (at < 0) return false;
     lane.queue.splice(at, 1);
     this.waiting -= 1;
     if (lane.queue.length === 0) this.#leaveLine(lane);

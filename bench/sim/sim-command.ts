@@ -8,6 +8,7 @@ import { renderSim, summarizeSim } from '../report/sim-report.ts';
 import { simCase } from './sim-case.ts';
 import type { SimCase } from './sim-case.ts';
 import { simulate } from './simulate.ts';
+import type { SimMoment } from './simulate.ts';
 
 /** What `sim --help` prints. */
 export const simUsage = `Many hosts take one file in virtual time, with the code that chooses pieces and parents on real hosts.
@@ -60,6 +61,9 @@ const options = {
   help: { type: 'boolean', default: false },
 } as const;
 
+/** From so many hosts on a run takes minutes and says how far it is. */
+const LONG_HOSTS = 1_000;
+
 /** What the command line asks for. */
 export interface SimCommand {
   readonly swarm: SimCase;
@@ -74,13 +78,20 @@ export async function simCommand(args: readonly string[]): Promise<void> {
     console.log(simUsage);
     return;
   }
-  const result = simulate(command.swarm);
+  const { swarm } = command;
+  const isLong = swarm.hosts >= LONG_HOSTS;
+  const result = simulate(swarm, isLong ? (moment) => tellProgress(swarm, moment) : undefined);
   console.log(renderSim(result));
   if (command.svg !== undefined) await writeFile(command.svg, plotSim(result));
   if (command.json !== undefined) {
     const kept = { ...result, summary: summarizeSim(result) };
     await writeFile(command.json, `${JSON.stringify(kept)}\n`);
   }
+}
+
+function tellProgress({ size }: SimCase, { seconds, bytes }: SimMoment): void {
+  const mean = bytes.reduce((sum, each) => sum + each, 0) / Math.max(1, bytes.length);
+  console.error(`… ${seconds.toFixed(2)} s: ${((mean / size) * 100).toFixed(1)} %`);
 }
 
 /** Reads the words behind `sim`; undefined for help, ERR_USAGE naming the flag that is wrong. */

@@ -70,6 +70,7 @@ export class SimWorld {
   /** True while a living host of the idc has the piece. */
   isHeldIn(idc: string, piece: number): boolean {
     if (this.copies[piece] === 0) return false;
+    if (this.idcs === 1) return true;
     return this.hosts.some(
       (host) => !host.isDown && host.have.has(piece) && idcName(host.idc) === idc,
     );

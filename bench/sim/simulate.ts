@@ -51,10 +51,13 @@ export interface SimResult {
 const MOMENTS = 100;
 const MAX_CURVES = 60;
 
+/** Told of each moment while a case runs. */
+export type OnMoment = (moment: SimMoment) => void;
+
 /** Runs a case from its first byte to its last. */
-export function simulate(swarm: SimCase): SimResult {
+export function simulate(swarm: SimCase, onMoment?: OnMoment): SimResult {
   const world = new SimWorld(swarm);
-  const moments = watch(world, swarm);
+  const moments = watch(world, swarm, onMoment);
   world.run();
   const { pieceLength, pieces, killedAtMs, hedges, moves } = world;
   const firstSlow = swarm.hosts - (swarm.slow?.hosts ?? 0);
@@ -88,7 +91,7 @@ function hostResult(host: SimHost, isSlow: boolean): SimHostResult {
   };
 }
 
-function watch(world: SimWorld, swarm: SimCase): readonly SimMoment[] {
+function watch(world: SimWorld, swarm: SimCase, onMoment?: OnMoment): readonly SimMoment[] {
   const { queue, pieces, pieceLength } = world;
   const stepMs = ((swarm.size / Math.min(swarm.up, swarm.down)) * 1000) / MOMENTS;
   const every = Math.ceil(swarm.hosts / MAX_CURVES);
@@ -101,7 +104,7 @@ function watch(world: SimWorld, swarm: SimCase): readonly SimMoment[] {
     const seed = world.seedCard.sentBytes;
     const hosts = world.hosts.reduce((sum, { card }) => sum + card.sentBytes, 0);
     const stepSeconds = stepMs / 1000;
-    moments.push({
+    const moment: SimMoment = {
       seconds: queue.nowMs / 1000,
       rarest: sorted[0] ?? 0,
       middle: sorted[pieces >> 1] ?? 0,
@@ -109,7 +112,9 @@ function watch(world: SimWorld, swarm: SimCase): readonly SimMoment[] {
       bytes: shown.map(({ have }) => Math.min(swarm.size, have.count * pieceLength)),
       seedBusy: (seed - seedSent) / (swarm.seedUp * stepSeconds),
       hostsBusy: (hosts - hostsSent) / (swarm.up * swarm.hosts * stepSeconds),
-    });
+    };
+    moments.push(moment);
+    onMoment?.(moment);
     seedSent = seed;
     hostsSent = hosts;
     if (world.isRunning) queue.call(stepMs, look);

@@ -332,7 +332,7 @@ test('a host that is cut off helps itself across, to one piece after a long time
   t.is(made.next(60_000, { isSeedFree: true }), undefined);
 });
 
-test('whatever happens, a piece is open, asked for, or not wanted, and counts stay true', (t) => {
+test('whatever happens, a piece is open, asked for, or not wanted, counts stay true, and nobody is overlooked', (t) => {
   const PIECES = 12;
   const peers = ['a', 'b', 'far', 'farther', 'seed', 'farseed'];
   const peer = constantFrom(...peers);
@@ -344,7 +344,7 @@ test('whatever happens, a piece is open, asked for, or not wanted, and counts st
       peer,
       piece,
     }),
-    record({ kind: constantFrom('want', 'unwant', 'move'), peer, piece }),
+    record({ kind: constantFrom('want', 'unwant', 'move', 'need'), peer, piece }),
     record({ kind: constantFrom('next', 'hedge', 'free', 'unled'), peer }),
   );
   assert(
@@ -365,6 +365,7 @@ test('whatever happens, a piece is open, asked for, or not wanted, and counts st
         else if (one.kind === 'failed') made.failed(one.peer, index);
         else if (one.kind === 'want') made.want(index);
         else if (one.kind === 'unwant') made.unwant(index);
+        else if (one.kind === 'need') made.needFrom(index, 1);
         else if (one.kind === 'hedge') made.hedge(at * 1000);
         else if (one.kind === 'move') {
           const from = made.betterThan(one.peer, index);
@@ -375,7 +376,10 @@ test('whatever happens, a piece is open, asked for, or not wanted, and counts st
         const byParent = peers.reduce((sum, one2) => sum + made.askedOf(one2), 0);
         if (asked !== made.inFlight || byParent !== asked) return false;
       }
-      return true;
+      // What is remembered of the last look in vain must not hide what a look at everybody finds.
+      if (made.next(deeds.length) !== undefined) return true;
+      made.rest('nobody', false);
+      return made.next(deeds.length) === undefined;
     }),
   );
   t.pass();

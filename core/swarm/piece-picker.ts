@@ -2,6 +2,7 @@ import type { Random } from '../base/random.ts';
 import { Bitfield } from '../piece/bitfield.ts';
 import { ImportLicences } from './import-licences.ts';
 import { PickerParent } from './picker-parent.ts';
+import { MAX_LOOKED_AT, rarestPiece } from './rarest-piece.ts';
 
 /** One request to make. */
 export interface Ask {
@@ -45,8 +46,6 @@ const MAX_IN_FLIGHT = 128;
 const MIN_FAR = 2;
 /** A far seed is asked for what it offered when for so long no other host of another idc shows it. */
 const FAR_PATIENCE_MS = 2_000;
-/** Of very large content so many open pieces are looked at, from a place chosen by chance. */
-const MAX_LOOKED_AT = 2_048;
 /** Pieces that a consumer in order lets be fetched ahead, counted from the first it lacks. */
 const WINDOW_PIECES = 16;
 const URGENT_PIECES = 2;
@@ -63,6 +62,12 @@ const MOVE_CHANCE = 0.5;
 export class PiecePicker {
   readonly #random: Random;
   readonly #parents = new Map<string, PickerParent>();
+  /** Who was asked about last: what comes of a parent comes in a row. */
+  #latest: PickerParent | undefined;
+  /** Who may give something since `next()` last found nobody who does: any, one, or still nobody. */
+  #stirred: PickerParent | 'any' | undefined = 'any';
+  /** Those that offered anything: few, so that nobody looks through all for it. */
+  readonly #offerers = new Set<PickerParent>();
   /** Missing, digest known, asked of nobody. */
   readonly #open: Bitfield;
   readonly #requests = new Map<number, Request[]>();
@@ -76,6 +81,8 @@ export class PiecePicker {
   /** Of them to other idcs: they wait for a link that others use too, and hold nothing else up. */
   #farInFlight = 0;
   #near = 0;
+  /** Parents in other idcs, seeds too. */
+  #far = 0;
   /** Sum of what the paths to all parents hold. */
   #onWay = 0;
   /** Pieces that near seeds offer to this host and that were not asked for yet. */
@@ -117,11 +124,12 @@ export class PiecePicker {
 
   /** Requests that a parent has not answered. */
   askedOf(peer: string): number {
-    return this.#parents.get(peer)?.inFlight ?? 0;
+    return this.#parentOf(peer)?.inFlight ?? 0;
   }
 
   /** The consumer reads in order and lacks everything from `piece` on; undefined: it reads when all is there. */
   needFrom(piece: number | undefined, windowPieces = WINDOW_PIECES): void {
+    this.#stirred = 'any';
     this.#firstNeeded = piece;
     this.#windowPieces = Math.max(WINDOW_PIECES, windowPieces);
   }
@@ -131,6 +139,7 @@ export class PiecePicker {
     if (this.#parents.has(peer)) return;
     const { isFar = false } = options;
     this.#parents.set(peer, new PickerParent({ peer, role, isFar, pieces: this.#open.length }));
+    if (isFar) this.#far += 1;
     if (isFar || role === 'seed') return;
     this.#near += 1;
     this.#licences.met(peer);
@@ -142,7 +151,11 @@ export class PiecePicker {
     if (parent === undefined) return;
     for (const piece of this.#requests.keys()) this.failed(peer, piece);
     this.#parents.delete(peer);
-    if (!parent.isFar) this.#offers -= parent.offers.size;
+    this.#offerers.delete(parent);
+    this.#latest = undefined;
+    this.#stirred = 'any';
+    if (parent.isFar) this.#far -= 1;
+    else this.#offers -= parent.offers.size;
     this.#onWay = this.#parents.size === 0 ? 0 : this.#onWay - parent.response.onWay;
     if (!parent.isNearPeer) return;
     this.#near -= 1;
@@ -151,14 +164,16 @@ export class PiecePicker {
   }
 
   has(peer: string, piece: number): void {
-    const parent = this.#parents.get(peer);
+    const parent = this.#parentOf(peer);
     if (parent === undefined || piece >= this.#open.length || !parent.pieces.set(piece)) return;
     if (parent.isNearPeer) this.#raise(piece);
-    if (this.#open.has(piece) && this.#mayGive(parent, piece)) parent.useful += 1;
+    if (!this.#open.has(piece) || !this.#mayGive(parent, piece)) return;
+    parent.useful += 1;
+    if (this.#stirred !== parent) this.#stirred = this.#stirred === undefined ? parent : 'any';
   }
 
   lacks(peer: string, piece: number): void {
-    const parent = this.#parents.get(peer);
+    const parent = this.#parentOf(peer);
     if (parent?.pieces.clear(piece) !== true) return;
     if (this.#open.has(piece) && this.#mayGive(parent, piece)) parent.useful -= 1;
     parent.offered.delete(piece);
@@ -173,24 +188,26 @@ export class PiecePicker {
    */
   offered(peer: string, piece: number): void {
     this.has(peer, piece);
-    const parent = this.#parents.get(peer);
+    const parent = this.#parentOf(peer);
     if (parent === undefined) return;
     // Its digest comes another way, and maybe later.
     parent.offered.set(piece, Number.NaN);
+    this.#offerers.add(parent);
     if (parent.isFar) this.#license(piece);
     else if (this.#open.has(piece)) this.#offer(parent, piece);
   }
 
   /** How many requests wait in a parent's line, by its own word. */
   loaded(peer: string, requests: number): void {
-    const parent = this.#parents.get(peer);
+    const parent = this.#parentOf(peer);
     if (parent !== undefined) parent.load = requests;
   }
 
   /** The parent is not to be asked for a while, or may be asked again. */
   rest(peer: string, isResting: boolean): void {
-    const parent = this.#parents.get(peer);
+    const parent = this.#parentOf(peer);
     if (parent !== undefined) parent.isResting = isResting;
+    this.#stirred = 'any';
   }
 
   /**
@@ -204,20 +221,28 @@ export class PiecePicker {
     const limit = this.#limit();
     // What a seed offers to this host nobody else brings: it waits for no room.
     const isFull = this.#inFlight - this.#farInFlight >= limit;
-    const isFarFull = this.#farInFlight >= Math.max(MIN_FAR, Math.ceil(limit / (1 + this.#near)));
+    const isFarFull =
+      this.#far === 0 ||
+      this.#farInFlight >= Math.max(MIN_FAR, Math.ceil(limit / (1 + this.#near)));
     if (isFull && isFarFull && this.#offers === 0) return undefined;
     const isRoom = (one: PickerParent): boolean =>
       one.isFar ? !isFarFull : !isFull || one.offers.size > 0;
-    const barren = new Set<PickerParent>();
+    const stirred = isSeedFree ? 'any' : this.#stirred;
+    let barren: Set<PickerParent> | undefined;
     for (;;) {
-      const parent = this.#shortestLine(
-        (one) => isRoom(one) && one.gives(isSeedFree) && !barren.has(one),
-      );
-      if (parent === undefined) return undefined;
+      const willDo = (one: PickerParent): boolean =>
+        isRoom(one) && one.gives(isSeedFree) && barren?.has(one) !== true;
+      const parent = stirred === 'any' ? this.#shortestLine(willDo) : stirred;
+      if (parent === undefined || (stirred !== 'any' && !willDo(parent))) {
+        // Not found for want of room only: whoever has something will be looked for again.
+        if (!isFull && (this.#far === 0 || !isFarFull)) this.#stirred = undefined;
+        return undefined;
+      }
       const mayRarest = parent.isFar || !isFull;
       const piece =
         this.#offerOf(parent) ?? (mayRarest ? this.#rarestOf(parent, isSeedFree) : undefined);
       if (piece !== undefined) return this.#ask(parent, piece, nowMs);
+      barren ??= new Set();
       barren.add(parent);
     }
   }
@@ -246,10 +271,13 @@ export class PiecePicker {
    * and then; of a host in another idc always. `moved()` follows if it could be.
    */
   betterThan(peer: string, piece: number): string | undefined {
-    const parent = this.#parents.get(peer);
+    // By far most pieces: asked of nobody.
+    if (this.#open.has(piece)) return undefined;
     const requests = this.#requests.get(piece);
-    const [asked] = requests ?? [];
-    if (parent === undefined || asked === undefined || requests?.length !== 1) return undefined;
+    const asked = requests?.[0];
+    if (requests?.length !== 1) return undefined;
+    const parent = this.#parentOf(peer);
+    if (parent === undefined || asked === undefined) return undefined;
     if (asked.parent === parent || asked.parent.role === 'seed' || !parent.isAskable)
       return undefined;
     if (asked.parent.isFar !== parent.isFar) return parent.isFar ? undefined : asked.parent.peer;
@@ -260,26 +288,35 @@ export class PiecePicker {
 
   /** The request to `from` was taken back: the same piece is asked of `to`, unless it cannot be any more. */
   moved(piece: number, about: { from: string; to: string; nowMs: number }): Ask | undefined {
-    this.failed(about.from, piece);
     const parent = this.#parents.get(about.to);
-    if (parent === undefined || !parent.isAskable || !this.#open.has(piece)) return undefined;
-    return parent.pieces.has(piece) ? this.#ask(parent, piece, about.nowMs) : undefined;
+    const mayAsk = parent?.isAskable === true && parent.pieces.has(piece);
+    const requests = this.#requests.get(piece) ?? [];
+    const [request] = requests;
+    if (mayAsk && requests.length === 1 && request?.parent.peer === about.from) {
+      // It is not open in between: no parent's count of what it can be asked for changes twice.
+      this.#requests.delete(piece);
+      this.#free(request.parent);
+      return this.#ask(parent, piece, about.nowMs);
+    }
+    this.failed(about.from, piece);
+    return mayAsk && this.#open.has(piece) ? this.#ask(parent, piece, about.nowMs) : undefined;
   }
 
   /** The piece came, in `ms` from its request on; returns who else was asked for it and is to be told to stop. */
   brought(peer: string, piece: number, ms: number): string[] {
-    const parent = this.#parents.get(peer);
+    const parent = this.#parentOf(peer);
     if (parent !== undefined) {
       const { onWay } = parent.response;
       parent.response.note(ms, parent.inFlight);
       this.#onWay += parent.response.onWay - onWay;
     }
     this.#brought += 1;
+    this.#stirred = 'any';
     this.#licences.progressed();
     const requests = this.#requests.get(piece) ?? [];
     this.#requests.delete(piece);
     this.#shut(piece);
-    for (const one of this.#parents.values()) one.offered.delete(piece);
+    for (const one of this.#offerers) one.offered.delete(piece);
     for (const request of requests) this.#free(request.parent);
     return requests.map((request) => request.parent.peer).filter((other) => other !== peer);
   }
@@ -294,6 +331,13 @@ export class PiecePicker {
     if (requests.length > 0) return;
     this.#requests.delete(piece);
     this.#reopen(piece);
+  }
+
+  #parentOf(peer: string): PickerParent | undefined {
+    if (this.#latest?.peer === peer) return this.#latest;
+    const parent = this.#parents.get(peer);
+    this.#latest = parent;
+    return parent;
   }
 
   #ask(parent: PickerParent, piece: number, sinceMs: number): Ask {
@@ -311,6 +355,7 @@ export class PiecePicker {
   }
 
   #free(parent: PickerParent): void {
+    this.#stirred = 'any';
     parent.inFlight -= 1;
     parent.load = Math.max(0, parent.load - 1);
     this.#inFlight -= 1;
@@ -320,8 +365,11 @@ export class PiecePicker {
   /** The piece can be asked for. */
   #reopen(piece: number): void {
     if (!this.#open.set(piece)) return;
+    this.#stirred = 'any';
     for (const parent of this.#parents.values()) {
       if (parent.pieces.has(piece) && this.#mayGive(parent, piece)) parent.useful += 1;
+    }
+    for (const parent of this.#offerers) {
       if (parent.offered.has(piece) && !parent.isFar) this.#offer(parent, piece);
     }
   }
@@ -339,6 +387,7 @@ export class PiecePicker {
   #setDue(piece: number, isDue: boolean): void {
     const { due } = this.#licences;
     if (!(isDue ? due.set(piece) : due.clear(piece)) || !this.#open.has(piece)) return;
+    this.#stirred = 'any';
     for (const parent of this.#parents.values()) {
       if (parent.isFar && parent.pieces.has(piece)) parent.useful += isDue ? 1 : -1;
     }
@@ -365,6 +414,7 @@ export class PiecePicker {
     if (one === undefined || piece === undefined) return;
     this.#license(piece);
     if (one.role === 'seed') one.offers.add(piece);
+    this.#stirred = 'any';
   }
 
   /** What a far seed offered and no other far host has shown in time is asked of the seed itself. */
@@ -374,7 +424,9 @@ export class PiecePicker {
     for (const [piece, sinceMs] of seed.offered) {
       if (Number.isNaN(sinceMs)) seed.offered.set(piece, nowMs);
       const isRipe = nowMs - sinceMs >= FAR_PATIENCE_MS && !isElsewhere(piece);
-      if (isRipe && this.#open.has(piece)) seed.offers.add(piece);
+      if (!isRipe || !this.#open.has(piece)) continue;
+      seed.offers.add(piece);
+      this.#stirred = 'any';
     }
   }
 
@@ -382,6 +434,7 @@ export class PiecePicker {
     if (parent.offers.has(piece)) return;
     parent.offers.add(piece);
     this.#offers += 1;
+    this.#stirred = 'any';
   }
 
   /** The piece came, or somebody was asked for it. */
@@ -450,31 +503,10 @@ export class PiecePicker {
     );
   }
 
-  /** The rarest open piece of a parent from one piece up to another, past the end from the start on; ties by chance. */
-  #rarestIn(parent: PickerParent, [from, to]: readonly [number, number]): number | undefined {
-    const due = parent.isFar ? this.#licences.due.bytes : undefined;
-    const open = this.#open.bytes;
-    const held = parent.pieces.bytes;
-    const { length } = this.#open;
-    let looked = 0;
-    let best: number | undefined;
-    let bestCopies = Number.POSITIVE_INFINITY;
-    let ties = 0;
-    for (let at = from; at < to && looked < MAX_LOOKED_AT; at += 1) {
-      const piece = at % length;
-      let byte = (open[piece >> 3] ?? 0) & (held[piece >> 3] ?? 0);
-      if (due !== undefined) byte &= due[piece >> 3] ?? 0;
-      // Nothing of use up to the end of this byte.
-      if (byte === 0) at += Math.min(7 - (piece & 7), length - 1 - piece);
-      if ((byte & (0x80 >> (piece & 7))) === 0) continue;
-      looked += 1;
-      const copies = this.#copies[piece] ?? 0;
-      if (copies > bestCopies) continue;
-      ties = copies < bestCopies ? 1 : ties + 1;
-      if (copies < bestCopies || this.#random.below(ties) === 0) best = piece;
-      bestCopies = copies;
-    }
-    return best;
+  #rarestIn(parent: PickerParent, range: readonly [from: number, to: number]): number | undefined {
+    const due = parent.isFar ? this.#licences.due : undefined;
+    const among = { open: this.#open, held: parent.pieces, due, copies: this.#copies };
+    return rarestPiece(among, range, this.#random);
   }
 
   #lookedAt(): [from: number, to: number] {
