@@ -45,6 +45,12 @@ export async function mainThreadCpuSeconds(pid: number): Promise<number | undefi
   return fields === undefined ? undefined : seconds(fields[11]) + seconds(fields[12]);
 }
 
+/** Seconds in which the main thread could have run and had no processor; undefined as for `processMemory`. */
+export async function mainThreadWaitSeconds(pid: number): Promise<number | undefined> {
+  const waited = (await procFile(pid, `task/${pid}/schedstat`))?.split(' ')[1];
+  return waited === undefined ? undefined : Number(waited) / 1e9;
+}
+
 /** CPU seconds of all children of this process that have ended, their children included. */
 export async function endedChildrenCpuSeconds(): Promise<number | undefined> {
   const fields = await statFields('self');

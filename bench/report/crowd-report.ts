@@ -1,5 +1,5 @@
 import { humanBytes } from '../../core/base/units.ts';
-import type { Comeback } from '../scenario/crowd-comeback.ts';
+import type { Comeback, Spent } from '../scenario/crowd-comeback.ts';
 import type { CrowdWindow } from '../scenario/crowd-watch.ts';
 import type { CrowdResult } from '../scenario/crowd.ts';
 import { quantile } from './swarm-limits.ts';
@@ -131,18 +131,43 @@ function renderCuts({ cuts }: CrowdResult): string {
   );
 }
 
-function renderComeback({ serving, hosts, running, missing, cpu }: Comeback): string {
+function renderComeback({ serving, runningBack, end, ...back }: Comeback): string {
+  const { hosts, running, missing } = back;
   const table = renderTable(
     ['seconds', 'hosts back', 'of those that download'],
-    CURVE_SECONDS.map((end) => ({
-      seconds: end,
-      'hosts back': countUntil(hosts, end),
-      'of those that download': countUntil(running, end),
+    CURVE_SECONDS.map((seconds) => ({
+      seconds,
+      'hosts back': countUntil(hosts, seconds),
+      'of those that download': countUntil(running, seconds),
     })),
   );
   const last = hosts.at(-1)?.toFixed(2) ?? 'never';
   const lastRunning = running.at(-1)?.toFixed(2) ?? 'never';
-  return `Restart: serving after ${serving.toFixed(2)} s, all that download back after ${lastRunning} s, all after ${last} s (${missing} missing), ${cpu.toFixed(1)} CPU-s.\n${table}`;
+  const spent = renderTable(
+    ['until', 'seconds', 'main thread', 'it waited', 'all threads', 'hosts'],
+    [
+      spentRow('serving', serving),
+      ...(runningBack === undefined ? [] : [spentRow('all that download back', runningBack)]),
+      spentRow('the end', end),
+    ],
+  );
+  return [
+    `Restart: all that download back after ${lastRunning} s, all after ${last} s (${missing} missing).`,
+    table,
+    'CPU seconds since the start of the supernode; "waited" is for a processor, which on a machine of its own it has.',
+    spent,
+  ].join('\n');
+}
+
+function spentRow(until: string, spent: Spent): Record<string, string> {
+  return {
+    until,
+    seconds: spent.at.toFixed(2),
+    'main thread': spent.mainThreadCpu.toFixed(2),
+    'it waited': spent.mainThreadWaited.toFixed(2),
+    'all threads': spent.cpu.toFixed(2),
+    hosts: spent.hostsCpu.toFixed(2),
+  };
 }
 
 function countUntil(times: readonly number[], end: number): number {
