@@ -47,9 +47,8 @@ interface Run {
 export async function runDownload(plan: DownloadPlan, tools: RunTools): Promise<number> {
   const { clock, reporter } = tools;
   const { timeoutMs } = plan.request;
-  using deadline = timeoutMs === undefined ? undefined : clock.deadline(timeoutMs);
-  const signals = deadline === undefined ? [tools.signal] : [tools.signal, deadline.signal];
-  const signal = AbortSignal.any(signals);
+  using deadline = timeoutMs === undefined ? undefined : clock.deadline(timeoutMs, tools);
+  const signal = deadline?.signal ?? tools.signal;
   const state = { length: -1, hasBegunOutput: false };
   const seconds = (): number => (clock.monotonic() - tools.startedMs) / 1000;
   try {

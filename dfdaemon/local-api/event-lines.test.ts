@@ -7,6 +7,7 @@ import { TASK, doneEvent, progressEvent } from './memory-host.contract.ts';
 /** A stream whose reader reads when told. */
 class Reader extends Writable {
   readonly seen: DownloadEvent[] = [];
+  writes = 0;
   #resume: (() => void) | undefined;
 
   constructor() {
@@ -14,6 +15,7 @@ class Reader extends Writable {
   }
 
   override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
+    this.writes += 1;
     const lines = String(chunk).trimEnd().split('\n');
     this.#resume = () => {
       this.seen.push(...lines.map((line) => JSON.parse(line) as DownloadEvent));
@@ -52,6 +54,28 @@ test('EventLines keeps only the last progress for a reader that stopped, and all
   lines.send(progressEvent(100_001));
   await reader.readAll();
   t.deepEqual(reader.seen.at(-1), progressEvent(100_001));
+});
+
+test('EventLines writes the beginning with what follows in the same turn, and else at the end of the turn', async (t) => {
+  const reader = new Reader();
+  const lines = new EventLines(reader);
+  lines.send(started);
+  await Promise.resolve();
+  t.is(reader.writes, 0);
+  lines.send(doneEvent());
+  lines.close();
+  await reader.readAll();
+  t.deepEqual(reader.seen, [started, doneEvent()]);
+  t.is(reader.writes, 1);
+
+  new EventLines(reader).send(started);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.is(reader.writes, 2);
+  const closed = new EventLines(reader);
+  closed.send(started);
+  closed.close();
+  await reader.readAll();
+  t.deepEqual(reader.seen.slice(2), [started, started]);
 });
 
 test('EventLines sends the end to a reader that stopped, and no news after it', async (t) => {

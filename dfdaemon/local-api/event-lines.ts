@@ -5,14 +5,17 @@ import type { DownloadEvent } from '../../core/swarm/download-events.ts';
 type News = Extract<DownloadEvent, { type: 'progress' | 'stalled' }>;
 
 /**
- * Writes events as lines of JSON, each at once. While the reader does not keep up, of `progress` and `stalled`
- * only the last is kept, so that memory does not grow; `started`, `done` and `failed` are always sent.
+ * Writes events as lines of JSON, each at once; a download that begins and ends in one turn of the event loop is told
+ * of in one write. While the reader does not keep up, of `progress` and `stalled` only the last is kept, so that memory
+ * does not grow; `started`, `done` and `failed` are always sent.
  */
 export class EventLines {
   readonly #out: Writable;
   readonly #news = new Map<News['type'], News>();
   readonly #onDrain = (): void => this.#drained();
   #isBlocked = false;
+  /** The line of `started` until the end of the turn. */
+  #first = '';
 
   /** Does not end `out`, nor watch it for errors: who opened it does. */
   constructor(out: Writable) {
@@ -34,13 +37,15 @@ export class EventLines {
         this.#write(event);
         break;
       case 'started':
-        this.#write(event);
+        this.#first = lineOf(event);
+        process.nextTick(() => this.#flush());
         break;
     }
   }
 
   /** Stops listening to the stream. */
   close(): void {
+    this.#flush();
     this.#news.clear();
     this.#out.off('drain', this.#onDrain);
   }
@@ -58,8 +63,18 @@ export class EventLines {
     for (const event of news) this.send(event);
   }
 
-  #write(event: DownloadEvent): void {
-    if (this.#out.destroyed) return;
-    this.#isBlocked = !this.#out.write(`${JSON.stringify(event)}\n`) || this.#isBlocked;
+  #flush(): void {
+    if (this.#first !== '') this.#write();
   }
+
+  #write(event?: DownloadEvent): void {
+    const text = this.#first + (event === undefined ? '' : lineOf(event));
+    this.#first = '';
+    if (this.#out.destroyed) return;
+    this.#isBlocked = !this.#out.write(text) || this.#isBlocked;
+  }
+}
+
+function lineOf(event: DownloadEvent): string {
+  return `${JSON.stringify(event)}\n`;
 }

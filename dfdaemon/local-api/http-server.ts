@@ -56,15 +56,16 @@ export function newHttpServer(options: HttpServerOptions): FastifyInstance {
  */
 function refusePipelining(server: FastifyInstance): void {
   const busy = new WeakSet<Socket>();
-  server.addHook('onRequest', async ({ raw: { socket } }, reply) => {
+  server.addHook('onRequest', ({ raw: { socket } }, reply, done) => {
     if (busy.has(socket)) {
-      throw new CodedError(
-        'ERR_REQUEST',
-        'the last request on this connection is not answered yet',
+      done(
+        new CodedError('ERR_REQUEST', 'the last request on this connection is not answered yet'),
       );
+      return;
     }
     busy.add(socket);
     reply.raw.once('close', () => busy.delete(socket));
+    done();
   });
 }
 
