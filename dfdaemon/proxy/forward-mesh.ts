@@ -2,7 +2,6 @@ import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
-import type { HttpHeaders } from '../../core/net/http-client.ts';
 import { compareVersions } from '../../core/origin/validators.ts';
 import type { DownloadRequest } from '../../core/swarm/download-events.ts';
 import type { Validators } from '../../core/piece/version.ts';
@@ -12,6 +11,8 @@ import type { ContentPart } from './blob-range.ts';
 import type { BodyStreams, WantedBody } from './body-stream.ts';
 import type { ForwardDirect } from './forward-direct.ts';
 import { answerHeaders, valueOf } from './forward-headers.ts';
+import { ForwardHeads } from './forward-heads.ts';
+import type { SharedHead } from './forward-heads.ts';
 import { MeshTrials } from './forward-mesh-trials.ts';
 import type { ForwardedRequest } from './forward-proxy.ts';
 import { privacyOf, unshareable } from './forward-shareable.ts';
@@ -20,7 +21,7 @@ import { privacyOf, unshareable } from './forward-shareable.ts';
 export interface ContentOpener {
   openContent(
     request: DownloadRequest,
-    options: { readonly signal: AbortSignal },
+    options: { readonly signal: AbortSignal; readonly readFrom?: number },
   ): Promise<OpenContent>;
 }
 
@@ -37,19 +38,15 @@ export interface ForwardMeshOptions {
 const HEAD_MS = 5000;
 const OPEN_MS = 2000;
 
-/** What the origin said of content that everybody may have. */
-interface SharedHead {
-  readonly headers: HttpHeaders;
-  readonly length: number;
-}
-
 /** Answers requests from the mesh where the origin says that everybody gets the same. */
 export class ForwardMesh {
   readonly #options: ForwardMeshOptions;
   readonly #trials = new MeshTrials();
+  readonly #heads: ForwardHeads;
 
   constructor(options: ForwardMeshOptions) {
     this.#options = options;
+    this.#heads = new ForwardHeads(options.clock);
   }
 
   /** True when it was answered; false, with nothing sent, when it should go to the origin directly. */
@@ -60,20 +57,22 @@ export class ForwardMesh {
     if (!this.#trials.mayTry(origin, this.#options.clock.monotonic())) {
       return this.#declined(forwarded, 'the mesh was asked in vain a moment ago');
     }
-    const head = await this.#headOf(forwarded, direct);
+    const head = this.#heads.find(forwarded) ?? (await this.#headOf(forwarded, direct));
     if (typeof head === 'string') return this.#declined(forwarded, head);
     const part = partOf(forwarded, head);
     if (part === undefined) return this.#declined(forwarded, 'ranges that the origin judges');
-    const { url, filteredQueryParams: filters } = forwarded;
+    const { url, filteredQueryParams: filters, priority } = forwarded;
     const asked = {
       url: url.href,
       ...(filters.length === 0 ? {} : { filteredQueryParams: filters }),
+      ...(priority === undefined ? {} : { priority }),
     };
-    await using content = await this.#open(asked, forwarded);
+    await using content = await this.#open(asked, forwarded, part.start);
     if (content === undefined) return false;
     const known = { ...validatorsOf(head), length: head.length };
     const shape = { ...content.shape.validators, length: content.length };
     if (compareVersions(known, shape) === 'changed') {
+      this.#heads.forget(forwarded);
       return this.#declined(forwarded, 'the mesh has another version');
     }
     const connections = direct.connectionsFor(forwarded.user);
@@ -93,7 +92,10 @@ export class ForwardMesh {
       answer.discard();
       const reason = unshareable(answer);
       if (reason !== undefined) return reason;
-      return { headers: answer.headers, length: Number(valueOf(answer.headers, 'content-length')) };
+      const length = Number(valueOf(answer.headers, 'content-length'));
+      const head = { headers: answer.headers, length };
+      this.#heads.keep(forwarded, head);
+      return head;
     } catch (error) {
       const coded = CodedError.from(error);
       // Neither may be asked for in another way.
@@ -106,12 +108,13 @@ export class ForwardMesh {
   async #open(
     asked: DownloadRequest,
     forwarded: ForwardedRequest,
+    readFrom: number,
   ): Promise<OpenContent | undefined> {
     const { engine, clock } = this.#options;
     using deadline = clock.deadline(OPEN_MS);
     const signal = AbortSignal.any([forwarded.signal, deadline.signal]);
     try {
-      const content = await engine.openContent(asked, { signal });
+      const content = await engine.openContent(asked, { signal, readFrom });
       this.#trials.worked(forwarded.url.origin);
       return content;
     } catch (error) {

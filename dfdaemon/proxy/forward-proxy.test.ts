@@ -4,8 +4,10 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import test from 'ava';
+import { CodedError } from '../../core/base/error.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import { ForwardCounts } from './forward-counts.ts';
+import type { ContentOpener } from './forward-mesh.ts';
 import { startProxy, viaProxy } from './proxy-fixture.contract.ts';
 
 const host = '127.0.0.1';
@@ -202,4 +204,20 @@ test('content that should go through the mesh comes from its origin where there 
   // The mesh had nothing to say just now, and is not asked again for a while.
   t.is((await viaProxy(proxy.port, origin.url('/b_1.deb'))).body.length, 1000);
   t.is(origin.stats('/b_1.deb').heads, 1);
+});
+
+test('the mesh is told where a range begins before anything is fetched', async (t) => {
+  await using origin = await startOrigin();
+  origin.set('/a_1.deb', { content: { seed: 1, length: 1000 } });
+  const begun: (number | undefined)[] = [];
+  const engine: ContentOpener = {
+    openContent: async (_request, { readFrom }) => {
+      begun.push(readFrom);
+      throw new CodedError('ERR_MESH_UNAVAILABLE', 'there is no mesh');
+    },
+  };
+  await using proxy = await startProxy({}, { engine });
+  const headers = { range: 'bytes=700-799' };
+  t.is((await viaProxy(proxy.port, origin.url('/a_1.deb'), { headers })).body.length, 100);
+  t.deepEqual(begun, [700]);
 });
