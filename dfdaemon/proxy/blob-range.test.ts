@@ -1,6 +1,6 @@
 import test from 'ava';
 import { assert, constantFrom, nat, oneof, property, string } from 'fast-check';
-import { isRangeOf, judgeRange, matchesEtag } from './blob-range.ts';
+import { isRangeOf, judgeRange, matchesEtag, startOfRange } from './blob-range.ts';
 
 const LENGTH = 4096;
 
@@ -67,4 +67,15 @@ test('isRangeOf() and matchesEtag() compare with the entity tag of the content a
   t.true(matchesEtag('*', etag));
   t.false(matchesEtag('"x"', etag));
   t.false(matchesEtag(undefined, etag));
+});
+
+test('startOfRange() is where the answer begins, as far as that can be told without a length', (t) => {
+  const cases: [string | undefined, number | undefined][] = [
+    ['bytes=500-1499', 500],
+    [' BYTES = 7- , 9-10', 7],
+    ['bytes=-500', undefined],
+    ['items=1-2', undefined],
+    [undefined, undefined],
+  ];
+  for (const [header, start] of cases) t.is(startOfRange(header), start, header);
 });

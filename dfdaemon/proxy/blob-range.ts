@@ -37,6 +37,12 @@ export function judgeRange(header: string | undefined, length: number): RangeVer
   return { kind: 'parts', parts: [first, ...rest] };
 }
 
+/** The byte that an answer to a `Range` header begins with, where that can be told without the length of the content. */
+export function startOfRange(header: string | undefined): number | undefined {
+  const [, first] = /^\s*bytes\s*=\s*(\d{1,15})-/i.exec(header ?? '') ?? [];
+  return first === undefined ? undefined : Number(first);
+}
+
 /** True when a range may be answered with a part: the validator that came with it, if any, is the content's own. */
 export function isRangeOf(ifRange: string | undefined, etag: string): boolean {
   return ifRange === undefined || ifRange.trim() === etag;

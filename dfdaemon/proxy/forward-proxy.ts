@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
+import type { Priority } from '../../core/base/priority.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { ForwardDirect } from './forward-direct.ts';
@@ -13,7 +14,7 @@ import { answerError } from './forward-answer.ts';
 import type { ForwardCounts, ProxyOutcome } from './forward-counts.ts';
 import type { Headers } from './forward-headers.ts';
 import type { ForwardMesh } from './forward-mesh.ts';
-import type { UrlHandler } from './proxy-server.ts';
+import type { MirrorHandler, UrlHandler } from './proxy-server.ts';
 import type { ProxyRules } from './rules.ts';
 
 /** What the forward proxy works with. */
@@ -22,6 +23,8 @@ export interface ForwardProxyOptions {
   /** Compiled on first use where none are configured. */
   readonly rules: () => Promise<ProxyRules>;
   readonly mesh: ForwardMesh;
+  /** For blobs of registries that a rule sends through the mesh. */
+  readonly mirror?: Pick<MirrorHandler, 'answerBlob'> | undefined;
   readonly counts: ForwardCounts;
   readonly clock: Clock;
   readonly log: Log;
@@ -38,6 +41,7 @@ export interface ForwardedRequest {
   /** As the rule left them. */
   readonly headers: Headers;
   readonly filteredQueryParams: readonly string[];
+  readonly priority: Priority | undefined;
   readonly user: AdmittedUser;
   /** Aborts when the client is gone. */
   readonly signal: AbortSignal;
@@ -87,19 +91,24 @@ export class ForwardProxy implements UrlHandler {
       return 'reject';
     }
     using gone = signalOf(response);
-    const { url, filteredQueryParams } = decision;
+    const { url, filteredQueryParams, priority } = decision;
     const forwarded: ForwardedRequest = {
       ...exchange,
       url,
       method,
       headers: decision.headers,
       filteredQueryParams,
+      priority,
       user: target.user,
       signal: gone.signal,
     };
     try {
-      const { mesh } = this.#options;
-      if (decision.to === 'mesh' && (await mesh.answer(forwarded, this.#direct))) return 'mesh';
+      const { mesh, mirror } = this.#options;
+      if (decision.to === 'mesh') {
+        const blob = await mirror?.answerBlob(forwarded);
+        if (typeof blob === 'string') return blob;
+        if (await mesh.answer(forwarded, this.#direct)) return 'mesh';
+      }
       await this.#direct.answer(forwarded);
     } catch (error) {
       // Nobody is there to be told.

@@ -10,7 +10,7 @@ import { ForwardMesh } from './forward-mesh.ts';
 import { ForwardProxy } from './forward-proxy.ts';
 import type { Interceptor, InterceptorOptions } from './intercept.ts';
 import { openProxyServer } from './proxy-server.ts';
-import type { PathHandler, ProxyServer } from './proxy-server.ts';
+import type { MirrorHandler, ProxyServer } from './proxy-server.ts';
 import type { ProxyRules } from './rules.ts';
 import { Tunnels } from './tunnel.ts';
 
@@ -29,7 +29,7 @@ export interface OpenProxyOptions {
   readonly bodies: BodyStreams;
   readonly counts: ForwardCounts;
   /** Makes the registry mirror, from what it shares with the rest of the proxy. */
-  readonly mirror?: (shared: SharedParts) => PathHandler;
+  readonly mirror?: (shared: SharedParts) => MirrorHandler;
   /** Ports of this program besides the one that is opened here. */
   readonly ownPorts: readonly number[];
   /** What tells this proxy from others in `Via`. */
@@ -40,7 +40,7 @@ export interface OpenProxyOptions {
 
 /** The proxy port with all that answers there; throws ERR_CONFIG for a bad rule, ERR_KEY_FILE, ERR_ADDRESS_IN_USE, ERR_USAGE. */
 export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer> {
-  const { plan, host, engine, bodies, counts, mirror, ownPorts, clock, log } = options;
+  const { plan, host, engine, bodies, counts, ownPorts, clock, log } = options;
   const via = `odonata-${options.name}`;
   const access = new ProxyAccess(plan);
   const common = { access, counts, clock, log, via };
@@ -50,8 +50,10 @@ export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer>
   };
   // What is written wrong is told at the start; without any the library waits for the first request.
   const known = plan.rules.length === 0 ? undefined : await rules();
+  const mirror = options.mirror?.(common);
   const forward = new ForwardProxy({
     ...common,
+    mirror,
     rules: known === undefined ? rules : async () => known,
     mesh: new ForwardMesh({ ...common, engine, bodies }),
   });
@@ -63,7 +65,7 @@ export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer>
     listen: plan.listen,
     forward,
     tunnel,
-    mirror: mirror?.(common),
+    mirror,
   });
   access.addOwnPorts([server.port, ...ownPorts]);
   return server;

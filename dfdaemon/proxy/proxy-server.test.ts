@@ -6,7 +6,7 @@ import { networkInterfaces } from 'node:os';
 import test from 'ava';
 import { eventually } from '../../bench/cluster/eventually.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
-import type { PathHandler } from './proxy-server.ts';
+import type { MirrorHandler } from './proxy-server.ts';
 import { startProxy, viaProxy } from './proxy-fixture.contract.ts';
 
 const host = '127.0.0.1';
@@ -38,7 +38,8 @@ test('openProxy() names flag and address when it cannot listen', async (t) => {
 
 test('/v2 goes to the mirror, and its errors are told', async (t) => {
   const seen: (string | undefined)[] = [];
-  const mirror: PathHandler = {
+  const mirror: MirrorHandler = {
+    answerBlob: async () => false,
     async handle(request, response) {
       seen.push(request.url);
       if (request.url === '/v2/') response.end('here');
@@ -147,7 +148,8 @@ fromOutside(
 );
 
 test('the mirror is for those who may use the proxy', async (t) => {
-  const mirror: PathHandler = {
+  const mirror: MirrorHandler = {
+    answerBlob: async () => false,
     handle: async (_request, response) => void response.end('here'),
     [Symbol.asyncDispose]: async () => undefined,
   };

@@ -13,6 +13,7 @@ import { refuseUnreadable } from '../local-api/http-server.ts';
 import type { ServedHost } from '../local-api/served-host.ts';
 import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { answerError, answerTunnelError } from './forward-answer.ts';
+import type { ForwardedRequest } from './forward-proxy.ts';
 import { isRegistryPath } from './registry-path.ts';
 import { createRequestServer } from './request-server.ts';
 import { RequestTurns } from './request-turns.ts';
@@ -25,6 +26,12 @@ const DRAIN_LOOK_MS = 20;
 /** Answers requests for paths on this port; what it throws is answered as an error. */
 export interface PathHandler extends AsyncDisposable {
   handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
+}
+
+/** The registry mirror, which answers requests for blobs of registries elsewhere too. */
+export interface MirrorHandler extends PathHandler {
+  /** What became of it; false, with nothing sent, for what is no blob. */
+  answerBlob(forwarded: ForwardedRequest): Promise<'mesh' | 'direct' | 'failed' | false>;
 }
 
 /** Answers requests for URLs elsewhere. */

@@ -10,7 +10,9 @@ import type { Engine } from '../../core/swarm/engine.ts';
 import type { OpenContent } from '../../core/swarm/open-content.ts';
 import { planBlobAnswer } from './blob-answer.ts';
 import type { BlobAnswer } from './blob-answer.ts';
+import { startOfRange } from './blob-range.ts';
 import type { BodyStreams } from './body-stream.ts';
+import { valueOf } from './forward-headers.ts';
 import { isDigest } from './manifest-cache.ts';
 import type { AnswerSource, RegistryCounts } from './registry-counts.ts';
 import { ownHeaders, upstreamUrl } from './registry-exchange.ts';
@@ -84,20 +86,21 @@ export class RegistryBlobs {
     this.#reached = new LRUCache({ max: MAX_REACHED, ttl: REACHED_MS, perf });
   }
 
-  async answer(exchange: RegistryExchange, digest: string): Promise<void> {
+  /** Resolves with where the answer came from, once it is sent. */
+  async answer(exchange: RegistryExchange, digest: string): Promise<'mesh' | 'direct'> {
     const { headers, method } = exchange.request;
-    const isLong = (headers.authorization ?? '').length > MAX_AUTHORIZATION;
+    const isLong = (valueOf(headers, 'authorization') ?? '').length > MAX_AUTHORIZATION;
     if (method === 'HEAD' || !isDigest(digest) || isLong) return this.#passOn(exchange);
     await this.#requireReach(exchange);
     try {
-      if (await this.#fromMesh(exchange, digest)) return;
+      if (await this.#fromMesh(exchange, digest)) return 'mesh';
     } catch (error) {
       if (error instanceof RegistryGone) throw error.cause;
       const { code, message } = CodedError.from(error);
       if (exchange.signal.aborted || exchange.response.headersSent) throw error;
       this.#options.log.debug({ code, reason: message, digest }, 'asking the registry for a blob');
     }
-    await this.#passOn(exchange);
+    return this.#passOn(exchange);
   }
 
   /** Throws ERR_ORIGIN_FORBIDDEN for a user of another host who may not reach the registry, though the engine may. */
@@ -109,14 +112,16 @@ export class RegistryBlobs {
     this.#reached.set(origin, true);
   }
 
-  async #passOn(exchange: RegistryExchange): Promise<void> {
+  async #passOn(exchange: RegistryExchange): Promise<'direct'> {
     const { upstream } = this.#options;
     await upstream.passOn(await upstream.ask(exchange), exchange, 'blob');
+    return 'direct';
   }
 
   /** False, or an error before anything is sent, when the registry had better answer itself. */
   async #fromMesh(exchange: RegistryExchange, digest: string): Promise<boolean> {
-    const { range, authorization } = exchange.request.headers;
+    const { headers } = exchange.request;
+    const [range, authorization] = [valueOf(headers, 'range'), valueOf(headers, 'authorization')];
     const request: DownloadRequest = {
       url: upstreamUrl(exchange),
       digest,
@@ -130,8 +135,8 @@ export class RegistryBlobs {
     const plan = planBlobAnswer(
       {
         range,
-        ifRange: oneLine(exchange.request.headers['if-range']),
-        ifNoneMatch: exchange.request.headers['if-none-match'],
+        ifRange: valueOf(headers, 'if-range'),
+        ifNoneMatch: valueOf(headers, 'if-none-match'),
       },
       { digest, length: content.length },
     );
@@ -147,7 +152,10 @@ export class RegistryBlobs {
     const { clock, engine } = this.#options;
     const over = new AbortController();
     const signal = AbortSignal.any([exchange.signal, over.signal]);
-    const opening = engine.openContent(request, { signal });
+    const opening = engine.openContent(request, {
+      signal,
+      readFrom: startOfRange(valueOf(exchange.request.headers, 'range')) ?? 0,
+    });
     let isAnswering = false;
     const suspicion = clock.after(SUSPECT_MS, () => {
       this.#isRefused(exchange, signal).then(
@@ -239,8 +247,4 @@ export class RegistryBlobs {
     }
     if (words !== '') yield Buffer.from(words);
   }
-}
-
-function oneLine(value: string | readonly string[] | undefined): string | undefined {
-  return typeof value === 'object' ? value.join(', ') : value;
 }

@@ -1,5 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { AdmittedUser } from './access.ts';
+import type { Headers } from './forward-headers.ts';
 import type { RegistryAsk } from './registry-path.ts';
 import type { Upstream } from './registry-upstreams.ts';
 
@@ -8,7 +9,7 @@ export interface RegistryExchange {
   readonly ask: RegistryAsk;
   readonly upstream: Upstream;
   readonly user: AdmittedUser;
-  readonly request: IncomingMessage;
+  readonly request: { readonly method?: string | undefined; readonly headers: Headers };
   readonly response: ServerResponse;
   /** Aborts when the client goes away or the program stops. */
   readonly signal: AbortSignal;

@@ -11,6 +11,7 @@ import {
 import type { Manifest } from './manifest-cache.ts';
 import type { RegistryCounts } from './registry-counts.ts';
 import { matchesEtag } from './blob-range.ts';
+import { valueOf } from './forward-headers.ts';
 import { ownHeaders, upstreamUrl } from './registry-exchange.ts';
 import type { RegistryExchange } from './registry-exchange.ts';
 import type { UpstreamAnswers } from './upstream-answer.ts';
@@ -40,7 +41,7 @@ export class RegistryManifests {
     const url = upstreamUrl(exchange);
     const known = this.#cache.get(url);
     const isFitting =
-      known !== undefined && accepts(exchange.request.headers.accept, known.mediaType);
+      known !== undefined && accepts(valueOf(exchange.request.headers, 'accept'), known.mediaType);
     if (isFitting && (await this.#mayHave(exchange, url))) {
       this.#send(exchange, { manifest: known, digest: reference, source: 'cache' });
       return;
@@ -102,7 +103,7 @@ export class RegistryManifests {
     const { manifest, digest, source } = sent;
     const { bytes, mediaType } = manifest;
     const etag = `"${digest}"`;
-    const isKnown = matchesEtag(request.headers['if-none-match'], etag);
+    const isKnown = matchesEtag(valueOf(request.headers, 'if-none-match'), etag);
     const hasBody = request.method !== 'HEAD' && !isKnown;
     response.writeHead(isKnown ? 304 : 200, {
       ...ownHeaders(exchange),

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { SystemClock, abortable } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { SystemRandom } from '../../core/base/random.ts';
 import { openEngine } from '../../core/swarm/engine.ts';
@@ -374,4 +375,24 @@ test('RegistryMirror lets the registry serve what a mesh that hangs does not', a
     t.like(counts.all(), [{ kind: 'blob', source: 'direct', answers: 2, bytes: MIB + 10 }]);
   };
   await withMirror(t, body, { mesh });
+});
+
+test('RegistryMirror tells the mesh where a range begins before anything is fetched', async (t) => {
+  const begun: (number | undefined)[] = [];
+  const mesh: ContentEngine = {
+    store: { find: () => undefined },
+    openContent: async (_request, { readFrom }) => {
+      begun.push(readFrom);
+      throw new CodedError('ERR_MESH_UNAVAILABLE', 'there is no mesh');
+    },
+  };
+  const body = async ({ registry, path }: Lab): Promise<void> => {
+    const url = `${path}/lab/app/blobs/${registry.blob('lab/app', randomBytes(1000))}`;
+    for (const range of ['bytes=700-799', 'bytes=-10', '']) {
+      const headers = range === '' ? {} : { range };
+      t.true((await fetch(url, { headers })).ok);
+    }
+  };
+  await withMirror(t, body, { mesh });
+  t.deepEqual(begun, [700, 0, 0]);
 });

@@ -5,6 +5,7 @@ import type { Log } from '../../core/base/log.ts';
 import type { ProxyAccess } from './access.ts';
 import type { BodyStreams } from './body-stream.ts';
 import { refuseLoop } from './forward-headers.ts';
+import type { ForwardedRequest } from './forward-proxy.ts';
 import { RegistryBlobs } from './registry-blobs.ts';
 import type { ContentEngine } from './registry-blobs.ts';
 import type { RegistryCounts } from './registry-counts.ts';
@@ -12,7 +13,7 @@ import { answerRegistryError } from './registry-error.ts';
 import { ownHeaders } from './registry-exchange.ts';
 import type { RegistryExchange } from './registry-exchange.ts';
 import { RegistryManifests } from './registry-manifests.ts';
-import { parseRegistryUrl } from './registry-path.ts';
+import { blobOfUrl, parseRegistryUrl } from './registry-path.ts';
 import type { RegistryAsk } from './registry-path.ts';
 import type { Upstreams } from './registry-upstreams.ts';
 import { UpstreamAnswers } from './upstream-answer.ts';
@@ -66,11 +67,33 @@ export class RegistryMirror implements AsyncDisposable {
     }
   }
 
+  /**
+   * Answers a request of the forward proxy for a blob at a registry's own URL as if it had come to the mirror; false,
+   * with nothing done, for any other URL. What goes wrong is in the answer, or ends the connection.
+   */
+  async answerBlob(forwarded: ForwardedRequest): Promise<'mesh' | 'direct' | 'failed' | false> {
+    const { url, method, headers, response, user, signal } = forwarded;
+    const ask = method === 'GET' ? blobOfUrl(url) : undefined;
+    if (ask === undefined) return false;
+    const { upstream, digest } = ask;
+    const exchange = { ask, upstream, user, request: { method, headers }, response, signal };
+    try {
+      return await this.#blobs.answer(exchange, digest);
+    } catch (error) {
+      this.#fail(error, exchange);
+      return 'failed';
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#client[Symbol.asyncDispose]();
   }
 
-  async #answer(asked: Pick<RegistryExchange, 'request' | 'response' | 'signal'>): Promise<void> {
+  async #answer(asked: {
+    readonly request: IncomingMessage;
+    readonly response: ServerResponse;
+    readonly signal: AbortSignal;
+  }): Promise<void> {
     const { request } = asked;
     refuseMethod(request.method);
     refuseLoop(request.headers, this.#options.via);
@@ -85,7 +108,8 @@ export class RegistryMirror implements AsyncDisposable {
     const exchange = { ...asked, ask, upstream, user };
     switch (target.kind) {
       case 'blob':
-        return this.#blobs.answer(exchange, target.digest);
+        await this.#blobs.answer(exchange, target.digest);
+        return;
       case 'manifest':
         return this.#manifests.answer(exchange, target.reference);
       case 'ping':

@@ -27,6 +27,24 @@ const MAX_NAME = 1024;
 const PART = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 const REFERENCE = /^[A-Za-z0-9_][A-Za-z0-9._:+-]{0,255}$/;
 
+const BLOB_PATH = /^\/v2\/(.+)\/blobs\/(sha256:[0-9a-f]{64})$/;
+
+/** What is asked of a registry by a URL of its own, without a mirror's words; undefined unless it names a blob by its digest. */
+export function blobOfUrl(
+  url: URL,
+): (RegistryAsk & { readonly upstream: Upstream; readonly digest: string }) | undefined {
+  const [, name, digest] = BLOB_PATH.exec(url.pathname) ?? [];
+  if (name === undefined || digest === undefined) return undefined;
+  return {
+    target: { kind: 'blob', name, digest },
+    upstream: { name: url.host, origin: url.origin },
+    namespace: undefined,
+    path: url.pathname + url.search,
+    prefix: '/v2/',
+    digest,
+  };
+}
+
 /** True for a path, without its query, of the registry protocol. */
 export function isRegistryPath(path: string): boolean {
   return path === '/v2' || path.startsWith('/v2/');

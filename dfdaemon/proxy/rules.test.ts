@@ -32,6 +32,7 @@ test('decide() changes headers and the URL as the rule says', (t) => {
       removeHeaders: ['Cookie'],
       setHeaders: { 'X-Tenant': 'a' },
       filteredQueryParams: ['sig'],
+      priority: 'release',
     },
     { url: '.', to: 'direct', rewrite: { from: '^http:', to: 'https:' } },
   ];
@@ -41,6 +42,7 @@ test('decide() changes headers and the URL as the rule says', (t) => {
   t.is(first.url.href, 'https://new.test/from/p/q?sig=1');
   t.deepEqual(first.headers, { accept: 'a', 'x-tenant': 'a' });
   t.deepEqual(first.filteredQueryParams, ['sig']);
+  t.is(first.priority, 'release');
   t.is(decide(rules, 'http://b.test/http:').url.href, 'https://b.test/http:');
   const nowhere = [{ url: '.', to: 'direct', rewrite: { from: '^.*$', to: 'file:///etc/passwd' } }];
   t.throws(() => decide(nowhere, 'http://b.test/'), { code: 'ERR_URL' });

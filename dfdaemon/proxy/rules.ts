@@ -6,6 +6,8 @@ import { RE2JS } from 're2js';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
+import { priorities } from '../../core/base/priority.ts';
+import type { Priority } from '../../core/base/priority.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { defaultRules } from './rules-default.ts';
 import type { Headers } from './forward-headers.ts';
@@ -31,6 +33,7 @@ const RuleSchema = Type.Object({
   filteredQueryParams: Type.Optional(
     Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: 64 }),
   ),
+  priority: Type.Optional(Type.Enum([...priorities])),
   setHeaders: Type.Optional(Type.Record(Type.String(), Value)),
   removeHeaders: Type.Optional(Type.Array(Type.String({ pattern: HeaderName }), { maxItems: 64 })),
   rewrite: Type.Optional(
@@ -62,6 +65,8 @@ export interface Decision {
   /** Headers of the request once the rule has changed them. */
   readonly headers: Headers;
   readonly filteredQueryParams: readonly string[];
+  /** Of what comes from the mesh; absent: interactive. */
+  readonly priority?: Priority;
   /** For messages: `rule 3`, or `default rule 1`; undefined where no rule matched. */
   readonly rule: string | undefined;
 }
@@ -103,6 +108,7 @@ export class ProxyRules {
       url: rewritten(match, request.url),
       headers: changedHeaders(rule, request.headers),
       filteredQueryParams: rule.filteredQueryParams ?? [],
+      ...(rule.priority === undefined ? {} : { priority: rule.priority }),
       rule: name,
     };
   }

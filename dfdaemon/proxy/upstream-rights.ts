@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../core/base/clock.ts';
+import type { Headers } from './forward-headers.ts';
 
 /** How long a registry's yes holds: what it takes back is given out for at most this time. */
 const RIGHTS_MS = 60_000;
@@ -36,17 +36,17 @@ export class UpstreamRights {
   }
 
   /** True when the registry said yes to a request for this URL with these credentials a short time ago. */
-  has(url: string, headers: IncomingHttpHeaders): boolean {
+  has(url: string, headers: Headers): boolean {
     return this.#granted.has(keyOf(url, headers));
   }
 
   /** The registry says yes. */
-  grant(url: string, headers: IncomingHttpHeaders): void {
+  grant(url: string, headers: Headers): void {
     this.#granted.set(keyOf(url, headers), true);
   }
 }
 
-function keyOf(url: string, headers: IncomingHttpHeaders): string {
+function keyOf(url: string, headers: Headers): string {
   const credentials = Object.entries(headers)
     .filter(([name]) => !HARMLESS.has(name))
     .toSorted(([a], [b]) => (a < b ? -1 : 1));

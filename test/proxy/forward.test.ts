@@ -57,7 +57,10 @@ test('a package file crosses from the origin once, whoever asks for it, whole or
   const path = '/pool/main/h/hello/hello_2.10-3_amd64.deb';
   origin.set(path, {
     content,
-    headers: { 'content-type': 'application/vnd.debian.binary-package' },
+    headers: {
+      'content-type': 'application/vnd.debian.binary-package',
+      'cache-control': 'public, max-age=600',
+    },
   });
   const url = origin.url(path);
   await withCluster(t, { hosts: 3 }, async (cluster) => {
@@ -66,7 +69,7 @@ test('a package file crosses from the origin once, whoever asks for it, whole or
       t.deepEqual([got.exitCode, got.status, got.bytes], [0, 200, content.length]);
       t.is(await fileDigest(got.file), await contentDigest(content));
     }
-    const sent = origin.stats(path).bodyBytes;
+    const { bodyBytes: sent, heads } = origin.stats(path);
     t.true(sent < content.length * 1.1, `the origin sent ${sent} bytes`);
     const part = await curl(cluster, cluster.host(2), ['--range', '20971520-20971619', url]);
     t.deepEqual([part.status, part.bytes], [206, 100]);
@@ -74,6 +77,9 @@ test('a package file crosses from the origin once, whoever asks for it, whole or
     const bytes = await readFile(whole.file);
     t.deepEqual(await readFile(part.file), bytes.subarray(20_971_520, 20_971_620));
     t.is(origin.stats(path).bodyBytes, sent);
+    t.is(origin.stats(path).heads, heads, 'the origin allows what it said to be used again');
+    await curl(cluster, cluster.host(2), ['--header', 'Cache-Control: no-cache', url]);
+    t.is(origin.stats(path).heads, heads + 1);
   });
 });
 
@@ -123,40 +129,87 @@ test('a supernode that dies in mid-transfer is not noticed by the client', async
   });
 });
 
-test('https of hosts that are named goes through the mesh, for clients that trust the CA', async (t) => {
-  const { key, cert, file: trusted } = await originCertificate(t);
-  await using origin = await startOrigin({ tls: { key, cert } });
-  const content = { seed: 10, length: 30 * MIB } as const;
-  const path = '/left-pad/-/left-pad-1.3.0.tgz';
-  origin.set(path, { content });
-  const daemonArgs = (): string[] => [
-    '--proxy-intercept',
-    '127.0.0.1',
-    '--proxy-connect-port',
-    String(origin.port),
-  ];
-  // Programs of this test trust the origin's certificate; the clients of the proxy do not know it.
-  process.env['NODE_EXTRA_CA_CERTS'] = trusted;
-  t.teardown(() => delete process.env['NODE_EXTRA_CA_CERTS']);
-  await withCluster(t, { hosts: 2, daemonArgs }, async (cluster) => {
-    const { guard, env, installation } = cluster.workplace;
-    for (const number of [1, 2]) {
-      const host = cluster.host(number);
-      const words = ['proxy', 'ca', '--data-dir', join(host.folder, 'data')];
-      const ca = await outputOf([...installation('dfdaemon'), ...words], { guard, env });
-      const got = await curl(cluster, host, ['--cacert', ca, origin.url(path)]);
-      t.deepEqual([got.exitCode, got.status, got.bytes], [0, 200, content.length]);
-      t.is(await fileDigest(got.file), await contentDigest(content));
-    }
-    const sent = origin.stats(path).bodyBytes;
-    t.true(sent < content.length * 1.1, `the origin sent ${sent} bytes`);
-    // Who does not trust the CA sees that somebody is in the way.
-    t.is(
-      (await curl(cluster, cluster.host(1), ['--cacert', trusted, origin.url(path)])).exitCode,
-      60,
-    );
-  });
-});
+test.serial(
+  'https of hosts that are named goes through the mesh, for clients that trust the CA',
+  async (t) => {
+    const { key, cert, file: trusted } = await originCertificate(t);
+    await using origin = await startOrigin({ tls: { key, cert } });
+    const content = { seed: 10, length: 30 * MIB } as const;
+    const path = '/left-pad/-/left-pad-1.3.0.tgz';
+    origin.set(path, { content });
+    const daemonArgs = (): string[] => [
+      '--proxy-intercept',
+      '127.0.0.1',
+      '--proxy-connect-port',
+      String(origin.port),
+    ];
+    // Programs of this test trust the origin's certificate; the clients of the proxy do not know it.
+    process.env['NODE_EXTRA_CA_CERTS'] = trusted;
+    t.teardown(() => delete process.env['NODE_EXTRA_CA_CERTS']);
+    await withCluster(t, { hosts: 2, daemonArgs }, async (cluster) => {
+      const { guard, env, installation } = cluster.workplace;
+      for (const number of [1, 2]) {
+        const host = cluster.host(number);
+        const words = ['proxy', 'ca', '--data-dir', join(host.folder, 'data')];
+        const ca = await outputOf([...installation('dfdaemon'), ...words], { guard, env });
+        const got = await curl(cluster, host, ['--cacert', ca, origin.url(path)]);
+        t.deepEqual([got.exitCode, got.status, got.bytes], [0, 200, content.length]);
+        t.is(await fileDigest(got.file), await contentDigest(content));
+      }
+      const sent = origin.stats(path).bodyBytes;
+      t.true(sent < content.length * 1.1, `the origin sent ${sent} bytes`);
+      // Who does not trust the CA sees that somebody is in the way.
+      t.is(
+        (await curl(cluster, cluster.host(1), ['--cacert', trusted, origin.url(path)])).exitCode,
+        60,
+      );
+    });
+  },
+);
+
+test.serial(
+  "a blob at a registry's own URL goes the way of the mirror, in opened tunnels too",
+  async (t) => {
+    const { key, cert, file: trusted } = await originCertificate(t);
+    await using secure = await startOrigin({ tls: { key, cert } });
+    await using plain = await startOrigin();
+    const content = { seed: 11, length: 5 * MIB } as const;
+    const digest = await contentDigest(content);
+    const path = `/v2/lab/app/blobs/${digest}`;
+    const authorization = 'Bearer mine';
+    secure.set(path, { content, authorization });
+    plain.set(path, { content, authorization: 'Bearer other' });
+    const daemonArgs = (): string[] => {
+      const rule = { url: '/v2/.+/blobs/sha256:', to: 'mesh' };
+      const words = ['--proxy-rules', JSON.stringify(rule), '--proxy-intercept', '127.0.0.1'];
+      return [...words, '--proxy-connect-port', String(secure.port)];
+    };
+    process.env['NODE_EXTRA_CA_CERTS'] = trusted;
+    t.teardown(() => delete process.env['NODE_EXTRA_CA_CERTS']);
+    await withCluster(t, { hosts: 2, daemonArgs }, async (cluster) => {
+      const { guard, env, installation } = cluster.workplace;
+      for (const number of [1, 2]) {
+        const host = cluster.host(number);
+        const words = ['proxy', 'ca', '--data-dir', join(host.folder, 'data')];
+        const ca = await outputOf([...installation('dfdaemon'), ...words], { guard, env });
+        const get = async (url: string, token: string): Promise<Transfer> =>
+          curl(cluster, host, ['--cacert', ca, '--header', `Authorization: ${token}`, url]);
+        const got = await get(secure.url(path), authorization);
+        t.deepEqual([got.exitCode, got.status, got.bytes], [0, 200, content.length]);
+        t.is(await fileDigest(got.file), digest);
+        // It is here now, and is still for those whom a registry lets have it.
+        t.is((await get(secure.url(path), 'Bearer wrong')).status, 403);
+        t.is((await get(plain.url(path), authorization)).status, 403);
+        const other = await get(plain.url(path), 'Bearer other');
+        t.is(await fileDigest(other.file), digest);
+      }
+      const sent = secure.stats(path).bodyBytes;
+      t.true(sent < content.length * 1.1, `the registry sent ${sent} bytes`);
+      const proof = plain.stats(path).bodyBytes;
+      t.true(proof < content.length * 0.1, `a registry sent ${proof} bytes of what was here`);
+    });
+  },
+);
 
 test('a dfdaemon that is told to stop ends while tunnels and transfers are open', async (t) => {
   await using origin = await startOrigin();
