@@ -106,6 +106,10 @@ function caseLines({ swarm, pieces, pieceLength, events }: SimResult): string {
   if (swarm.slow !== undefined) {
     facts.push(`${swarm.slow.hosts} at ${swarm.slow.factor} of the rates`);
   }
+  if (swarm.lose !== undefined) {
+    const { atMs, backMs } = swarm.lose;
+    facts.push(`no supernode from ${atMs / 1000} s on for ${backMs / 1000} s`);
+  }
   if (swarm.idcs > 1) facts.push(`${swarm.idcs} idcs`);
   if (swarm.thin !== undefined) facts.push(`${mbit(swarm.thin)} between them`);
   return [

@@ -74,3 +74,16 @@ test('hosts of the idc of the seed are not held up by those behind a thin link',
   );
   t.true(slowest <= alone * 1.05, `${slowest / alone}`);
 });
+
+test('a supernode that is away for 3 s costs no more than that, and its return ends everything', (t) => {
+  const lose = { atMs: 5_000, backMs: 3_000 };
+  const size = 64 * MIB;
+  const { max, originCopies, seedCopies } = run(40, { size, lose });
+  const without = run(40, { size }).max;
+  t.true(max <= (without + 3) * 1.015, `${max} s, ${without} s without`);
+  t.is(originCopies, 1);
+  t.true(seedCopies <= 1.05, `${seedCopies}`);
+  const troubles = { lose, idcs: 2, thin: 25e6 / 8, kill: 0.25, noticeMs: 300, joinOverMs: 7_000 };
+  const { hosts } = simulate(simCase({ hosts: 24, size, rate }, troubles));
+  t.is(hosts.filter(({ seconds }) => seconds === undefined).length, 6);
+});

@@ -20,6 +20,8 @@ export interface SimCase {
   readonly kill: number;
   /** From a death to the moment when those linked know of it; a killed process is known at once. */
   readonly noticeMs: number;
+  /** The supernode, and its seed with it, ends at a moment and is back so much later; undefined: it lives. */
+  readonly lose: { readonly atMs: number; readonly backMs: number } | undefined;
   readonly idcs: number;
   /** Of the link between the first idc, where the seed is, and each other one, each way; undefined: never in the way. */
   readonly thin: number | undefined;
@@ -54,6 +56,7 @@ export function simCase(
     slow: undefined,
     kill: 0,
     noticeMs: 0,
+    lose: undefined,
     idcs: 1,
     thin: undefined,
     random: 1,

@@ -29,6 +29,8 @@ test('readSimCommand() names the flag that is wrong', (t) => {
     ['--kill', '100%'],
     ['--delay', '20'],
     ['--thin', '20mbit'],
+    ['--lose-supernode', '2s'],
+    ['--back', '2s'],
   ] as const) {
     const error = t.throws(() => readSimCommand([flag, text]), { code: 'ERR_USAGE' });
     t.true(error.message.startsWith(flag), error.message);

@@ -28,6 +28,8 @@ cases:
   --slow N:F         N hosts at the part F of the rates
   --kill P           so many of the hosts die when the middle one has half
   --notice D         from a death until those linked know; default 0ms, a killed process
+  --lose-supernode D the supernode and its seed are killed so long after the start
+  --back D           and are back so long after that; hosts go on among themselves, then announce what they have
   --idcs N           hosts stand in N idcs in turn; the seed is in the first
   --thin R           of the link between the first idc and each other one, each way
   --chance N         seed of all chance; the same gives the same
@@ -51,6 +53,8 @@ const options = {
   slow: { type: 'string' },
   kill: { type: 'string', default: '0' },
   notice: { type: 'string', default: '0' },
+  'lose-supernode': { type: 'string' },
+  back: { type: 'string' },
   idcs: { type: 'string', default: '1' },
   thin: { type: 'string' },
   chance: { type: 'string', default: '1' },
@@ -118,6 +122,7 @@ export function readSimCommand(args: readonly string[]): SimCommand | undefined 
     slow: values.slow === undefined ? undefined : slowOf(values.slow),
     kill: share('--kill', values.kill),
     noticeMs: milliseconds('--notice', values.notice),
+    lose: loseOf(values['lose-supernode'], values.back),
     idcs: count('--idcs', values.idcs),
     thin: optional('thin', rateOf),
     random: count('--chance', values.chance, 0),
@@ -145,6 +150,15 @@ function slowOf(text: string): SimCase['slow'] {
   const match = /^(\d+):(0?\.\d+)$/.exec(text);
   if (match === null) throw usageError('--slow', 'hosts and part of the rate, such as 3:0.2', text);
   return { hosts: Number(match[1]), factor: Number(match[2]) };
+}
+
+function loseOf(at: string | undefined, back: string | undefined): SimCase['lose'] {
+  if (at === undefined && back === undefined) return undefined;
+  // For good, nobody would have the rest: what hosts fetch of the origin themselves is not simulated.
+  if (at === undefined) throw usageError('--back', 'with --lose-supernode', back ?? '');
+  if (back === undefined) throw usageError('--lose-supernode', 'with --back', at);
+  const atMs = milliseconds('--lose-supernode', at);
+  return { atMs, backMs: milliseconds('--back', back) };
 }
 
 function usageError(flag: string, wanted: string, got: string): CodedError {

@@ -26,6 +26,7 @@ export class SimHost {
   readonly picker: PiecePicker;
   readonly neighbours = new Set<SimHost>();
   joinedMs = 0;
+  hasJoined = false;
   /** Undefined while something is missing. */
   doneMs: number | undefined;
   fromSeed = 0;
@@ -66,11 +67,23 @@ export class SimHost {
   join(): void {
     const { queue, pieces } = this.#world;
     this.joinedMs = queue.nowMs;
+    this.hasJoined = true;
     this.#progressMs = queue.nowMs;
     for (let piece = 0; piece < pieces; piece += 1) this.picker.want(piece);
     // The seed is in the first idc.
     this.picker.open(SEED, 'seed', { isFar: this.idc !== 0 });
     queue.after(WAKE_MS, this.#wake);
+  }
+
+  /** The seed is gone, and what was asked of it. */
+  loseSeed(): void {
+    this.picker.close(SEED);
+    this.pump();
+  }
+
+  /** The seed is there again. */
+  findSeed(): void {
+    if (this.doneMs === undefined) this.picker.open(SEED, 'seed', { isFar: this.idc !== 0 });
   }
 
   /** Both know from now on what the other has. */

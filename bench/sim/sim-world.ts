@@ -11,6 +11,10 @@ import { SimPipes } from './sim-pipe.ts';
 import { SEED, SimHost } from './sim-host.ts';
 import { SimSeed } from './sim-seed.ts';
 
+/** Hosts come back to a supernode within so long, for each host and at least, as `core/swarm/supernode-client.ts` has it. */
+const COMEBACK_MS = 2;
+const LEAST_SPREAD_MS = 2_000;
+
 /** All hosts, the seed and the scheduler of one case, and how far they are. */
 export class SimWorld {
   readonly queue = new EventQueue();
@@ -21,8 +25,8 @@ export class SimWorld {
   readonly hosts: readonly SimHost[];
   /** Of hosts that stand in several idcs. */
   readonly pipes: SimPipes | undefined;
-  readonly seedCard: SimCard;
-  readonly seed: SimSeed;
+  seedCard: SimCard;
+  seed: SimSeed;
   /** How many hosts have each piece. */
   readonly copies: Uint32Array;
   moves = 0;
@@ -30,7 +34,12 @@ export class SimWorld {
   killedAtMs: number | undefined;
   readonly #case: SimCase;
   readonly #byName: ReadonlyMap<string, SimHost>;
-  readonly #graph: PeerGraph;
+  readonly #random: SeededRandom;
+  #graph: PeerGraph;
+  /** Nobody is there to tell anything. */
+  #isLost = false;
+  /** What seeds that are gone sent, and took of the origin. */
+  readonly #before = { sent: 0, origin: 0 };
   #unfinished: number;
   #halfDone = 0;
 
@@ -42,10 +51,11 @@ export class SimWorld {
     this.pieces = pieceCount(about.size, this.pieceLength);
     this.copies = new Uint32Array(this.pieces);
     const random = new SeededRandom(about.random);
+    this.#random = random;
     this.#graph = new PeerGraph({ random });
     const { idcs, thin = Number.POSITIVE_INFINITY } = about;
     this.pipes = idcs > 1 ? new SimPipes({ idcs, bytesPerMs: thin / 1000 }) : undefined;
-    this.seedCard = this.newCard({ up: about.seedUp / 1000, down: about.originRate / 1000 });
+    this.seedCard = this.#newSeedCard();
     this.seed = new SimSeed(this);
     this.hosts = Array.from({ length: about.hosts }, (_item, at) => {
       const rates = { up: about.up / 1000, down: about.down / 1000 };
@@ -64,7 +74,12 @@ export class SimWorld {
 
   /** Bytes that left the origin. */
   get originBytes(): number {
-    return this.seed.originBytes;
+    return this.#before.origin + this.seed.originBytes;
+  }
+
+  /** Bytes that the seed sent. */
+  get seedBytes(): number {
+    return this.#before.sent + this.seedCard.sentBytes;
   }
 
   /** True while a living host of the idc has the piece. */
@@ -105,13 +120,14 @@ export class SimWorld {
 
   /** Lets time pass until everybody is done or dead. */
   run(): void {
-    const { hosts, originRate, joinOverMs } = this.#case;
+    const { hosts, originRate, joinOverMs, lose } = this.#case;
     const everyMs = joinOverMs / Math.max(1, hosts - 1);
     for (const [at, host] of this.hosts.entries()) {
       if (joinOverMs === 0) this.#join(host);
       else this.queue.call(at * everyMs, () => this.#join(host));
     }
     this.seed.start(originRate / 1000);
+    if (lose !== undefined) this.queue.call(lose.atMs, () => this.#loseSupernode(lose.backMs));
     while (this.#unfinished > 0 && this.queue.step());
   }
 
@@ -127,12 +143,58 @@ export class SimWorld {
 
   /** A host gets nothing: the scheduler gives it others. */
   onStuck(host: SimHost): void {
+    if (this.#isLost) return;
     this.#link(this.#graph.more(host.name));
   }
 
   #join(host: SimHost): void {
     host.join();
+    // Who comes meanwhile is known to nobody until it is back.
+    if (this.#isLost) return;
     this.seed.join(host);
+    this.#link(this.#graph.join(host.name, idcName(host.idc)));
+  }
+
+  #newSeedCard(): SimCard {
+    return this.newCard({
+      up: this.#case.seedUp / 1000,
+      down: this.#case.originRate / 1000,
+    });
+  }
+
+  /** Supernode and seed are gone: hosts have each other. What the seed had read stays on its disk. */
+  #loseSupernode(backMs: number): void {
+    this.#isLost = true;
+    this.seed.stop();
+    this.seedCard.cut();
+    this.#before.sent += this.seedCard.sentBytes;
+    this.#before.origin += this.seed.originBytes;
+    this.seedCard = this.#newSeedCard();
+    this.seedCard.cut();
+    this.seed = new SimSeed(this, this.seed.read);
+    this.queue.call(this.delayMs, () => {
+      for (const host of this.hosts) host.loseSeed();
+    });
+    this.queue.call(backMs, () => this.#findSupernode());
+  }
+
+  /** It knows of nobody until hosts come back, each when chance has it. */
+  #findSupernode(): void {
+    this.#isLost = false;
+    this.seedCard = this.#newSeedCard();
+    this.#graph = new PeerGraph({ random: this.#random });
+    this.seed.start(this.#case.originRate / 1000);
+    const spreadMs = Math.max(LEAST_SPREAD_MS, this.hosts.length * COMEBACK_MS);
+    for (const host of this.hosts) {
+      if (!host.hasJoined) continue;
+      this.queue.call(this.#random.next() * spreadMs, () => this.#comeBack(host));
+    }
+  }
+
+  #comeBack(host: SimHost): void {
+    if (host.isDown) return;
+    host.findSeed();
+    this.seed.comeBack(host);
     this.#link(this.#graph.join(host.name, idcName(host.idc)));
   }
 

@@ -67,7 +67,7 @@ export function simulate(swarm: SimCase, onMoment?: OnMoment): SimResult {
     pieces,
     hosts: world.hosts.map((host, at) => hostResult(host, at >= firstSlow)),
     killedAfter: killedAtMs === undefined ? undefined : killedAtMs / 1000,
-    seedBytes: world.seedCard.sentBytes,
+    seedBytes: world.seedBytes,
     originBytes: world.originBytes,
     crossedBytes: world.pipes?.crossedBytes ?? 0,
     hedges,
@@ -101,7 +101,7 @@ function watch(world: SimWorld, swarm: SimCase, onMoment?: OnMoment): readonly S
   let hostsSent = 0;
   const look = (): void => {
     const sorted = world.copies.toSorted();
-    const seed = world.seedCard.sentBytes;
+    const seed = world.seedBytes;
     const hosts = world.hosts.reduce((sum, { card }) => sum + card.sentBytes, 0);
     const stepSeconds = stepMs / 1000;
     const moment: SimMoment = {
