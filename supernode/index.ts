@@ -23,6 +23,8 @@ import { Authority } from './membership/authority.ts';
 import { joinService } from './membership/join-service.ts';
 import { Seeds } from './seed/seeds.ts';
 import { SwarmTable } from './swarm-table/swarm-table.ts';
+import { CellLimits } from './traffic/cell-limits.ts';
+import { limitSeed } from './traffic/seed-share.ts';
 import { SeedWarmer } from './warm-up/seed-warmer.ts';
 import { startWarmUps } from './warm-up/start-warm-ups.ts';
 import type { PushOptions } from './warm-up/push-options.ts';
@@ -58,6 +60,7 @@ export interface Supernode extends AsyncDisposable {
   readonly table: SwarmTable;
   readonly seeds: Seeds;
   readonly warmUps: WarmUps;
+  readonly limits: CellLimits;
   readonly store: PieceStore;
   readonly pool: TransferPool;
   readonly mesh: MeshNode;
@@ -121,11 +124,16 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   const { warmUps, guard } = await startWarmUps(options, stack);
   warmUps.listener.connected(new SeedWarmer(self.peer, { seeds, listener: warmUps.listener }));
   const counts = new ControlCounts();
-  const mesh = stack.use(await startMesh(options, { authority, pool, swarm, counts, warmUps }));
+  const limits = stack.use(await CellLimits.open(join(options.dataDir, 'limits'), { clock, log }));
+  const own = { upload: options.uploadRate, origin: options.originRate };
+  stack.use(limitSeed(self.peer, { limits, pool, own, clock, log }));
+  const served = { authority, pool, swarm, counts, warmUps, limits };
+  const mesh = stack.use(await startMesh(options, served));
   const meshPort = mesh.port ?? options.meshPort;
   guard.addOwnPorts([meshPort, linkPort, options.httpPort]);
   await authority.setAddresses(meshAddresses({ ...options, meshPort }));
-  const parts = { authority, table, seeds, warmUps, store, pool, mesh, counts, linkPort, meshPort };
+  const kept = { authority, table, seeds, warmUps, limits, store, pool, mesh, counts };
+  const parts = { ...kept, linkPort, meshPort };
   const resources = stack.move();
   return {
     ...parts,
@@ -244,10 +252,11 @@ async function startMesh(
     readonly swarm: Swarm;
     readonly counts: ControlCounts;
     readonly warmUps: WarmUps;
+    readonly limits: CellLimits;
   },
 ): Promise<MeshNode> {
   const { clock, random, log, listen, meshPort, httpPort } = options;
-  const { authority, pool, swarm, counts } = parts;
+  const { authority, pool, swarm, counts, limits } = parts;
   const warmUps = parts.warmUps.listener;
   const mesh = await MeshNode.start({
     privateKeyProtobuf: authority.key.libp2pPrivateKey(),
@@ -280,7 +289,8 @@ async function startMesh(
       const record = authority.verifyMember(hello.record, session.remotePeerId);
       log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
       const membershipFor = authority.membershipFor.bind(authority);
-      const shared = { swarm, budget, waiting, warmUps, clock, log, counts, membershipFor };
+      const mine = { swarm, budget, waiting, warmUps, limits };
+      const shared = { ...mine, clock, log, counts, membershipFor };
       await new HostSession(session, { record, hello }, shared).run();
     },
   );

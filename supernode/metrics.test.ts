@@ -18,6 +18,8 @@ const nothing: MetricsSnapshot = {
   piecesAnnounced: 0,
   warmUps: new Map(),
   warmUpsEnded: new Map(),
+  budgets: { download: 0, origin: 0 },
+  outstanding: { download: 0, origin: 0 },
   revokedHosts: 0,
   certificateExpires: 0,
 };

@@ -1,5 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { CellBudgets } from './traffic/cell-limits.ts';
 import { programVersion } from '../core/base/version.ts';
 
 /** What is true of the supernode at the moment of a scrape; counts are since its start. */
@@ -26,6 +27,9 @@ export interface MetricsSnapshot {
   readonly warmUps: ReadonlyMap<string, number>;
   /** Those that ended, by state. */
   readonly warmUpsEnded: ReadonlyMap<string, number>;
+  /** Of the cell, bytes per second, 0 for no limit; and what of them hosts have. */
+  readonly budgets: CellBudgets;
+  readonly outstanding: CellBudgets;
   readonly revokedHosts: number;
   /** Milliseconds since the epoch. */
   readonly certificateExpires: number;
@@ -72,6 +76,16 @@ export const supernodeMetrics = {
     kind: 'counter',
     help: 'Warm-ups that ended, by state',
     labels: ['state'],
+  },
+  cell_limit_bytes_per_second: {
+    kind: 'gauge',
+    help: 'Budgets of the cell: download, origin; 0 is no limit',
+    labels: ['limit'],
+  },
+  cell_share_bytes_per_second: {
+    kind: 'gauge',
+    help: 'What of a budget hosts may use at this moment, all shares together',
+    labels: ['limit'],
   },
   revoked_hosts: { kind: 'gauge', help: 'Hosts that the cell map puts out of the cell' },
   certificate_expiry_timestamp_seconds: {
@@ -152,7 +166,12 @@ export class SupernodeMetrics implements Disposable {
     this.#set('links', snapshot.links);
   }
 
-  #setCell({ revokedHosts, certificateExpires, joins }: MetricsSnapshot): void {
+  #setCell(snapshot: MetricsSnapshot): void {
+    const { revokedHosts, certificateExpires, joins, budgets, outstanding } = snapshot;
+    for (const limit of ['download', 'origin'] as const) {
+      this.#set('cell_limit_bytes_per_second', budgets[limit], { limit });
+      this.#set('cell_share_bytes_per_second', outstanding[limit], { limit });
+    }
     this.#set('revoked_hosts', revokedHosts);
     this.#set('certificate_expiry_timestamp_seconds', certificateExpires / 1000);
     for (const [result, count] of joins) this.#set('joins_total', count, { result });

@@ -9,7 +9,7 @@ import type { MetricsSnapshot, SupernodeMetrics } from './metrics.ts';
 /** A supernode as far as its operators are concerned. */
 export type OperatedSupernode = Pick<
   Supernode,
-  'authority' | 'table' | 'seeds' | 'warmUps' | 'pool' | 'mesh' | 'counts'
+  'authority' | 'table' | 'seeds' | 'warmUps' | 'limits' | 'pool' | 'mesh' | 'counts'
 >;
 
 /** What the HTTP API and the admin socket show of a running supernode, and what they can have done. */
@@ -28,6 +28,7 @@ export function operatorParts(
     }),
     actions: actionsOf(supernode),
     warmUps: supernode.warmUps,
+    limits: supernode.limits,
     metrics: async () => metrics.render(await snapshotOf(supernode)),
   };
 }
@@ -55,7 +56,7 @@ function actionsOf({ authority, mesh }: OperatedSupernode): SupernodeActions {
 }
 
 async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot> {
-  const { authority, table, seeds, warmUps, pool, mesh, counts } = supernode;
+  const { authority, table, seeds, warmUps, limits, pool, mesh, counts } = supernode;
   const transfer = await pool.stats();
   const versions = [...table.versions()];
   const hosts = new Map<string, number>();
@@ -82,6 +83,8 @@ async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot
     piecesAnnounced: counts.piecesAnnounced,
     warmUps: warmUps.open,
     warmUpsEnded: warmUps.ended,
+    budgets: limits.budgets,
+    outstanding: limits.outstanding,
     revokedHosts: authority.trust.cellMap()?.revoked.length ?? 0,
     certificateExpires: authority.certificateExpires,
   };

@@ -17,6 +17,8 @@ import type { Downloader } from './download-events.ts';
 import { joinCell } from './join-cell.ts';
 import { MembershipFile } from './membership-file.ts';
 import type { KnownCell } from './membership-file.ts';
+import { ShareKeeper } from './share-keeper.ts';
+import type { ShareKeeperParts } from './share-keeper.ts';
 import { SupernodeClient } from './supernode-client.ts';
 import type { TransferPool } from './transfer-pool.ts';
 import { WarmOrders } from './warm-orders.ts';
@@ -74,6 +76,8 @@ export class CellMember implements AsyncDisposable {
   #listener: TaskListener | undefined;
   /** Set on a host that stays, and so is of use to others: it takes orders to fetch. */
   #orders: WarmOrders | undefined;
+  /** Keeps to this host's part of the cell's budgets. */
+  #share: ShareKeeper | undefined;
   #renewal: Timer | undefined;
 
   private constructor(
@@ -102,6 +106,7 @@ export class CellMember implements AsyncDisposable {
       listener: {
         onConnected: () => {
           this.#shareTrust();
+          this.#share?.onConnected();
           this.#listener?.onConnected();
         },
         onDisconnected: (error) => {
@@ -112,6 +117,7 @@ export class CellMember implements AsyncDisposable {
         onNow: (now) => this.#observe(now),
         onUpdate: (update) => this.#listener?.onUpdate(update),
         onCheck: (check) => this.#listener?.onCheck(check),
+        onShare: (share) => this.#share?.take(share),
         onOrder: (order) => this.#orders?.take(order),
         onUnwanted: ({ task, shape }) => this.#listener?.onUnwanted(task, shape.version),
       },
@@ -173,11 +179,16 @@ export class CellMember implements AsyncDisposable {
   }
 
   /** Begins to connect; what the supernode orders to be fetched is fetched by `downloader`, if there is one. */
-  start(listener: TaskListener, downloader?: Pick<Downloader, 'download'>): void {
+  start(
+    listener: TaskListener,
+    traffic?: Pick<ShareKeeperParts, 'limits' | 'passages'>,
+    downloader?: Pick<Downloader, 'download'>,
+  ): void {
     this.#listener = listener;
+    const { clock, log } = this.#parts;
+    const send = (message: FromHost): void => this.client.send(message);
+    if (traffic !== undefined) this.#share = new ShareKeeper({ ...traffic, send, clock, log });
     if (downloader !== undefined) {
-      const { clock, log } = this.#parts;
-      const send = (message: FromHost): void => this.client.send(message);
       this.#orders = new WarmOrders({ downloader, send, clock, log });
     }
     this.#renewal = this.#parts.clock.every(RENEWAL_CHECK_MS, () => this.#renewWhenDue());
@@ -186,6 +197,7 @@ export class CellMember implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#renewal?.cancel();
+    this.#share?.[Symbol.dispose]();
     await this.#orders?.[Symbol.asyncDispose]();
     await this.client[Symbol.asyncDispose]();
     await this.#mesh[Symbol.asyncDispose]();
@@ -201,7 +213,10 @@ export class CellMember implements AsyncDisposable {
       hostname: hostname(),
       ...(port === undefined ? {} : { linkPort: port }),
       ...(location === undefined ? {} : { location }),
-      ...(this.#orders === undefined ? {} : { features: ['warm'] }),
+      features: [
+        ...(this.#orders === undefined ? [] : ['warm']),
+        ...(this.#share === undefined ? [] : ['limits']),
+      ],
     };
   }
 

@@ -21,6 +21,7 @@ import { openContent } from './open-content.ts';
 import type { OpenContent } from './open-content.ts';
 import { Registrar } from './registrar.ts';
 import type { Registration, SwarmRegistration } from './registrar.ts';
+import type { Passages } from './share-keeper.ts';
 import { SwarmTasks } from './swarm-tasks.ts';
 import type { JoinOptions, TaskLease } from './swarm-tasks.ts';
 import { TransferPool } from './transfer-pool.ts';
@@ -125,7 +126,11 @@ export class Engine implements Downloader {
     });
     stack.defer(() => sweep.cancel());
     const engine = new Engine({ ...context, tasks, limits, resources: stack.move() });
-    member?.start(tasks, options.takesOrders === true ? engine : undefined);
+    const passages = async (): Promise<Passages> => ({
+      download: limits.passage,
+      origin: await pool.originPassage(),
+    });
+    member?.start(tasks, { limits, passages }, options.takesOrders === true ? engine : undefined);
     return engine;
   }
 

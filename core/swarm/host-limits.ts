@@ -1,4 +1,5 @@
 import type { RateLimiter } from '../net/pacing.ts';
+import type { Passage } from './share-keeper.ts';
 import type { TransferLimits } from './transfer-messages.ts';
 
 /** What a host may move a second, in bytes; 0 is no limit. */
@@ -67,9 +68,10 @@ export class HostLimits {
     return this.#download.heldBytes;
   }
 
-  /** Payload that the download limit let pass. */
-  get downloadPassedBytes(): number {
-    return this.#download.passedBytes;
+  /** What the download limit did. */
+  get passage(): Passage {
+    const { passedBytes: passed, heldBytes: held, isHolding } = this.#download;
+    return { passed, held, isHolding };
   }
 
   /** Sets some of this host's own; resolves when all that moves bytes keeps to them. */

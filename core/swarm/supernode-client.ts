@@ -13,6 +13,7 @@ import type {
   Membership,
   Register,
   Registered,
+  Share,
   Source,
   Synced,
   Update,
@@ -58,6 +59,8 @@ export interface SupernodeListener {
   onCheck(check: Check): void;
   /** Sent only to a host whose hello names `warm` among its features. */
   onOrder?(order: Warm | WarmStop): void;
+  /** Sent only to a host whose hello names `limits` among its features. */
+  onShare?(share: Share): void;
   /** A registration was answered that nobody waits for any more. */
   onUnwanted(registered: Registered): void;
 }
@@ -374,6 +377,9 @@ export class SupernodeClient implements AsyncDisposable {
       case 'warm':
       case 'warm-stop':
         listener.onOrder?.(message);
+        break;
+      case 'share':
+        listener.onShare?.(message);
         break;
       case 'membership':
         listener.onMembership(message);

@@ -240,4 +240,6 @@ export interface TransferStats {
   /** Of those taken from origins, and of those sent: what the limits made wait. */
   readonly originHeldBytes: number;
   readonly uploadHeldBytes: number;
+  /** Somebody waits for the limit of origins at this moment. */
+  readonly isOriginHolding?: boolean;
 }

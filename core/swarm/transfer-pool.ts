@@ -16,6 +16,7 @@ import type {
   TransferTask,
   TransferTrust,
 } from './transfer-messages.ts';
+import type { Passage } from './share-keeper.ts';
 import { TransferCrew } from './transfer-crew.ts';
 import type { TransferCaller, TransferEvent } from './transfer-thread.ts';
 
@@ -33,8 +34,8 @@ export interface RemoteChannel {
       readonly length: number;
       readonly digest: string;
       readonly isUrgent: boolean;
-    },
       readonly priority: Priority;
+    },
     options: { signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }>;
   /** Takes the request for a piece back, which then fails; false when its bytes are coming already. */
@@ -300,6 +301,18 @@ export class TransferPool implements AsyncDisposable {
   ): Promise<string> {
     const worker = await this.#crew.workerFor(keyOf(task), options);
     return worker.call('piece-digest', { key: keyOf(task), ...about }, options);
+  }
+
+  /** What the limits of origins did, in all workers. */
+  async originPassage(): Promise<Passage> {
+    const all = await this.#crew.all('stats', undefined);
+    const sum = (count: (stats: TransferStats) => number): number =>
+      all.reduce((total, stats) => total + count(stats), 0);
+    return {
+      passed: sum(({ originBytes }) => originBytes),
+      held: sum(({ originHeldBytes }) => originHeldBytes),
+      isHolding: all.some(({ isOriginHolding }) => isOriginHolding === true),
+    };
   }
 
   /** Sums over all workers. */

@@ -240,6 +240,40 @@ export const Warmed = Type.Object({
   orders: Type.Array(WarmState, { maxItems: 1024 }),
 });
 
+/** Bytes per second. */
+const Rate = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+
+/** What a host moved since its last word, and whether it was held back; a second, for one budget. */
+const Demanded = Type.Object({
+  rate: Rate,
+  wantsMore: Type.Boolean(),
+  /** Its own limit, 0 for none. */
+  most: Rate,
+});
+
+/** A host that was sent a share says that it took it, and from time to time what it needs. */
+export const Demand = Type.Object({
+  type: Type.Literal('demand'),
+  /** Of the last share that is in force. */
+  seq: Type.Integer({ minimum: 0 }),
+  download: Demanded,
+  origin: Demanded,
+  /** After a reconnection: what it holds of earlier, which the supernode may have forgotten. */
+  holds: Type.Optional(Type.Object({ download: Type.Optional(Rate), origin: Type.Optional(Rate) })),
+});
+
+/** Of one budget: what the host may move, and what it may still once the lease has run out in silence. */
+const SharedRate = Type.Object({ rate: Rate, after: Rate });
+
+/** What a host may move of the cell's budgets; absent where there is none. For hosts that name `limits`. */
+export const Share = Type.Object({
+  type: Type.Literal('share'),
+  seq: Type.Integer({ minimum: 0 }),
+  leaseMs: Type.Integer({ minimum: 1, maximum: 3_600_000 }),
+  download: Type.Optional(SharedRate),
+  origin: Type.Optional(SharedRate),
+});
+
 /** After a (re)connection: everything held of one version, with the signed manifest that proves it. */
 export const Announce = Type.Object({
   type: Type.Literal('announce'),
@@ -312,6 +346,7 @@ export const FromHost = Type.Union([
   Sync,
   RenewRecord,
   Warmed,
+  Demand,
 ]);
 
 export const FromSupernode = Type.Union([
@@ -325,6 +360,7 @@ export const FromSupernode = Type.Union([
   CellNow,
   Warm,
   WarmStop,
+  Share,
 ]);
 
 /** Body of a `manifest` or `provisional` envelope: digests of a run of pieces of one version. */
@@ -360,6 +396,8 @@ export type Warm = Static<typeof Warm>;
 export type WarmStop = Static<typeof WarmStop>;
 export type WarmState = Static<typeof WarmState>;
 export type Warmed = Static<typeof Warmed>;
+export type Demand = Static<typeof Demand>;
+export type Share = Static<typeof Share>;
 export type TaskReport = Static<typeof TaskReport>;
 export type Report = Static<typeof Report>;
 export type Announce = Static<typeof Announce>;

@@ -6,7 +6,7 @@ const TIMEOUT_MS = 30_000;
 
 /** One call. */
 export interface ApiCall {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** With query, from the first slash on. */
   readonly path: string;
   readonly body?: unknown;

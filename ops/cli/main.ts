@@ -4,6 +4,7 @@ import { errorLines, newProgram, runProgram } from '../../core/base/command-line
 import { exitCodes } from '../../core/base/error-codes.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { stopOnSignals } from '../../core/base/stop-signals.ts';
+import { addLimitsCommands } from './limits-command.ts';
 import { addPreheatCommands } from './preheat-command.ts';
 import { refuseSecrets } from './preheat-options.ts';
 
@@ -20,11 +21,13 @@ try {
   refuseSecrets(argv);
   const program = newProgram({
     name: 'dfops',
-    description: 'Operate a cell: bring content to its hosts beforehand',
+    description: 'Operate a cell: bring content to its hosts beforehand, and limit what they move',
     print,
   });
   const signal = stopOnSignals();
-  addPreheatCommands(program, { env, clock: new SystemClock(), signal, print, complain });
+  const tools = { env, clock: new SystemClock(), signal, print, complain };
+  addPreheatCommands(program, tools);
+  addLimitsCommands(program, tools);
   await runProgram(program, argv);
   process.exitCode = exitCodes.done;
 } catch (error) {

@@ -16,6 +16,7 @@ import { parseToken } from '../../core/identity/join-token.ts';
 import { Authority } from '../membership/authority.ts';
 import { SwarmTable } from '../swarm-table/swarm-table.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
+import { CellLimits } from '../traffic/cell-limits.ts';
 import { WarmUps } from '../warm-up/warm-ups.ts';
 import { ApiKeys } from './api-keys.ts';
 import { HttpApi } from './http-api.ts';
@@ -31,6 +32,7 @@ interface Bench {
   readonly api: HttpApi;
   readonly authority: Authority;
   readonly warmUps: WarmUps;
+  readonly limits: CellLimits;
   readonly table: SwarmTable;
   readonly seeds: Map<string, SeedFacts>;
   status: ServingStatus;
@@ -63,6 +65,7 @@ async function openBench(
   const dataDir = await mkdtemp(join(tmpdir(), 'http-api-'));
   const clock = new ManualClock();
   const authority = await Authority.open({ dataDir, clock, log: silentLog, addresses: [] });
+  const limits = await CellLimits.open(join(dataDir, 'limits'), { clock, log: silentLog });
   const warmUps = await WarmUps.open({
     directory: join(dataDir, 'warm-ups'),
     clock,
@@ -82,6 +85,7 @@ async function openBench(
   t.teardown(async () => {
     await api[Symbol.asyncDispose]();
     await warmUps[Symbol.asyncDispose]();
+    await limits[Symbol.asyncDispose]();
     await authority[Symbol.asyncDispose]();
     await rm(dataDir, { recursive: true });
   });
@@ -93,6 +97,7 @@ async function openBench(
     api,
     authority,
     warmUps,
+    limits,
     table,
     seeds,
     status: { isReady: true, problems: [] },
@@ -104,7 +109,9 @@ async function openBench(
     status: () => bench.status,
     seed: (task, version) => seeds.get(`${task}/${version}`),
   });
-  if (options.isServing !== false) api.serve({ view, actions: authority, warmUps, metrics });
+  if (options.isServing !== false) {
+    api.serve({ view, actions: authority, warmUps, limits, metrics });
+  }
   return bench;
 }
 
@@ -157,7 +164,8 @@ test('GET /healthz says what is not ready: starting, a problem, stopping', async
     status: () => bench.status,
     seed: () => undefined,
   });
-  bench.api.serve({ view, actions: bench.authority, warmUps: bench.warmUps, metrics });
+  const { warmUps, limits } = bench;
+  bench.api.serve({ view, actions: bench.authority, warmUps, limits, metrics });
   t.like(await health(), { status: 200, json: { status: 'ok', problems: [] } });
   bench.status = { isReady: false, problems: ['the disk is full'] };
   t.like(await health(), { status: 503, json: { problems: ['the disk is full'] } });
@@ -430,3 +438,37 @@ test('ApiKeys.load() takes a private file with keys, and names what is wrong wit
   await t.throwsAsync(ApiKeys.load(file), { code: 'ERR_CONFIG', message: /line 2/ });
   await t.throwsAsync(ApiKeys.load(join(folder, 'absent')), { message: /ENOENT/ });
 });
+
+test('PUT /api/v1/limits changes the budgets it names; GET shows them with the share of each host', async (t) => {
+  const bench = await openBench(t);
+  const first = await bench.call('PUT', '/api/v1/limits', { body: { download: 1_000_000 } });
+  t.is(first.status, 200);
+  t.deepEqual(JSON.parse(first.text), { budgets: { download: 1_000_000, origin: 0 } });
+  bench.limits.connected({ peer: 'old', takesShares: false, share: () => undefined });
+  bench.limits.connected({ peer: 'new', takesShares: true, share: () => undefined });
+  await bench.call('PUT', '/api/v1/limits', { body: { origin: 65_536 } });
+  const shown = await bench.call('GET', '/api/v1/limits');
+  t.true(shown.text.includes('"budgets":{"download":1000000,"origin":65536}'));
+  const row = { share: 10_000, rate: 0, wantsMore: false };
+  t.deepEqual((JSON.parse(shown.text) as { hosts: object }).hosts, {
+    items: [
+      { peer: 'new', takesShares: true, download: row, origin: { ...row, share: 655 } },
+      { peer: 'old', takesShares: false },
+    ],
+  });
+});
+
+for (const body of [
+  { download: 5 },
+  { download: -1 },
+  { download: '1MB/s' },
+  { upload: 100_000 },
+]) {
+  test(`PUT /api/v1/limits refuses ${JSON.stringify(body)}, and nothing changes`, async (t) => {
+    const bench = await openBench(t);
+    const answer = await bench.call('PUT', '/api/v1/limits', { body });
+    t.is(answer.status, 400);
+    t.regex(answer.text, /ERR_REQUEST/);
+    t.deepEqual(bench.limits.budgets, { download: 0, origin: 0 });
+  });
+}

@@ -8,6 +8,8 @@ import { checkAccess } from './api-access.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { newApiApp } from './fastify-app.ts';
 import type { ApiApp } from './fastify-app.ts';
+import { addLimitRoutes } from './limit-routes.ts';
+import type { ServedLimits } from './limit-routes.ts';
 import { listenError } from './listen-error.ts';
 import { addReadRoutes } from './read-routes.ts';
 import type { SupernodeActions, SupernodeView } from './supernode-view.ts';
@@ -36,6 +38,7 @@ export interface ServedParts {
   readonly view: SupernodeView;
   readonly actions: SupernodeActions;
   readonly warmUps: ServedWarmUps;
+  readonly limits: ServedLimits;
   readonly metrics: () => Promise<Exposition>;
 }
 
@@ -118,6 +121,7 @@ export class HttpApi implements AsyncDisposable {
       );
       addReadRoutes(guarded, () => this.#served().view);
       addAdminRoutes(guarded, () => this.#served().actions);
+      addLimitRoutes(guarded, () => this.#served().limits);
       addWarmUpRoutes(guarded, () => this.#served().warmUps);
       if (!isMetricsPublic) this.#addMetricsRoute(guarded);
     });

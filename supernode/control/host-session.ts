@@ -14,12 +14,14 @@ import type {
   Hello,
   Membership,
   Register,
+  Share,
   Warm,
   WarmStop,
 } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { ControlCounts } from '../control-counts.ts';
 import type { WarmHost, WarmListener } from '../warm-up/warm-host.ts';
+import type { LimitListener, LimitedHost } from '../traffic/cell-limits.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
 import type { SourceBudget } from './source-budget.ts';
 import type { Swarm } from './swarm.ts';
@@ -45,11 +47,12 @@ export interface HostSessionParts {
   /** Registrations of all hosts that wait. */
   readonly waiting: WaitingLimit;
   readonly warmUps: WarmListener;
+  readonly limits: LimitListener;
   membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
 }
 
 /** One connected host: takes its messages in order, answers, and passes news to it. */
-export class HostSession implements WarmHost {
+export class HostSession implements WarmHost, LimitedHost {
   readonly peer: string;
   readonly updates: UpdateBatcher;
   readonly #session: MeshSession;
@@ -93,16 +96,25 @@ export class HostSession implements WarmHost {
     return this.#hello.features?.includes('warm') === true;
   }
 
+  get takesShares(): boolean {
+    return this.#hello.features?.includes('limits') === true;
+  }
+
+  share(message: Share): void {
+    this.send(message);
+  }
+
   order(message: Warm | WarmStop): void {
     this.send(message);
   }
 
   /** Runs until the host is gone. */
   async run(): Promise<void> {
-    const { swarm, clock, log, warmUps } = this.#parts;
+    const { swarm, clock, log, warmUps, limits } = this.#parts;
     const host = this.#entry();
     swarm.connected(this, host);
     warmUps.connected(this);
+    limits.connected(this);
     void this.#dialBack(host);
     const { hosts } = swarm.table;
     const timer = clock.every(NOW_MS, () =>
@@ -122,6 +134,7 @@ export class HostSession implements WarmHost {
       this.updates.close();
       swarm.disconnected(this);
       warmUps.disconnected(this);
+      limits.disconnected(this);
       await this.#session.close();
     }
   }
@@ -229,6 +242,9 @@ export class HostSession implements WarmHost {
         break;
       case 'warmed':
         this.#parts.warmUps.warmed(this, message.orders);
+        break;
+      case 'demand':
+        this.#parts.limits.demanded(this, message);
         break;
     }
   }

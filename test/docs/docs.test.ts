@@ -177,6 +177,8 @@ async function supernodeExposition(): Promise<string> {
     piecesAnnounced: 0,
     warmUps: none,
     warmUpsEnded: none,
+    budgets: { download: 0, origin: 0 },
+    outstanding: { download: 0, origin: 0 },
     revokedHosts: 0,
     certificateExpires: 0,
   });

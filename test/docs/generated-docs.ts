@@ -7,6 +7,7 @@ import type { OptionTable } from '../../core/base/options.ts';
 import { renderOptionsDoc } from '../../core/base/render-options.ts';
 import { dfdaemonOptions, limitsFlags, proxyCaFlags } from '../../dfdaemon/index.ts';
 import { dfgetOptions } from '../../dfget/args.ts';
+import { limitsSetOptions } from '../../ops/cli/limits-command.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
 import { tokenCreateFlags } from '../../supernode/token-command.ts';
@@ -25,6 +26,7 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops preheat image': imageOptions,
   'dfops preheat url': urlOptions,
   'dfops preheat list': apiOptions,
+  'dfops limits set': limitsSetOptions,
 };
 
 /** Path from the root and text of each generated document. */

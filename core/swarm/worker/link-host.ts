@@ -219,7 +219,7 @@ export class LinkHost {
     return this.#channels.get(channel)?.takeBack(piece) === true;
   }
 
-  stats(): Omit<TransferStats, 'originBytes' | 'originHeldBytes'> {
+  stats(): Omit<TransferStats, 'originBytes' | 'originHeldBytes' | 'isOriginHolding'> {
     const { bytesIn, bytesOut, duplicateBytes, links, channels, activeUploads, queuedBytes } =
       this.#endpoint.stats();
     const uploadHeldBytes = this.#uploadLimiter.heldBytes;

@@ -63,6 +63,11 @@ export class OriginPumps {
     return this.#limiter.heldBytes;
   }
 
+  /** Bodies wait for that limit at this moment. */
+  get isHolding(): boolean {
+    return this.#limiter.isHolding;
+  }
+
   /** Most payload a second of all bodies together from now on, 0 for no limit. */
   setRate(bytesPerSecond: number): void {
     this.#limiter.setRate(bytesPerSecond);

@@ -98,7 +98,8 @@ function stats(): TransferStats {
   const none = { bytesIn: 0, bytesOut: 0, duplicateBytes: 0, links: 0, channels: 0 };
   const idle = { activeUploads: 0, queuedBytes: 0, uploadHeldBytes: 0 };
   const { bytes: originBytes = 0, heldBytes: originHeldBytes = 0 } = pumps ?? {};
-  return { ...none, ...idle, ...links?.stats(), originBytes, originHeldBytes };
+  const isOriginHolding = pumps?.isHolding === true;
+  return { ...none, ...idle, ...links?.stats(), originBytes, originHeldBytes, isOriginHolding };
 }
 
 async function digestOf(path: string, algorithm: string, signal: AbortSignal): Promise<string> {

@@ -1,0 +1,157 @@
+import type { Clock, Timer } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Demand, Share } from '../wire/messages.ts';
+import type { CellShare, HostLimits } from './host-limits.ts';
+
+/** What a limiter did since the start, bytes. */
+export interface Passage {
+  readonly passed: number;
+  readonly held: number;
+  /** Somebody waits at this moment. */
+  readonly isHolding: boolean;
+}
+
+/** What the limiters of this host did. */
+export interface Passages {
+  readonly download: Passage;
+  readonly origin: Passage;
+}
+
+export interface ShareKeeperParts {
+  readonly limits: Pick<HostLimits, 'own' | 'share' | 'setShare'>;
+  readonly passages: () => Promise<Passages>;
+  readonly send: (demand: Demand) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const LOOK_MS = 500;
+/** A host that moves bytes reports so often; one that begins to want more does at once. */
+const REPORT_MS = 1_000;
+/** One that moves nothing. */
+const IDLE_REPORT_MS = 10_000;
+
+/**
+ * This host's share of the cell's budgets: taken from the supernode, told of, and when nothing is heard for the length
+ * of its lease, lowered to what it then still has. Never lifted but by the supernode.
+ */
+export class ShareKeeper implements Disposable {
+  readonly #parts: ShareKeeperParts;
+  #share: Share | undefined;
+  #lease: Timer | undefined;
+  #leaseEndMs = 0;
+  #look: Timer | undefined;
+  #isLooking = false;
+  #reportedMs = 0;
+  #last: Passages | undefined;
+  #wanted = false;
+
+  constructor(parts: ShareKeeperParts) {
+    this.#parts = parts;
+  }
+
+  /** A new share from the supernode: in force at once, and answered. */
+  take(share: Share): void {
+    const { clock } = this.#parts;
+    this.#share = share;
+    this.#lease?.cancel();
+    this.#leaseEndMs = clock.monotonic() + share.leaseMs;
+    const isLimited = share.download !== undefined || share.origin !== undefined;
+    this.#lease = isLimited ? clock.after(share.leaseMs, () => this.#lapse(), UNREF) : undefined;
+    this.#setShare({ download: share.download?.rate, origin: share.origin?.rate });
+    this.#look ??= clock.every(LOOK_MS, () => void this.#report({ isDue: false }));
+    void this.#report({ isDue: true });
+    if (isLimited) return;
+    this.#look.cancel();
+    this.#look = undefined;
+  }
+
+  /** Connected anew: tells what this host still holds, of a supernode that may have forgotten. */
+  onConnected(): void {
+    if (this.#share === undefined || this.#parts.clock.monotonic() >= this.#leaseEndMs) return;
+    void this.#report({ isDue: true, isReturn: true });
+  }
+
+  [Symbol.dispose](): void {
+    this.#lease?.cancel();
+    this.#look?.cancel();
+  }
+
+  #lapse(): void {
+    const { download, origin } = this.#share ?? {};
+    this.#parts.log.warn(
+      { download: download?.after, origin: origin?.after },
+      'the supernode was not heard for the length of a lease: the share of the cell is down to its least',
+    );
+    this.#setShare({ download: download?.after, origin: origin?.after });
+  }
+
+  #setShare(share: CellShare): void {
+    this.#parts.limits.setShare(share).catch((error: unknown) => {
+      this.#parts.log.warn({ err: error }, 'the share of the cell is not in force everywhere');
+    });
+  }
+
+  async #report({
+    isDue,
+    isReturn = false,
+  }: {
+    isDue: boolean;
+    isReturn?: boolean;
+  }): Promise<void> {
+    if (this.#isLooking && !isDue) return;
+    this.#isLooking = true;
+    try {
+      const now = await this.#parts.passages();
+      this.#tell(now, { isDue, isReturn });
+    } catch (error) {
+      this.#parts.log.debug({ err: error }, 'no report of traffic');
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+
+  #tell(now: Passages, { isDue, isReturn }: { isDue: boolean; isReturn: boolean }): void {
+    const { clock, limits, send } = this.#parts;
+    const last = this.#last ?? now;
+    const wants = {
+      download: wantsMore(now.download, last.download),
+      origin: wantsMore(now.origin, last.origin),
+    };
+    const hasMoved =
+      now.download.passed > last.download.passed || now.origin.passed > last.origin.passed;
+    const atMs = clock.monotonic();
+    const sinceMs = atMs - this.#reportedMs;
+    const isWanting = wants.download || wants.origin;
+    const begins = isWanting && !this.#wanted;
+    const isTime = sinceMs >= (hasMoved || isWanting || this.#wanted ? REPORT_MS : IDLE_REPORT_MS);
+    if (!isDue && !begins && !isTime) return;
+    const seconds = Math.max(sinceMs, LOOK_MS) / 1_000;
+    const rate = (name: keyof Passages): number =>
+      Math.round((now[name].passed - last[name].passed) / seconds);
+    const { own, share } = limits;
+    send({
+      type: 'demand',
+      seq: this.#share?.seq ?? 0,
+      download: { rate: rate('download'), wantsMore: wants.download, most: own.download },
+      origin: { rate: rate('origin'), wantsMore: wants.origin, most: own.origin },
+      ...(isReturn ? { holds: holdsOf(share) } : {}),
+    });
+    this.#last = now;
+    this.#reportedMs = atMs;
+    this.#wanted = isWanting;
+  }
+}
+
+const UNREF = { ref: false };
+
+function wantsMore(now: Passage, last: Passage): boolean {
+  return now.isHolding || now.held > last.held;
+}
+
+function holdsOf({ download, origin }: CellShare): NonNullable<Demand['holds']> {
+  return {
+    ...(download === undefined ? {} : { download }),
+    ...(origin === undefined ? {} : { origin }),
+  };
+}

@@ -1,0 +1,145 @@
+import { join } from 'node:path';
+import test from 'ava';
+import type { Cluster } from '../../bench/cluster/cluster.ts';
+import type { ClusterHost } from '../../bench/cluster/cluster-host.ts';
+import { eventually } from '../../bench/cluster/eventually.ts';
+import { outputOf } from '../../bench/cluster/command.ts';
+import { checkout } from '../../bench/cluster/installation.ts';
+import { askJson } from '../../bench/cluster/local-api.ts';
+import { OriginProcess } from '../../bench/cluster/origin-process.ts';
+import { SystemClock } from '../../core/base/clock.ts';
+import { withCluster } from '../support/with-cluster.ts';
+
+const MB = 1_000_000;
+const SIZE = 400 * MB;
+const clock = new SystemClock();
+
+interface Traffic {
+  readonly download: number;
+  readonly origin: number;
+}
+
+async function trafficOf(host: ClusterHost): Promise<Traffic> {
+  const { linkReceivedBytes, originReceivedBytes } = (await host.status()).traffic;
+  return { download: linkReceivedBytes, origin: originReceivedBytes };
+}
+
+/** Begins a download that goes on until the signal. */
+function begin(host: ClusterHost, url: string, signal: AbortSignal): void {
+  void (async () => {
+    try {
+      for await (const event of host.download({ url, pattern: 'source' }, { signal })) {
+        if (event.type === 'failed') return;
+      }
+    } catch {
+      // The test is over.
+    }
+  })();
+}
+
+/** Bytes a second that `read` counts, over a window that begins when `settleMs` have passed. */
+async function rateOf(
+  read: () => Promise<number>,
+  { settleMs = 3_000, windowMs = 5_000 } = {},
+): Promise<number> {
+  await clock.sleep(settleMs);
+  const [bytes, ms] = [await read(), clock.monotonic()];
+  await clock.sleep(windowMs);
+  return ((await read()) - bytes) / ((clock.monotonic() - ms) / 1_000);
+}
+
+async function dfdaemonLimits(
+  cluster: Cluster,
+  host: ClusterHost,
+  words: string[],
+): Promise<string> {
+  const { installation, guard, env } = cluster.workplace;
+  const argv = [...installation('dfdaemon'), 'limits', '--socket', host.socket, ...words];
+  return outputOf(argv, { guard, env });
+}
+
+async function dfops(cluster: Cluster, words: string[]): Promise<string> {
+  const { guard, env } = cluster.workplace;
+  const main = join(checkout, 'ops', 'cli', 'main.ts');
+  return outputOf([process.execPath, main, 'limits', ...words, '--api', cluster.apiUrl], {
+    guard,
+    env,
+  });
+}
+
+test.serial(
+  'limits of a host are set while it downloads, from 1 to 10 MB/s and back, by the CLI',
+  async (t) => {
+    await withCluster(t, { hosts: 1 }, async (cluster) => {
+      await using origin = await OriginProcess.start(cluster.workplace, { size: SIZE });
+      const host = cluster.host(1);
+      const controller = new AbortController();
+      try {
+        begin(host, `${origin.url}?a`, controller.signal);
+        for (const [limit, rate] of [
+          ['1000000', MB],
+          ['10000000', 10 * MB],
+          ['1000000', MB],
+        ] as const) {
+          t.regex(await dfdaemonLimits(cluster, host, ['--origin', limit]), /^origin +.*own /m);
+          const measured = await rateOf(async () => (await trafficOf(host)).origin);
+          t.log(`origin: set ${rate}, measured ${Math.round(measured)}`);
+          t.true(measured > 0.7 * rate && measured < 1.3 * rate, String(measured));
+        }
+        const shown = await askJson({ socketPath: host.socket }, '/v1/limits');
+        t.like(shown, { own: { download: 0, upload: 0, origin: MB }, inForce: { origin: MB } });
+      } finally {
+        controller.abort();
+      }
+    });
+  },
+);
+
+test.serial(
+  'a budget of the cell holds for four hosts together, and what idle ones leave is used',
+  async (t) => {
+    await withCluster(t, { hosts: 4 }, async (cluster) => {
+      await using origin = await OriginProcess.start(cluster.workplace, { size: SIZE });
+      const budget = 4 * MB;
+      t.regex(await dfops(cluster, ['set', '--origin', String(budget)]), /^origin +4000000/m);
+      const controllers = cluster.hosts.map(() => new AbortController());
+      const moved = async (): Promise<number[]> =>
+        Promise.all(cluster.hosts.map(async (host) => (await trafficOf(host)).origin));
+      const sum = async (): Promise<number> => (await moved()).reduce((all, one) => all + one, 0);
+      try {
+        for (const [at, host] of cluster.hosts.entries()) {
+          const signal = controllers[at]?.signal ?? AbortSignal.abort();
+          begin(host, `${origin.url}?${at}`, signal);
+        }
+        const together = await rateOf(sum, { settleMs: 6_000 });
+        const each = await moved();
+        t.log(
+          `four hosts: budget ${budget}, measured ${Math.round(together)}, bytes ${each.join(' ')}`,
+        );
+        t.true(together < 1.1 * budget, String(together));
+        t.true(together > 0.7 * budget, String(together));
+        for (const controller of controllers.slice(1)) controller.abort();
+        const [first] = cluster.hosts;
+        if (first === undefined) throw new TypeError('no host');
+        await eventually(
+          'the shares of idle hosts are used',
+          async () => {
+            const { inForce } = (await askJson({ socketPath: first.socket }, '/v1/limits')) as {
+              inForce: { origin: number };
+            };
+            return inForce.origin > 0.9 * budget ? true : undefined;
+          },
+          { withinMs: 30_000 },
+        );
+        const alone = await rateOf(async () => (await trafficOf(first)).origin, {
+          settleMs: 1_000,
+        });
+        t.log(`one of four: measured ${Math.round(alone)}`);
+        t.true(alone > 0.7 * budget && alone < 1.1 * budget, String(alone));
+        t.regex(await dfops(cluster, ['get']), /wants more/);
+      } finally {
+        for (const controller of controllers) controller.abort();
+      }
+    });
+  },
+);
