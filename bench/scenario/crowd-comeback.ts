@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { constants, setPriority } from 'node:os';
 import type { Clock } from '../../core/base/clock.ts';
 import type { Cluster } from '../cluster/cluster.ts';
@@ -57,7 +58,7 @@ type Returns = Pick<Comeback, 'hosts' | 'running' | 'missing'> & { readonly abse
 export async function comeback(parts: ComebackParts): Promise<Comeback> {
   const { cluster, processes, clock, signal } = parts;
   const { supernode } = cluster;
-  for (const { pid } of processes) setPriority(pid, constants.priority.PRIORITY_LOW);
+  await Promise.all(processes.map(async ({ pid }) => yieldProcessors(pid)));
   const hostsCpu = await cpuOf(processes);
   await supernode.kill('SIGKILL');
   const sinceMs = clock.now();
@@ -114,6 +115,16 @@ async function spentBy(pid: number): Promise<Omit<Spent, 'at' | 'hostsCpu'>> {
     mainThreadCpu: (await mainThreadCpuSeconds(pid)) ?? 0,
     mainThreadWaited: (await mainThreadWaitSeconds(pid)) ?? 0,
   };
+}
+
+async function yieldProcessors(pid: number): Promise<void> {
+  const lowest = constants.priority.PRIORITY_LOW;
+  setPriority(pid, lowest);
+  // Where Linux shares processors out by session first, the above holds only within one; each process has its own here.
+  await writeFile(`/proc/${pid}/autogroup`, String(lowest)).catch((error: unknown) => {
+    // A kernel without that, or no Linux.
+    void error;
+  });
 }
 
 async function cpuOf(processes: readonly CrowdProcess[]): Promise<number> {
