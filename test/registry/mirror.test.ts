@@ -8,7 +8,7 @@ import { counted, mirrorOf, pull } from './pull.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** Three times so much goes over this disk and is read again; docs/registry-mirror.md has the figures for 30. */
+/** Twice so much has to be free on the disk; docs/registry-mirror.md has the figures for 30. */
 const BIG_BLOB_GIB = Number(process.env['TEST_BIG_BLOB_GIB'] ?? 1);
 /** What one program may have resident at most, whatever the length of a blob. */
 const MOST_MIB = 300;
