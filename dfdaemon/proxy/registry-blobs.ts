@@ -120,11 +120,13 @@ export class RegistryBlobs {
 
   /** False, or an error before anything is sent, when the registry had better answer itself. */
   async #fromMesh(exchange: RegistryExchange, digest: string): Promise<boolean> {
-    const { headers } = exchange.request;
+    const { priority, request: asked } = exchange;
+    const { headers } = asked;
     const [range, authorization] = [valueOf(headers, 'range'), valueOf(headers, 'authorization')];
     const request: DownloadRequest = {
       url: upstreamUrl(exchange),
       digest,
+      ...(priority === undefined ? {} : { priority }),
       ...(authorization === undefined ? {} : { headers: { authorization } }),
     };
     const stored = this.#options.engine.store.find(taskIdOf(request));

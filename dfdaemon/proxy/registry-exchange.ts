@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Priority } from '../../core/base/priority.ts';
 import type { AdmittedUser } from './access.ts';
 import type { Headers } from './forward-headers.ts';
 import type { RegistryAsk } from './registry-path.ts';
@@ -11,6 +12,8 @@ export interface RegistryExchange {
   readonly user: AdmittedUser;
   readonly request: { readonly method?: string | undefined; readonly headers: Headers };
   readonly response: ServerResponse;
+  /** Of what comes from the mesh; absent: interactive. */
+  readonly priority?: Priority | undefined;
   /** Aborts when the client goes away or the program stops. */
   readonly signal: AbortSignal;
 }

@@ -72,11 +72,12 @@ export class RegistryMirror implements AsyncDisposable {
    * with nothing done, for any other URL. What goes wrong is in the answer, or ends the connection.
    */
   async answerBlob(forwarded: ForwardedRequest): Promise<'mesh' | 'direct' | 'failed' | false> {
-    const { url, method, headers, response, user, signal } = forwarded;
+    const { url, method, headers, response, user, priority, signal } = forwarded;
     const ask = method === 'GET' ? blobOfUrl(url) : undefined;
     if (ask === undefined) return false;
     const { upstream, digest } = ask;
-    const exchange = { ask, upstream, user, request: { method, headers }, response, signal };
+    const request = { method, headers };
+    const exchange = { ask, upstream, user, priority, request, response, signal };
     try {
       return await this.#blobs.answer(exchange, digest);
     } catch (error) {
