@@ -30,9 +30,11 @@ export class FairLine<Item> {
     waiters.push({ item, priority, flow, bytes });
   }
 
-  /** Takes out who is next, and the bytes he asked for. */
-  shift(): { readonly item: Item; readonly bytes: number } | undefined {
-    const priority = this.#classes.next(this.#waiting.keys());
+  /** Takes out who is next of the classes that may pass, and the bytes he asked for. */
+  shift(
+    mayPass: (priority: Priority) => boolean = () => true,
+  ): { readonly item: Item; readonly bytes: number } | undefined {
+    const priority = this.#classes.next([...this.#waiting.keys()].filter(mayPass));
     const flows = priority === undefined ? undefined : this.#waiting.get(priority);
     if (priority === undefined || flows === undefined) return undefined;
     const shares = this.#flows.get(priority);

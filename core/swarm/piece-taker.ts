@@ -27,7 +27,7 @@ export interface PieceTakerParts {
   onBroken(error: CodedError): void;
 }
 
-type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'downloadLimiter'>;
+type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'downloadLimiter' | 'turns'>;
 
 /** Takes pieces of one task from parents, one a call: in its turn, verified, journalled. */
 export class PieceTaker {
@@ -68,6 +68,12 @@ export class PieceTaker {
     const { stored } = parts;
     const { piece: index, length, digest, isUrgent } = piece;
     await parts.rate.take(length, { signal });
+    using _turn = await this.#context.turns.take({
+      bytes: length,
+      account: parts.account(),
+      signal,
+      onYield: () => void parent.takeBack(index),
+    });
     await this.#context.downloadLimiter.take(length, { signal, account: parts.account() });
     using _room = await this.#context.store.grow(stored, [index]);
     const { priority } = parts.account();

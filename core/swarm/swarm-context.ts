@@ -5,6 +5,7 @@ import type { HostKey } from '../identity/host-key.ts';
 import type { RateLimiter } from '../net/pacing.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
 import type { Reporter } from './reporter.ts';
+import type { RequestTurns } from './request-turns.ts';
 import type { TransferPool } from './transfer-pool.ts';
 
 /** What every task of a host shares. */
@@ -17,6 +18,7 @@ export interface SwarmContext {
   readonly key: HostKey;
   readonly reporter: Reporter;
   readonly downloadLimiter: RateLimiter;
+  readonly turns: RequestTurns;
   /** Throws when the peer id is not a certified supernode of the cell. */
   readonly verifySupernode: (signer: string) => void;
   /** The idc of this host; undefined: not known. */

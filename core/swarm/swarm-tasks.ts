@@ -15,6 +15,7 @@ import { KeptTasks } from './kept-tasks.ts';
 import { closeUnread, isWorthAlone } from './registrar.ts';
 import type { SwarmRegistration } from './registrar.ts';
 import { Reporter } from './reporter.ts';
+import { RequestTurns } from './request-turns.ts';
 import { TaskPeer } from './task-peer.ts';
 import { keyOf } from './transfer-pool.ts';
 import type { TransferPool } from './transfer-pool.ts';
@@ -71,6 +72,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
   readonly #active = new Map<string, ActiveTask>();
   readonly #slots = new Limiter({ max: MAX_ACTIVE, maxWaiting: MAX_WAITING });
   readonly #reporter: Reporter;
+  readonly #turns: RequestTurns;
   readonly #kept: KeptTasks;
   readonly #renewal: Timer;
   /** News of tasks that are being registered: it may come before the task has begun here. */
@@ -78,6 +80,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
 
   private constructor(options: SwarmTasksOptions) {
     this.#options = options;
+    this.#turns = new RequestTurns(options.clock);
     this.#reporter = new Reporter(options.clock, (tasks) => {
       for (let start = 0; start < tasks.length; start += MAX_REPORT_TASKS) {
         const part = tasks.slice(start, start + MAX_REPORT_TASKS);
@@ -370,6 +373,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       {
         ...this.#options,
         reporter: this.#reporter,
+        turns: this.#turns,
         verifySupernode: (signer) => {
           if (member === undefined) throw new CodedError('ERR_NOT_MEMBER', 'no cell is joined');
           member.verifySupernode(signer);

@@ -20,6 +20,7 @@ import type { Parent } from '../wire/messages.ts';
 import { sealManifest } from './manifest.ts';
 import { Reporter } from './reporter.ts';
 import type { SwarmContext } from './swarm-context.ts';
+import { RequestTurns } from './request-turns.ts';
 import { TaskPeer } from './task-peer.ts';
 import type {
   ChannelListener,
@@ -140,6 +141,7 @@ async function begin(
     key: HostKey.generate(),
     reporter: new Reporter(clock, () => undefined),
     downloadLimiter: new RateLimiter(0, clock),
+    turns: new RequestTurns(clock),
     verifySupernode: (signer) => {
       if (signer !== cell.peerId) throw new CodedError('ERR_SIGNATURE', 'no supernode');
     },
