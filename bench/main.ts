@@ -10,6 +10,7 @@ import { linkCommand } from './scenario/link-command.ts';
 import { runSingle } from './scenario/single.ts';
 import type { SingleOptions } from './scenario/single.ts';
 import { crowdCommand } from './scenario/crowd-command.ts';
+import { limitsCommand } from './scenario/limits-command.ts';
 import { registryCommand } from './scenario/registry-command.ts';
 import { swarmCommand } from './scenario/swarm-command.ts';
 import { simCommand } from './sim/sim-command.ts';
@@ -21,6 +22,7 @@ const usage = `Measures this checkout on this machine.
   npm run bench -- crowd [--hosts N] …                          see npm run bench -- crowd --help
   npm run bench -- link [--size S] [--rounds N] …               see npm run bench -- link --help
   npm run bench -- registry [--hosts N] [--size S] …            see npm run bench -- registry --help
+  npm run bench -- limits [--rates LIST] …                      see npm run bench -- limits --help
   npm run bench -- sim [--hosts N] [--size S] [--rate R] …      see npm run bench -- sim --help
 
   single        one file to one host, beside curl and aria2c: cold, warm, and to a second host
@@ -28,6 +30,7 @@ const usage = `Measures this checkout on this machine.
   crowd         a thousand connected hosts on one supernode, and what they cost it
   link          one parent to one child, the piece link by itself, beside curl from nginx
   registry      images through the mirrors of many hosts at once, in a lab, beside the registry itself
+  limits        what passes each rate limit against what it was set to
   sim           one file to many hosts in virtual time, for as many hosts as one likes
   --sizes LIST  sizes, parted by commas
   --rounds N    how often each; default 11 below 10 MiB, 5 above
@@ -70,6 +73,10 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
     await registryCommand(args.slice(1), signal);
     return;
   }
+  if (args[0] === 'limits') {
+    await limitsCommand(args.slice(1), signal);
+    return;
+  }
   if (args[0] === 'sim') {
     await simCommand(args.slice(1));
     return;
@@ -94,7 +101,7 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
   if (scenario !== 'single') {
     throw new CodedError(
       'ERR_USAGE',
-      `there is no scenario ${scenario}; there are: single, swarm, crowd, link, registry, sim`,
+      `there is no scenario ${scenario}; there are: single, swarm, crowd, link, registry, limits, sim`,
     );
   }
   const result = await runSingle({

@@ -1,0 +1,64 @@
+import { writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { CodedError } from '../../core/base/error.ts';
+import { parseRate } from '../../core/base/units.ts';
+import { renderLimits } from '../report/limits-report.ts';
+import { limiters, runLimits } from './limits.ts';
+import type { Limiter } from './limits.ts';
+
+const usage = `What passes each limiter against what it was set to, with real processes on loopback: windows of 2 s after 2 s
+(the cell: 6 s) of settling. Of several tasks the set rate is that of all together.
+
+  npm run bench -- limits [--limiters LIST] [--rates LIST] [--tasks LIST] [--json FILE]
+
+  --limiters LIST  of ${limiters.join(', ')}; default all
+  --rates LIST     bytes per second, default 100000,1000000,10000000,100000000
+  --tasks LIST     downloads at a time, default 1,4,16
+  --json FILE      also write every window there`;
+
+/** `npm run bench -- limits`. */
+export async function limitsCommand(args: readonly string[], signal: AbortSignal): Promise<void> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      limiters: { type: 'string', default: limiters.join(',') },
+      rates: { type: 'string', default: '100000,1000000,10000000,100000000' },
+      tasks: { type: 'string', default: '1,4,16' },
+      json: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return;
+  }
+  const samples = await runLimits({
+    limiters: values.limiters.split(',').map(limiterOf),
+    rates: values.rates.split(',').map(rateOf),
+    tasks: values.tasks.split(',').map(countOf),
+    signal,
+    onStep: (text) => console.error(`… ${text}`),
+  });
+  console.log(renderLimits(samples));
+  if (values.json !== undefined) {
+    await writeFile(values.json, `${JSON.stringify(samples, undefined, 2)}\n`);
+  }
+}
+
+function limiterOf(text: string): Limiter {
+  const known = limiters.find((name) => name === text.trim());
+  if (known !== undefined) return known;
+  throw new CodedError('ERR_USAGE', `--limiters: of ${limiters.join(', ')}, got ${text}`);
+}
+
+function rateOf(text: string): number {
+  const rate = parseRate(text.trim());
+  if (rate !== undefined && rate > 0) return rate;
+  throw new CodedError('ERR_USAGE', `--rates: rates such as 1000000 or 10MB/s, got ${text}`);
+}
+
+function countOf(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count > 0) return count;
+  throw new CodedError('ERR_USAGE', `--tasks: numbers above 0, got ${text}`);
+}
