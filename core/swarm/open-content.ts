@@ -49,7 +49,9 @@ export async function openContent(
 ): Promise<OpenContent> {
   const { clock, signal, readFrom = 0 } = options;
   const join = { signal, lingerMs: LINGER_MS, readFrom };
-  const { registration, lease } = await begin(engine, request, join);
+  // Whoever reads as it comes in waits for it, unless he says otherwise.
+  const wish = { priority: 'interactive', ...request } as const;
+  const { registration, lease } = await begin(engine, wish, join);
   const { task, shape } = registration;
   if (lease !== undefined) return new SwarmContent({ engine, request, task, shape, lease, clock });
   const bytes = Buffer.from(registration.content, 'base64');
