@@ -182,25 +182,35 @@ test('SupernodeClient fails what was asked when the connection is lost', async (
   await client[Symbol.asyncDispose]();
 });
 
-/** Milliseconds until hosts of a cell of a thousand are back after they all lost a supernode that is there again. */
+/** Milliseconds until hosts of a large cell are back at a supernode that they all lost, from when it is there again. */
 async function comebackMs(
-  options: { isDownloading?: boolean; isAwaited?: boolean } = {},
+  options: {
+    readonly isDownloading?: boolean;
+    readonly isAwaited?: boolean;
+    readonly cell?: number;
+    readonly downMs?: number;
+    readonly seeds?: number;
+  } = {},
 ): Promise<number[]> {
+  const { cell = 1_000, downMs = 0, seeds = 12 } = options;
   const tookMs: number[] = [];
-  for (let seed = 0; seed < 12; seed += 1) {
+  for (let seed = 0; seed < seeds; seed += 1) {
     const isDownloading = (): boolean => options.isDownloading === true;
     const random = new SeededRandom(seed);
     const { clock, mesh, client } = begin({ random, isDownloading, addresses: ['one:1'] });
     mesh.isUp = true;
-    mesh.says = [{ type: 'now', now: 1, hosts: 1_000 }];
+    mesh.says = [{ type: 'now', now: 1, hosts: cell }];
     client.start();
     await settle();
+    mesh.isUp = downMs === 0;
     mesh.end?.(away);
     await settle();
-    const lostMs = clock.monotonic();
+    await pass(clock, downMs);
+    mesh.isUp = true;
+    const upMs = clock.monotonic();
     if (options.isAwaited === true) void client.whenConnected(4_000, { signal: never });
     while (!client.isConnected) await pass(clock, 100);
-    tookMs.push(clock.monotonic() - lostMs);
+    tookMs.push(clock.monotonic() - upMs);
     await client[Symbol.asyncDispose]();
   }
   return tookMs.toSorted((a, b) => a - b);
@@ -217,6 +227,21 @@ test('SupernodeClient comes back early while it downloads, or somebody waits for
   t.true((downloading.at(-1) ?? 0) <= 2_300, downloading.join(' '));
   const awaited = await comebackMs({ isAwaited: true });
   t.true((awaited.at(-1) ?? 0) <= 2_300, awaited.join(' '));
+});
+
+test('SupernodeClient comes back evenly to a supernode that was away for seconds', async (t) => {
+  const idle = await comebackMs({ downMs: 3_000, seeds: 40 });
+  t.true((idle.at(-1) ?? 0) <= 8_300, idle.join(' '));
+  // A quarter of the time: a quarter of the hosts, more or less; drawn anew at each attempt it would be half.
+  const early = idle.filter((ms) => ms <= 2_000).length;
+  t.true(early >= 5 && early <= 14, idle.join(' '));
+  const downloading = await comebackMs({ downMs: 3_000, isDownloading: true });
+  t.true((downloading.at(-1) ?? 0) <= 2_300, downloading.join(' '));
+});
+
+test('SupernodeClient that downloads in a small cell is back half a second after its supernode', async (t) => {
+  const downloading = await comebackMs({ downMs: 6_000, isDownloading: true, cell: 20 });
+  t.true((downloading.at(-1) ?? 0) <= 700, downloading.join(' '));
 });
 
 test('SupernodeClient gives a supernode that came back more time than one that it never heard of', async (t) => {
