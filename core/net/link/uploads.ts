@@ -56,6 +56,8 @@ interface LaneState {
   readonly number: number;
   readonly lane: UploadLane;
   readonly queue: Upload[];
+  /** Its requests by class. */
+  readonly wanted: Map<Priority, number>;
   /** Channels take turns, piece by piece. */
   readonly channels: FairShares<number>;
   /** The class that it is active for. */
@@ -93,10 +95,13 @@ export class Uploads {
   readonly #lanes = new Map<UploadLane, LaneState>();
   readonly #line: LaneState[] = [];
   readonly #classes = new FairShares<Priority>();
+  /** Requests of all lanes, by class: each block asks for it, and lanes are many. */
+  readonly #wanted = new Map<Priority, number>();
+  /** Slow ones aside. */
+  readonly #active = new Set<LaneState>();
   readonly #free: Buffer[] = [];
   #blocksOut = 0;
   #lastNumber = 0;
-  #active = 0;
   #bytesOut = 0;
 
   constructor(options: { limits: LinkLimits; clock: Clock; limiter?: RateLimiter | undefined }) {
@@ -112,7 +117,7 @@ export class Uploads {
 
   /** Links being sent to, slow ones aside. */
   get active(): number {
-    return this.#active;
+    return this.#active.size;
   }
 
   /** Requests not yet served. */
@@ -134,6 +139,7 @@ export class Uploads {
     this.#lanes.set(lane, state);
     const place = request.isUrgent ? urgentPlace(state.queue) : state.queue.length;
     state.queue.splice(place, 0, { request, offset: 0, startedMs: undefined, isCancelled: false });
+    this.#count(state, request.priority, 1);
     if (state.phase === 'idle') this.#lineUp(state);
     else if (isHeldBackFor(state, request.priority)) this.#goBack(state);
     return true;
@@ -151,7 +157,7 @@ export class Uploads {
     for (const upload of state?.queue ?? []) {
       if (isOf(upload, channel, piece)) upload.isCancelled = true;
     }
-    dropCancelled(state?.queue ?? []);
+    if (state !== undefined) this.#dropCancelled(state);
   }
 
   /** Forgets a lane; a block that is with its socket is left to the garbage collector. */
@@ -160,12 +166,13 @@ export class Uploads {
     if (state === undefined) return;
     this.#lanes.delete(lane);
     state.pause?.cancel();
-    state.queue.length = 0;
+    for (const upload of state.queue) upload.isCancelled = true;
+    this.#dropCancelled(state);
     if (state.isSending) this.#blocksOut -= 1;
     else this.#giveBack(state);
     const place = this.#line.indexOf(state);
     if (place >= 0) this.#line.splice(place, 1);
-    if (state.phase === 'active') this.#active -= 1;
+    this.#active.delete(state);
     this.#pump();
   }
 
@@ -176,7 +183,7 @@ export class Uploads {
       state.sendingMs += ms;
       if (state.phase === 'active' && state.sendingMs >= this.#limits.slowMs) {
         state.phase = 'slow';
-        this.#active -= 1;
+        this.#active.delete(state);
       }
       if (state.sendingMs >= this.#limits.stallMs) state.lane.onStalled();
       else if (state.sendingMs > (slowest?.sendingMs ?? EVICT_AFTER_MS)) slowest = state;
@@ -199,6 +206,22 @@ export class Uploads {
     return equals.length >= maxQueuedRequests;
   }
 
+  #count({ wanted }: LaneState, priority: Priority, change: number): void {
+    for (const counts of [wanted, this.#wanted]) {
+      counts.set(priority, (counts.get(priority) ?? 0) + change);
+    }
+  }
+
+  #dropCancelled(state: LaneState): void {
+    const { queue } = state;
+    for (let place = queue.length - 1; place >= 0; place -= 1) {
+      const upload = queue[place];
+      if (upload?.isCancelled !== true) continue;
+      queue.splice(place, 1);
+      this.#count(state, upload.request.priority, -1);
+    }
+  }
+
   #lineUp(state: LaneState): void {
     state.phase = 'waiting';
     this.#line.push(state);
@@ -206,14 +229,14 @@ export class Uploads {
   }
 
   #pump(): void {
-    while (this.#active < this.#limits.maxActiveUploads && this.#hasBlock()) {
+    while (this.#active.size < this.#limits.maxActiveUploads && this.#hasBlock()) {
       const priority = this.#nextClass(this.#line);
       if (priority === undefined) return;
       const state = this.#line.find((one) => wants(one, priority));
       if (state === undefined) return;
       this.#line.splice(this.#line.indexOf(state), 1);
       state.phase = 'active';
-      this.#active += 1;
+      this.#active.add(state);
       this.#prepare(state, priority);
     }
   }
@@ -221,15 +244,15 @@ export class Uploads {
   /** The class that is next of those these links want, and that need not keep out of the way of another. */
   #nextClass(lanes: readonly LaneState[]): Priority | undefined {
     const isDue = (priority: Priority): boolean =>
-      lanes.some((state) => wants(state, priority)) && !this.#isInTheWay(priority);
+      (this.#wanted.get(priority) ?? 0) > 0 &&
+      lanes.some((state) => wants(state, priority)) &&
+      !this.#isInTheWay(priority);
     return this.#classes.next(priorities.filter(isDue));
   }
 
   /** One link at a time is sent to on behalf of those that yield to what others are sent. */
   #isInTheWay(priority: Priority): boolean {
-    const sent = [...this.#lanes.values()].flatMap((state) =>
-      state.phase === 'active' ? (state.priority ?? []) : [],
-    );
+    const sent = [...this.#active].flatMap((state) => state.priority ?? []);
     const [first] = sent.filter((other) => yieldsTo(priority, other));
     return first !== undefined && sent.some((other) => yieldsTo(other, first));
   }
@@ -238,7 +261,7 @@ export class Uploads {
   #yield(state: LaneState): void {
     state.phase = 'idle';
     state.priority = undefined;
-    this.#active -= 1;
+    this.#active.delete(state);
     if (state.queue.length > 0) this.#lineUp(state);
     else this.#pump();
   }
@@ -299,7 +322,7 @@ export class Uploads {
     if (upload.isCancelled || !readBlock(upload, block, bytes)) {
       this.#giveBack(state);
       upload.isCancelled = true;
-      dropCancelled(state.queue);
+      this.#dropCancelled(state);
       if (this.#isHeld(state)) this.#goOn(state, upload);
       return;
     }
@@ -326,7 +349,7 @@ export class Uploads {
       upload.isCancelled = true;
       if (!this.#isHeld(state)) return;
     }
-    dropCancelled(state.queue);
+    this.#dropCancelled(state);
     if (state.phase === 'slow') {
       state.phase = 'idle';
       state.priority = undefined;
@@ -356,6 +379,7 @@ function newLane(lane: UploadLane, number: number): LaneState {
     number,
     lane,
     queue: [],
+    wanted: new Map(),
     channels: new FairShares(),
     priority: undefined,
     phase: 'idle',
@@ -367,15 +391,17 @@ function newLane(lane: UploadLane, number: number): LaneState {
   };
 }
 
-function wants(state: LaneState, priority: Priority): boolean {
-  return state.queue.some(({ request }) => request.priority === priority);
+function wants({ wanted }: LaneState, priority: Priority): boolean {
+  return (wanted.get(priority) ?? 0) > 0;
 }
 
 /** The request of a class to go on with: what has begun, then what is urgent, then of the channel that had least. */
 function nextUpload({ queue, channels }: LaneState, priority: Priority): Upload | undefined {
-  const own = queue.filter(({ request }) => request.priority === priority);
-  const begun = own.find(({ startedMs }) => startedMs !== undefined);
+  const begun = queue.find(
+    ({ request, startedMs }) => startedMs !== undefined && request.priority === priority,
+  );
   if (begun !== undefined) return begun;
+  const own = queue.filter(({ request }) => request.priority === priority);
   const urgent = own.find(({ request }) => request.isUrgent);
   const channel = channels.next(own.map(({ request }) => request.channel));
   const next = urgent ?? own.find(({ request }) => request.channel === channel);
@@ -400,12 +426,6 @@ function urgentPlace(queue: readonly Upload[]): number {
 function isOf(upload: Upload, channel: number, piece: number | undefined): boolean {
   const { request } = upload;
   return request.channel === channel && (piece === undefined || request.piece === piece);
-}
-
-function dropCancelled(queue: Upload[]): void {
-  for (let place = queue.length - 1; place >= 0; place -= 1) {
-    if (queue[place]?.isCancelled === true) queue.splice(place, 1);
-  }
 }
 
 /** Fills `block` with the next `bytes` of the piece behind a DATA header; false when they cannot be read. */
