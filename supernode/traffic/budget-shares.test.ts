@@ -219,3 +219,17 @@ test('BudgetShares: a lower budget holds as soon as hosts have answered', (t) =>
   t.true(model.moving() <= BUDGET / 10);
   t.true(model.moving() > BUDGET / 20);
 });
+
+test('BudgetShares forgets the first of the silent hosts when there are too many', (t) => {
+  const shares = new BudgetShares(BUDGET, { now: 0, isRestored: false, maxHolders: 10 });
+  for (let at = 0; at < 20; at += 1) {
+    shares.join(`short ${at}`);
+    shares.split(at, at + 1);
+    shares.leave(`short ${at}`);
+  }
+  shares.join('here');
+  shares.split(30, 30);
+  t.is(shares.shareOf('short 0'), undefined);
+  t.truthy(shares.shareOf('short 19'));
+  t.truthy(shares.shareOf('here'));
+});

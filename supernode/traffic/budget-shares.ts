@@ -35,6 +35,8 @@ export const LEASE_MS = 30_000;
 const HELD_MS = LEASE_MS * 1.5;
 /** What a silent host goes on with is kept for it for so long. */
 const FORGET_MS = 10 * 60_000;
+/** Past so many hosts, silent ones included, the first to have come of the silent ones is forgotten. */
+const MAX_HOLDERS = 20_000;
 const RENEW_MS = LEASE_MS / 3;
 /** A host that has not answered a share for so long gets no other. */
 const ANSWER_MS = 5_000;
@@ -55,13 +57,18 @@ const NO_DEMAND: Demand = { rate: 0, wantsMore: false, most: 0 };
  */
 export class BudgetShares {
   readonly #holders = new Map<string, Holder>();
+  readonly #maxHolders: number;
   #budget: number;
   /** What hosts may hold of the time before this program started, and until when. */
   #former: { left: number; readonly untilMs: number };
 
   /** `isRestored`: the budget was in force before this program started, so hosts may hold shares that it does not know. */
-  constructor(budget: number, options: { readonly now: number; readonly isRestored: boolean }) {
+  constructor(
+    budget: number,
+    options: { readonly now: number; readonly isRestored: boolean; readonly maxHolders?: number },
+  ) {
     this.#budget = budget;
+    this.#maxHolders = options.maxHolders ?? MAX_HOLDERS;
     const left = options.isRestored ? budget * (1 - RESERVE) : 0;
     this.#former = { left, untilMs: options.now + HELD_MS };
   }
@@ -178,7 +185,9 @@ export class BudgetShares {
   #forget(now: number): void {
     for (const [host, { isConnected, grants }] of this.#holders) {
       const last = grants.at(-1);
-      if (isConnected || (last !== undefined && now < last.sentMs + HELD_MS + FORGET_MS)) continue;
+      if (isConnected) continue;
+      const isKept = last !== undefined && now < last.sentMs + HELD_MS + FORGET_MS;
+      if (isKept && this.#holders.size <= this.#maxHolders) continue;
       this.#holders.delete(host);
     }
   }
