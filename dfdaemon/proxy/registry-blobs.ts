@@ -80,6 +80,9 @@ export class RegistryBlobs {
   /** Registries that users of other hosts were let through to a short time ago. */
   readonly #reached: LRUCache<string, true>;
 
+  /** When registries last answered anybody, monotonic ms. */
+  readonly #answered = new LRUCache<string, number>({ max: MAX_REACHED });
+
   constructor(options: RegistryBlobsOptions) {
     this.#options = options;
     const perf = { now: () => options.clock.monotonic() };
@@ -114,7 +117,9 @@ export class RegistryBlobs {
 
   async #passOn(exchange: RegistryExchange): Promise<'direct'> {
     const { upstream } = this.#options;
-    await upstream.passOn(await upstream.ask(exchange), exchange, 'blob');
+    const answer = await upstream.ask(exchange);
+    this.#noteAnswer(exchange);
+    await upstream.passOn(answer, exchange, 'blob');
     return 'direct';
   }
 
@@ -158,11 +163,10 @@ export class RegistryBlobs {
       signal,
       readFrom: startOfRange(valueOf(exchange.request.headers, 'range')) ?? 0,
     });
-    let isAnswering = false;
+    const startMs = clock.monotonic();
     const suspicion = clock.after(SUSPECT_MS, () => {
       this.#isRefused(exchange, signal).then(
         (isRefused) => {
-          isAnswering = true;
           if (isRefused) over.abort(new CodedError('ERR_ORIGIN_REFUSED', 'the registry says no'));
         },
         (error: unknown) => over.abort(new RegistryGone(error)),
@@ -173,6 +177,8 @@ export class RegistryBlobs {
     const patience = clock.after(patienceMs, () => {
       this.#isMeshLate = true;
       const late = new CodedError('ERR_TIMEOUT', `nothing came of it within ${patienceMs} ms`);
+      // Others are answered: in a long line it is only this one's turn that has not come.
+      const isAnswering = (this.#answered.get(exchange.upstream.origin) ?? 0) > startMs;
       over.abort(isAnswering || isHurried ? late : new RegistryGone(late));
     });
     try {
@@ -191,8 +197,13 @@ export class RegistryBlobs {
   async #isRefused(exchange: RegistryExchange, signal: AbortSignal): Promise<boolean> {
     const answer = await this.#options.upstream.ask({ ...exchange, signal }, 'HEAD');
     answer.discard();
+    this.#noteAnswer(exchange);
     // Some registries do not answer HEAD for blobs, and say nothing of the blob by that.
     return answer.status >= 400 && !HEADLESS.has(answer.status);
+  }
+
+  #noteAnswer({ upstream }: RegistryExchange): void {
+    this.#answered.set(upstream.origin, this.#options.clock.monotonic());
   }
 
   async #send(exchange: RegistryExchange, plan: BlobAnswer, from: Opened): Promise<void> {

@@ -396,3 +396,23 @@ test('RegistryMirror tells the mesh where a range begins before anything is fetc
   await withMirror(t, body, { mesh });
   t.deepEqual(begun, [700, 0, 0]);
 });
+
+test('RegistryMirror does not take a registry for gone that answers others meanwhile', async (t) => {
+  t.timeout(120_000);
+  const mesh: ContentEngine = {
+    store: { find: () => undefined },
+    openContent: async (_request, { signal }) => abortable(new Promise<never>(() => {}), signal),
+  };
+  const body = async ({ registry, path }: Lab): Promise<void> => {
+    const digests = [1, 2].map(() => registry.blob('lab/app', randomBytes(1000)));
+    // As one in a long line: its turn to be asked about does not come in time.
+    registry.fault = ({ method, url = '' }) => method === 'HEAD' && url.endsWith(digests[1] ?? '');
+    const pulls = digests.map(async (digest) => fetch(`${path}/lab/app/blobs/${digest}`));
+    const answers = await Promise.all(pulls);
+    t.deepEqual(
+      answers.map(({ status }) => status),
+      [200, 200],
+    );
+  };
+  await withMirror(t, body, { mesh });
+});
