@@ -102,6 +102,7 @@ function caseLines({ swarm, pieces, pieceLength, events }: SimResult): string {
   if (swarm.seedUp !== swarm.up) facts.push(`seed ${mbit(swarm.seedUp)}`);
   if (swarm.originRate !== swarm.up) facts.push(`origin ${mbit(swarm.originRate)}`);
   if (swarm.kill > 0) facts.push(`${percent(swarm.kill)} killed at half`);
+  if (swarm.joinAtMs !== undefined) facts.push('joining as in the real run');
   if (swarm.joinOverMs > 0) facts.push(`joining over ${swarm.joinOverMs / 1000} s`);
   if (swarm.slow !== undefined) {
     facts.push(`${swarm.slow.hosts} at ${swarm.slow.factor} of the rates`);
@@ -129,7 +130,7 @@ function ratio(value: number): string {
 }
 
 function mbit(bytesPerSecond: number): string {
-  return `${(bytesPerSecond * 8) / 1e6} Mbit/s`;
+  return `${Number(((bytesPerSecond * 8) / 1e6).toFixed(2))} Mbit/s`;
 }
 
 function percent(share: number): string {

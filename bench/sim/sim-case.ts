@@ -14,6 +14,8 @@ export interface SimCase {
   readonly delayMs: number;
   /** Hosts join one after the other within this time. */
   readonly joinOverMs: number;
+  /** When each host joins; undefined: as `joinOverMs` says. */
+  readonly joinAtMs: readonly number[] | undefined;
   /** So many hosts, the last ones, at this part of the rates. */
   readonly slow: { readonly hosts: number; readonly factor: number } | undefined;
   /** Share of the hosts, the last ones, that die when the middle one of all has half. */
@@ -53,6 +55,7 @@ export function simCase(
     originRate: rate,
     delayMs: 0.2,
     joinOverMs: 0,
+    joinAtMs: undefined,
     slow: undefined,
     kill: 0,
     noticeMs: 0,

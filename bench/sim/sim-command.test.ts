@@ -18,6 +18,13 @@ test('readSimCommand() reads a case, with rates that differ', (t) => {
   t.is(readSimCommand(['--help']), undefined);
 });
 
+test('readSimCommand() takes the case of a real run, or one of its own, not both', (t) => {
+  t.like(readSimCommand(['--replay', 'run.json', '--chance', '7']), { replay: 'run.json' });
+  const words = ['--replay', 'run.json', '--kill', '25%'];
+  const error = t.throws(() => readSimCommand(words), { code: 'ERR_USAGE' });
+  t.true(error.message.startsWith('--kill'), error.message);
+});
+
 test('readSimCommand() names the flag that is wrong', (t) => {
   for (const [flag, text] of [
     ['--hosts', '0'],

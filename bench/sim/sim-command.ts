@@ -3,8 +3,10 @@ import { parseArgs } from 'node:util';
 import { CodedError } from '../../core/base/error.ts';
 import { parseSize } from '../../core/base/units.ts';
 import { bitRate, count, milliseconds, share } from '../lab/flags.ts';
+import { renderReplay } from '../report/replay-report.ts';
 import { plotSim } from '../report/sim-plot.ts';
 import { renderSim, summarizeSim } from '../report/sim-report.ts';
+import { compareReplay, machineOf, readRecorded, replayCase } from './replay.ts';
 import { simCase } from './sim-case.ts';
 import type { SimCase } from './sim-case.ts';
 import { simulate } from './simulate.ts';
@@ -36,6 +38,9 @@ cases:
   --blocks N         parts that a piece is sent in
   --active N         hosts that a host sends to at a time
 
+  --replay FILE      the case that a real run was, as \`swarm --json FILE\` wrote it, and both side by side;
+                     beside it --chance, --blocks, --active and output only
+
 output:
   --json FILE        every figure
   --svg FILE         completion, copies of pieces, use of uplinks over time`;
@@ -60,6 +65,7 @@ const options = {
   chance: { type: 'string', default: '1' },
   blocks: { type: 'string' },
   active: { type: 'string' },
+  replay: { type: 'string' },
   json: { type: 'string' },
   svg: { type: 'string' },
   help: { type: 'boolean', default: false },
@@ -68,9 +74,13 @@ const options = {
 /** From so many hosts on a run takes minutes and says how far it is. */
 const LONG_HOSTS = 1_000;
 
+const BESIDE_REPLAY = new Set(['replay', 'chance', 'blocks', 'active', 'json', 'svg']);
+
 /** What the command line asks for. */
 export interface SimCommand {
   readonly swarm: SimCase;
+  /** A file with a real run, whose case comes in place of `swarm`. */
+  readonly replay: string | undefined;
   readonly json: string | undefined;
   readonly svg: string | undefined;
 }
@@ -82,13 +92,19 @@ export async function simCommand(args: readonly string[]): Promise<void> {
     console.log(simUsage);
     return;
   }
-  const { swarm } = command;
+  const { replay } = command;
+  const recorded = replay === undefined ? undefined : await readRecorded(replay);
+  const swarm = recorded === undefined ? command.swarm : replayCase(recorded, command.swarm);
   const isLong = swarm.hosts >= LONG_HOSTS;
   const result = simulate(swarm, isLong ? (moment) => tellProgress(swarm, moment) : undefined);
   console.log(renderSim(result));
+  const compared = recorded === undefined ? undefined : compareReplay(recorded, result);
+  if (recorded !== undefined && compared !== undefined) {
+    console.log(renderReplay(compared, { machine: machineOf(recorded) }));
+  }
   if (command.svg !== undefined) await writeFile(command.svg, plotSim(result));
   if (command.json !== undefined) {
-    const kept = { ...result, summary: summarizeSim(result) };
+    const kept = { ...result, summary: summarizeSim(result), replay: compared };
     await writeFile(command.json, `${JSON.stringify(kept)}\n`);
   }
 }
@@ -100,8 +116,9 @@ function tellProgress({ size }: SimCase, { seconds, bytes }: SimMoment): void {
 
 /** Reads the words behind `sim`; undefined for help, ERR_USAGE naming the flag that is wrong. */
 export function readSimCommand(args: readonly string[]): SimCommand | undefined {
-  const { values } = parseArgs({ args: [...args], options });
+  const { values, tokens } = parseArgs({ args: [...args], options, tokens: true });
   if (values.help) return undefined;
+  if (values.replay !== undefined) refuseBesideReplay(tokens);
   const size = parseSize(values.size);
   if (size === undefined || size === 0) throw usageError('--size', 'a size', values.size);
   const hosts = count('--hosts', values.hosts);
@@ -136,7 +153,13 @@ export function readSimCommand(args: readonly string[]): SimCommand | undefined 
     throw usageError('--thin', 'with --idcs 2 or more', values.thin ?? '');
   }
   if (swarm.kill === 1) throw usageError('--kill', 'a share below 100%', values.kill);
-  return { swarm, json: values.json, svg: values.svg };
+  return { swarm, replay: values.replay, json: values.json, svg: values.svg };
+}
+
+/** The file says what the case was. */
+function refuseBesideReplay(tokens: readonly { readonly kind: string; readonly name?: string }[]) {
+  const other = tokens.find(({ name }) => name !== undefined && !BESIDE_REPLAY.has(name));
+  if (other !== undefined) throw usageError(`--${other.name}`, 'not with --replay', 'both');
 }
 
 /** Bytes per second; without a rate nothing takes any time. */

@@ -120,11 +120,12 @@ export class SimWorld {
 
   /** Lets time pass until everybody is done or dead. */
   run(): void {
-    const { hosts, originRate, joinOverMs, lose } = this.#case;
+    const { hosts, originRate, joinOverMs, joinAtMs, lose } = this.#case;
     const everyMs = joinOverMs / Math.max(1, hosts - 1);
     for (const [at, host] of this.hosts.entries()) {
-      if (joinOverMs === 0) this.#join(host);
-      else this.queue.call(at * everyMs, () => this.#join(host));
+      const atMs = joinAtMs?.[at] ?? at * everyMs;
+      if (atMs === 0) this.#join(host);
+      else this.queue.call(atMs, () => this.#join(host));
     }
     this.seed.start(originRate / 1000);
     if (lose !== undefined) this.queue.call(lose.atMs, () => this.#loseSupernode(lose.backMs));
