@@ -156,6 +156,8 @@ export class TaskPeer {
     const { limitRate, ticket, parents, manifest, policy, priority } = registration;
     this.#priority = moreImportant(this.#priority, priority);
     this.rate.allow(limitRate);
+    // The origin may be read already.
+    this.#context.pool.setTaskRate(this.stored, this.rate.bytesPerSecond);
     if (ticket !== '') this.setTicket(ticket);
     this.addParents(parents);
     this.addManifest(manifest, 'supernode');

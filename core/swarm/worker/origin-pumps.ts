@@ -36,8 +36,8 @@ export class OriginPumps {
   readonly #log: Log;
   readonly #onPiece: (piece: TransferEvents['piece']) => void;
   readonly #open = new Map<number, OriginBody>();
-  /** Of the bodies that flow, by task. */
-  readonly #taskLimiters = new Map<RateLimiter, string>();
+  /** By task, of its bodies that flow: several connections read parts of it at a time. */
+  readonly #taskLimiters = new Map<string, { readonly limiter: RateLimiter; bodies: number }>();
   bytes = 0;
 
   constructor(
@@ -75,9 +75,7 @@ export class OriginPumps {
 
   /** The same of one task, for the bodies that flow. */
   setTaskRate(key: string, bytesPerSecond: number): void {
-    for (const [limiter, of] of this.#taskLimiters) {
-      if (of === key) limiter.setRate(bytesPerSecond);
-    }
+    this.#taskLimiters.get(key)?.limiter.setRate(bytesPerSecond);
   }
 
   addOwnPorts(ports: readonly number[]): void {
@@ -109,14 +107,19 @@ export class OriginPumps {
 
   /** Streams the body to disk; a piece is told of when it is whole, hashed and written. */
   async pump(args: PumpArgs, signal: AbortSignal): Promise<{ bytes: number; digest?: string }> {
-    const limiter = new RateLimiter(args.bytesPerSecond, this.#clock);
-    this.#taskLimiters.set(limiter, args.key);
+    const fresh = { limiter: new RateLimiter(args.bytesPerSecond, this.#clock), bodies: 0 };
+    const rated = this.#taskLimiters.get(args.key) ?? fresh;
+    const { limiter } = rated;
+    this.#taskLimiters.set(args.key, rated);
+    rated.bodies += 1;
+    limiter.setRate(args.bytesPerSecond);
     try {
       return await this.#consume(args.origin, signal, async (body) =>
         this.#pump(args, { body, limiter }, signal),
       );
     } finally {
-      this.#taskLimiters.delete(limiter);
+      rated.bodies -= 1;
+      if (rated.bodies === 0) this.#taskLimiters.delete(args.key);
     }
   }
 
