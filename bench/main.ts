@@ -117,7 +117,9 @@ async function main(args: string[], signal: AbortSignal): Promise<void> {
   await writeFile(values.json, `${JSON.stringify(kept, undefined, 2)}\n`);
 }
 
-const interrupt = interruptSignal();
+// A simulation never waits, so it would not hear of a signal: the system is to end it.
+const isDeaf = process.argv[2] === 'sim';
+const interrupt = isDeaf ? new AbortController().signal : interruptSignal();
 try {
   await main(process.argv.slice(2), interrupt);
 } catch (error) {
