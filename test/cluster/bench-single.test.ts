@@ -4,6 +4,7 @@ import test from 'ava';
 import { runCommand } from '../../bench/cluster/command.ts';
 import { checkout } from '../../bench/cluster/installation.ts';
 import { Workplace } from '../../bench/cluster/workplace.ts';
+import { contenders } from '../../bench/scenario/single.ts';
 import type { Bar, SingleSummary } from '../../bench/report/single-report.ts';
 
 const MIB = 1024 * 1024;
@@ -23,9 +24,7 @@ test.serial(
       bars: Bar[];
       missing: string[];
     };
-    const names = ['curl', 'aria2c', 'dfget cold', 'dfget warm', 'dfget second host'].filter(
-      (name) => !kept.missing.includes(name),
-    );
+    const names = contenders.filter((name) => !kept.missing.includes(name));
     t.deepEqual(
       kept.summary.map(({ size, contender }) => [size, contender]),
       [1, 16 * MIB].flatMap((size) => names.map((name) => [size, name])),
