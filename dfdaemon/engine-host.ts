@@ -110,8 +110,8 @@ export class EngineHost implements ServedHost, Disposable {
 
   async setLimits({ tasks = [], ...changes }: LimitChanges): Promise<void> {
     // The one thing that may be refused comes first.
-    setTaskLimits(this.#engine, tasks);
-    await this.#engine.limits.set(changes);
+    setTaskLimits(this.#engine.tasks, tasks);
+    this.#engine.limits.set(changes);
     this.#options.log.info({ ...changes, tasks }, 'limits set');
   }
 
@@ -180,7 +180,7 @@ export class EngineHost implements ServedHost, Disposable {
       storeTasks: engine.store.tasks().length,
       quotaBytes: this.#options.quotaBytes,
       limits: engine.limits.inForce,
-      downloadHeldBytes: engine.limits.downloadHeldBytes,
+      held: engine.limits.held,
       isSupernodeConnected: this.#supernode().state === 'connected',
     });
   }

@@ -16,8 +16,6 @@ const snapshot: MetricsSnapshot = {
     activeUploads: 6,
     queuedBytes: 7,
     originBytes: 8,
-    originHeldBytes: 14,
-    uploadHeldBytes: 15,
   },
   tally: new DownloadTally(silentLog),
   registry: [],
@@ -29,7 +27,7 @@ const snapshot: MetricsSnapshot = {
   quotaBytes: 13,
   isSupernodeConnected: true,
   limits: { download: 16, upload: 17, origin: 18 },
-  downloadHeldBytes: 19,
+  held: { download: 19, upload: 15, origin: 14 },
 };
 
 function metrics(): DaemonMetrics {

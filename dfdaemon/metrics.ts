@@ -23,7 +23,8 @@ export interface MetricsSnapshot {
   readonly isSupernodeConnected: boolean;
   /** In force, bytes per second. */
   readonly limits: RateLimits;
-  readonly downloadHeldBytes: number;
+  /** What they made wait, bytes. */
+  readonly held: RateLimits;
 }
 
 /** Everything dfdaemon measures of itself, without the prefix; docs/metrics.md is made of this. */
@@ -138,10 +139,9 @@ export class DaemonMetrics {
       this.#set('registry_answers_total', answers, { kind, source });
       this.#set('registry_sent_bytes_total', bytes, { kind, source });
     }
-    const held = snapshot.downloadHeldBytes;
-    this.#set('limited_bytes_total', held, { limit: 'download' });
     for (const limit of limitNames) {
       this.#set('limit_bytes_per_second', snapshot.limits[limit], { limit });
+      this.#set('limited_bytes_total', snapshot.held[limit], { limit });
     }
     this.#set('build_info', 1, { version: programVersion(), node: process.version });
     this.#set('supernode_connected', snapshot.isSupernodeConnected ? 1 : 0);
@@ -162,8 +162,6 @@ export class DaemonMetrics {
     this.#set('link_channels', stats.channels);
     this.#set('active_uploads', stats.activeUploads);
     this.#set('link_queued_bytes', stats.queuedBytes);
-    this.#set('limited_bytes_total', stats.uploadHeldBytes, { limit: 'upload' });
-    this.#set('limited_bytes_total', stats.originHeldBytes, { limit: 'origin' });
   }
 
   #setDownloads({ tally, activeDownloads, activeTasks }: MetricsSnapshot): void {

@@ -9,6 +9,7 @@ import { MeshNode } from '../core/net/mesh/mesh-node.ts';
 import type { MeshSession } from '../core/net/mesh/mesh-node.ts';
 import { refuseNewer } from '../core/store/open-folder.ts';
 import { PieceStore } from '../core/store/piece-store.ts';
+import { HostLimits } from '../core/swarm/host-limits.ts';
 import { TransferPool } from '../core/swarm/transfer-pool.ts';
 import { Hello, protocols } from '../core/wire/messages.ts';
 import { parser } from '../core/wire/parse-message.ts';
@@ -96,7 +97,8 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   );
   const store = stack.use(await openStore(options));
   const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
-  const pool = stack.use(await startPool(options, authority, hooks));
+  const seedLimits = seedLimitsOf(options);
+  const pool = stack.use(await startPool(options, { authority, limits: seedLimits, hooks }));
   store.onRemove = async (task) => pool.dropTask(task);
   await shareTrust(options, { authority, pool, stack });
   const linkPort = pool.linkPort ?? options.linkPort;
@@ -125,8 +127,7 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   warmUps.listener.connected(new SeedWarmer(self.peer, { seeds, listener: warmUps.listener }));
   const counts = new ControlCounts();
   const limits = stack.use(await CellLimits.open(join(options.dataDir, 'limits'), { clock, log }));
-  const own = { upload: options.uploadRate, origin: options.originRate };
-  stack.use(limitSeed(self.peer, { limits, pool, own, clock, log }));
+  stack.use(limitSeed(self.peer, { cell: limits, limits: seedLimits, clock, log }));
   const served = { authority, pool, swarm, counts, warmUps, limits };
   const mesh = stack.use(await startMesh(options, served));
   const meshPort = mesh.port ?? options.meshPort;
@@ -212,11 +213,19 @@ async function openStore(options: SupernodeOptions): Promise<PieceStore> {
   });
 }
 
+function seedLimitsOf({ uploadRate, originRate, clock }: SupernodeOptions): HostLimits {
+  return new HostLimits({ download: 0, upload: uploadRate, origin: originRate }, clock);
+}
+
 async function startPool(
   options: SupernodeOptions,
-  authority: Authority,
-  hooks: { onAltered(key: string): void },
+  parts: {
+    readonly authority: Authority;
+    readonly limits: HostLimits;
+    readonly hooks: { onAltered(key: string): void };
+  },
 ): Promise<TransferPool> {
+  const { authority, limits, hooks } = parts;
   const { certificatePem, keyPem } = selfSignedCertificate(authority.key, {
     now: options.clock.now(),
   });
@@ -230,7 +239,7 @@ async function startPool(
     onAltered: (key) => hooks.onAltered(key),
     origin: {
       allow: options.originAllow,
-      bytesPerSecond: options.originRate,
+      rate: limits.limiters.origin.shared,
       connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
     },
     link: {
@@ -238,7 +247,7 @@ async function startPool(
       certificatePem,
       certificateKeyPem: keyPem,
       encryption: options.encryption,
-      uploadBytesPerSecond: options.uploadRate,
+      uploadRate: limits.limiters.upload.shared,
     },
   });
 }

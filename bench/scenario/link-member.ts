@@ -42,13 +42,12 @@ export function makeMembers(
     return {
       peer: key.peerId,
       init: {
-        origin: { allow: [], bytesPerSecond: 0, connectionsPerHost: 1 },
+        origin: { allow: [], connectionsPerHost: 1 },
         link: {
           hostKeyPem: key.exportPem(),
           certificatePem,
           certificateKeyPem: keyPem,
           encryption: way === 'tls' ? 'tls' : 'none',
-          uploadBytesPerSecond: 0,
         },
       },
       trust: { cell: trust.toData(), record, now, isSupervised: true },

@@ -120,6 +120,9 @@ abstract class BaseClock implements Clock {
   }
 }
 
+/** `performance.now()` counts from the start of its thread; the monotonic time of a process is the same in all. */
+const THREAD_OFFSET_MS = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
 /** The machine's clock. */
 export class SystemClock extends BaseClock {
   now(): number {
@@ -127,7 +130,7 @@ export class SystemClock extends BaseClock {
   }
 
   monotonic(): number {
-    return performance.now();
+    return performance.now() + THREAD_OFFSET_MS;
   }
 
   after(ms: number, task: () => void, options: { ref?: boolean } = {}): Timer {

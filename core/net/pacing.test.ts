@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { assert, array, integer, property } from 'fast-check';
-import { ManualClock } from '../base/clock.ts';
+import { ManualClock, SystemClock } from '../base/clock.ts';
 import type { Priority } from '../base/priority.ts';
 import { RateLimiter } from './pacing.ts';
 
@@ -148,4 +150,48 @@ test('RateLimiter: who gives up while he waits has not paid', async (t) => {
   clock.advance(1_000);
   await waiting;
   t.is(limiter.passedBytes, 1_010);
+});
+
+test('RateLimiters on one memory are one limit, and who waits at one hears of a rate set at the other', async (t) => {
+  const clock = new ManualClock();
+  const one = new RateLimiter(1_000, clock);
+  const other = new RateLimiter(one.shared, clock);
+  t.is(one.reserve(1_000), 0);
+  t.true(other.reserve(1_000) > 900);
+  t.is(one.passedBytes, 2_000);
+  let passed = false;
+  const waiting = other.take(1_000).then(() => (passed = true));
+  t.true(one.isHolding);
+  clock.advance(100);
+  await Promise.resolve();
+  t.false(passed);
+  one.setRate(1_000_000);
+  clock.advance(100);
+  await waiting;
+  t.is(other.bytesPerSecond, 1_000_000);
+  clock.advance(1_000);
+  t.false(one.isHolding);
+});
+
+test('RateLimiters of several threads are one limit', async (t) => {
+  const clock = new SystemClock();
+  const limiter = new RateLimiter(100_000, clock);
+  const script = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    import(workerData.pacing).then(async ({ RateLimiter }) => {
+      const { SystemClock } = await import(workerData.clock);
+      const limiter = new RateLimiter(workerData.shared, new SystemClock());
+      parentPort.postMessage(limiter.reserve(50_000));
+    });`;
+  const workerData = {
+    shared: limiter.shared,
+    pacing: import.meta.resolve('./pacing.ts'),
+    clock: import.meta.resolve('../base/clock.ts'),
+  };
+  limiter.reserve(10_000_000);
+  const worker = new Worker(script, { eval: true, workerData });
+  const [waitMs] = (await once(worker, 'message')) as [number];
+  // The hundred seconds that are owed, less those that a slow machine needs to start a thread.
+  t.true(waitMs > 50_000 && waitMs <= 100_000, `${waitMs}`);
+  t.is(limiter.passedBytes, 10_050_000);
 });

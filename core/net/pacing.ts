@@ -3,71 +3,80 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { DEFAULT_PRIORITY } from '../base/priority.ts';
 import { FairLine } from './fair-line.ts';
 import type { Account } from './fair-line.ts';
+import { RateMemory } from './rate-memory.ts';
 
 /** Who says nothing of himself stands with all who do not. */
 const NOBODY: Account = { priority: DEFAULT_PRIORITY, flow: undefined };
 
+/** Up to so much of unused rate may be spent at once: enough to hide the jitter of timers, too little to burst. */
+const SPARE_MS = 50;
+/** Another thread may have raised the rate: who waits looks so often. */
+const LOOK_MS = 100;
+
 /**
  * A token bucket in bytes. Who waits for it is served by his class and, within that, like every other flow; those of
- * one flow in the order of asking.
+ * one flow in the order of asking. Limiters on the same memory, in whatever threads, are one bucket; those who wait in
+ * different threads pass as they come. They must be given clocks whose monotonic time is the same.
  */
 export class RateLimiter {
   readonly #clock: Clock;
-  #bytesPerSecond: number;
-  /** Monotonic ms at which everything granted so far has been paid for. */
-  #paidUntilMs = 0;
-  #passedBytes = 0;
-  #heldBytes = 0;
+  readonly #memory: RateMemory;
   readonly #line = new FairLine<() => void>();
   /** Runs while somebody waits: until the next may pass. */
   #timer: Timer | undefined;
 
-  /** `bytesPerSecond` 0 means no limit. */
-  constructor(bytesPerSecond: number, clock: Clock) {
-    this.#bytesPerSecond = bytesPerSecond;
+  /** Bytes per second, of which 0 means no limit; or the memory of the limiter that this is to be one with. */
+  constructor(rate: number | SharedArrayBuffer, clock: Clock) {
+    this.#memory = new RateMemory(typeof rate === 'number' ? undefined : rate);
+    if (typeof rate === 'number') this.#memory.bytesPerSecond = rate;
     this.#clock = clock;
   }
 
   get bytesPerSecond(): number {
-    return this.#bytesPerSecond;
+    return this.#memory.bytesPerSecond;
+  }
+
+  /** To be given to other threads, for limiters of their own. */
+  get shared(): SharedArrayBuffer {
+    return this.#memory.shared;
   }
 
   /** Bytes that were let pass since the start. */
   get passedBytes(): number {
-    return this.#passedBytes;
+    return this.#memory.passedBytes;
   }
 
   /** Bytes that were made to wait: while this grows, more is wanted than the rate allows. */
   get heldBytes(): number {
-    return this.#heldBytes;
+    return this.#memory.heldBytes;
   }
 
-  /** Somebody waits at this moment. */
+  /** Somebody waits at this moment; of other threads this is known a moment late. */
   get isHolding(): boolean {
-    return !this.#line.isEmpty;
+    if (!this.#line.isEmpty) return true;
+    const { waitedMs } = this.#memory;
+    return waitedMs !== undefined && this.#clock.monotonic() - waitedMs < LOOK_MS * 2;
   }
 
   /** From now on; at a higher rate what has passed is paid for at that, at a lower one as it was when it passed. */
   setRate(bytesPerSecond: number): void {
     const now = this.#clock.monotonic();
-    const share = bytesPerSecond <= 0 ? 0 : Math.min(1, this.#bytesPerSecond / bytesPerSecond);
-    this.#bytesPerSecond = bytesPerSecond;
-    if (share < 1 && this.#paidUntilMs > now) {
-      this.#paidUntilMs = now + (this.#paidUntilMs - now) * share;
-    }
+    const share = bytesPerSecond <= 0 ? 0 : Math.min(1, this.bytesPerSecond / bytesPerSecond);
+    this.#memory.bytesPerSecond = bytesPerSecond;
+    this.#memory.pay((paid) => (paid > now ? now + (paid - now) * share : paid));
     this.#letPass();
   }
 
   /** Milliseconds the caller must wait before passing `bytes`; the bytes count as passed, before all who wait. */
   reserve(bytes: number): number {
-    this.#passedBytes += bytes;
-    if (this.#bytesPerSecond <= 0) return 0;
+    this.#memory.addPassed(bytes);
+    const rate = this.bytesPerSecond;
+    if (rate <= 0) return 0;
     const now = this.#clock.monotonic();
-    // Up to 50 ms of unused rate may be spent at once: enough to hide timer jitter, too little to burst.
-    const start = Math.max(this.#paidUntilMs, now - 50);
-    this.#paidUntilMs = start + (bytes / this.#bytesPerSecond) * 1000;
-    const waitMs = Math.max(0, Math.ceil(start - now));
-    if (waitMs > 0) this.#heldBytes += bytes;
+    const startOf = (paid: number): number => Math.max(paid, now - SPARE_MS);
+    const before = this.#memory.pay((paid) => startOf(paid) + (bytes / rate) * 1_000);
+    const waitMs = Math.max(0, Math.ceil(startOf(before) - now));
+    if (waitMs > 0) this.#memory.addHeld(bytes);
     return waitMs;
   }
 
@@ -79,7 +88,7 @@ export class RateLimiter {
       onPass();
       return { cancel: () => undefined };
     }
-    this.#heldBytes += bytes;
+    this.#memory.addHeld(bytes);
     this.#line.push(onPass, account, bytes);
     this.#letPass();
     return {
@@ -96,8 +105,8 @@ export class RateLimiter {
   ): Promise<void> {
     const { signal, account = NOBODY } = options;
     signal?.throwIfAborted();
-    if (this.#bytesPerSecond <= 0) {
-      this.#passedBytes += bytes;
+    if (this.bytesPerSecond <= 0) {
+      this.#memory.addPassed(bytes);
       return;
     }
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -110,7 +119,7 @@ export class RateLimiter {
   }
 
   get #isPaid(): boolean {
-    return this.#bytesPerSecond <= 0 || this.#paidUntilMs <= this.#clock.monotonic();
+    return this.bytesPerSecond <= 0 || this.#memory.paidUntilMs <= this.#clock.monotonic();
   }
 
   /** Lets those pass whose time has come, and looks again when that of the next has. */
@@ -124,8 +133,10 @@ export class RateLimiter {
     // Set anew even where it was set: the rate may have changed, and who passed may have asked for more.
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#memory.waitedMs = this.#line.isEmpty ? undefined : this.#clock.monotonic();
     if (this.#line.isEmpty) return;
-    const waitMs = Math.max(0, Math.ceil(this.#paidUntilMs - this.#clock.monotonic()));
+    const restMs = Math.ceil(this.#memory.paidUntilMs - this.#clock.monotonic());
+    const waitMs = Math.min(LOOK_MS, Math.max(0, restMs));
     this.#timer = this.#clock.after(waitMs, () => this.#letPass());
   }
 }

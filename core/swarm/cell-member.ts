@@ -181,7 +181,7 @@ export class CellMember implements AsyncDisposable {
   /** Begins to connect; what the supernode orders to be fetched is fetched by `downloader`, if there is one. */
   start(
     listener: TaskListener,
-    traffic?: Pick<ShareKeeperParts, 'limits' | 'passages'>,
+    traffic?: Pick<ShareKeeperParts, 'limits'>,
     downloader?: Pick<Downloader, 'download'>,
   ): void {
     this.#listener = listener;

@@ -8,7 +8,6 @@ import { SystemRandom } from '../base/random.ts';
 import type { Random } from '../base/random.ts';
 import { selfSignedCertificate } from '../identity/certificate.ts';
 import { HostKey } from '../identity/host-key.ts';
-import { RateLimiter } from '../net/pacing.ts';
 import { PieceStore } from '../store/piece-store.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { CellMember } from './cell-member.ts';
@@ -21,7 +20,6 @@ import { openContent } from './open-content.ts';
 import type { OpenContent } from './open-content.ts';
 import { Registrar } from './registrar.ts';
 import type { Registration, SwarmRegistration } from './registrar.ts';
-import type { Passages } from './share-keeper.ts';
 import { SwarmTasks } from './swarm-tasks.ts';
 import type { JoinOptions, TaskLease } from './swarm-tasks.ts';
 import { TransferPool } from './transfer-pool.ts';
@@ -106,16 +104,13 @@ export class Engine implements Downloader {
     const key = await HostKey.load(join(options.dataDir, 'identity', 'host.key'));
     const store = stack.use(await openStore(options, { clock, log }));
     const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
-    const pool = stack.use(await startPool(options, { key, clock, random, log, hooks }));
+    const limits = new HostLimits(limitsOf(options), clock);
+    const pool = stack.use(await startPool(options, { key, limits, clock, random, log, hooks }));
     store.onRemove = async (task) => pool.dropTask(task);
     const member = await openMember(options, { key, pool, clock, random, log });
     if (member !== undefined) stack.use(member);
     const context = { key, store, pool, member, clock, random, log };
-    const downloadLimiter = new RateLimiter(options.downloadRate ?? 0, clock);
-    const limits = new HostLimits(limitsOf(options), {
-      download: downloadLimiter,
-      setWorkers: async (workers) => pool.setLimits(workers),
-    });
+    const downloadLimiter = limits.limiters.download;
     const tasks = stack.use(await SwarmTasks.open({ ...context, downloadLimiter }));
     hooks.onAltered = (name) => tasks.recheck(name);
     const sweep = clock.every(SWEEP_MS, () => {
@@ -126,11 +121,7 @@ export class Engine implements Downloader {
     });
     stack.defer(() => sweep.cancel());
     const engine = new Engine({ ...context, tasks, limits, resources: stack.move() });
-    const passages = async (): Promise<Passages> => ({
-      download: limits.passage,
-      origin: await pool.originPassage(),
-    });
-    member?.start(tasks, { limits, passages }, options.takesOrders === true ? engine : undefined);
+    member?.start(tasks, { limits }, options.takesOrders === true ? engine : undefined);
     return engine;
   }
 
@@ -251,16 +242,17 @@ async function startPool(
   options: EngineOptions,
   parts: {
     readonly key: HostKey;
+    readonly limits: HostLimits;
     readonly clock: Clock;
     readonly random: Random;
     readonly log: Log;
     readonly hooks: { onAltered(key: string): void };
   },
 ): Promise<TransferPool> {
-  const { key, clock, random, log, hooks } = parts;
+  const { key, limits, clock, random, log, hooks } = parts;
   const origin = {
     allow: options.originAllow,
-    bytesPerSecond: options.originRate ?? 0,
+    rate: limits.limiters.origin.shared,
     connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
   };
   const common = { origin, clock, random, log, onAltered: (name: string) => hooks.onAltered(name) };
@@ -276,7 +268,7 @@ async function startPool(
       certificatePem,
       certificateKeyPem: keyPem,
       encryption: options.encryption ?? 'tls',
-      uploadBytesPerSecond: options.uploadRate ?? 0,
+      uploadRate: limits.limiters.upload.shared,
     },
   });
 }

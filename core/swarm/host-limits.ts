@@ -1,6 +1,5 @@
-import type { RateLimiter } from '../net/pacing.ts';
-import type { Passage } from './share-keeper.ts';
-import type { TransferLimits } from './transfer-messages.ts';
+import type { Clock } from '../base/clock.ts';
+import { RateLimiter } from '../net/pacing.ts';
 
 /** What a host may move a second, in bytes; 0 is no limit. */
 export interface RateLimits {
@@ -15,6 +14,14 @@ export interface RateLimits {
 /** The names of the limits of a host. */
 export const limitNames = ['download', 'upload', 'origin'] as const;
 
+/** What a limit did since the start, bytes. */
+export interface Passage {
+  readonly passed: number;
+  readonly held: number;
+  /** Somebody waits at this moment. */
+  readonly isHolding: boolean;
+}
+
 /** This host's part of what the whole cell may move; absent where the cell has no limit, 0 is nothing at all. */
 export interface CellShare {
   readonly download?: number | undefined;
@@ -24,24 +31,22 @@ export interface CellShare {
 /** Slowest that a limiter goes: nothing moves at it, and its waiters go on as soon as it is raised. */
 const STANDSTILL = 1;
 
-/** The limits of a host: its own, and its share of those of the cell. The lower one is in force. */
+/**
+ * The limits of a host: its own, and its share of those of the cell. The lower one is in force, at once, in all threads
+ * that were given the memory of the limiter.
+ */
 export class HostLimits {
-  readonly #download: RateLimiter;
-  readonly #setWorkers: (limits: TransferLimits) => Promise<void>;
+  readonly limiters: Readonly<Record<keyof RateLimits, RateLimiter>>;
   #own: RateLimits;
   #share: CellShare = {};
 
-  constructor(
-    own: RateLimits,
-    parts: {
-      readonly download: RateLimiter;
-      /** Told once more of limits that are in force already when they are set again. */
-      readonly setWorkers: (limits: TransferLimits) => Promise<void>;
-    },
-  ) {
+  constructor(own: RateLimits, clock: Clock) {
     this.#own = own;
-    this.#download = parts.download;
-    this.#setWorkers = parts.setWorkers;
+    this.limiters = {
+      download: new RateLimiter(own.download, clock),
+      upload: new RateLimiter(own.upload, clock),
+      origin: new RateLimiter(own.origin, clock),
+    };
   }
 
   /** As they were set on this host. */
@@ -63,33 +68,37 @@ export class HostLimits {
     };
   }
 
-  /** Payload that the download limit made wait. */
-  get downloadHeldBytes(): number {
-    return this.#download.heldBytes;
+  /** What each made wait, bytes. */
+  get held(): RateLimits {
+    const { download, upload, origin } = this.limiters;
+    return {
+      download: download.heldBytes,
+      upload: upload.heldBytes,
+      origin: origin.heldBytes,
+    };
   }
 
-  /** What the download limit did. */
-  get passage(): Passage {
-    const { passedBytes: passed, heldBytes: held, isHolding } = this.#download;
+  /** What a limit did. */
+  passage(name: keyof RateLimits): Passage {
+    const { passedBytes: passed, heldBytes: held, isHolding } = this.limiters[name];
     return { passed, held, isHolding };
   }
 
-  /** Sets some of this host's own; resolves when all that moves bytes keeps to them. */
-  async set(changes: Partial<RateLimits>): Promise<void> {
+  /** Sets some of this host's own. */
+  set(changes: Partial<RateLimits>): void {
     this.#own = { ...this.#own, ...changes };
-    await this.#apply();
+    this.#apply();
   }
 
   /** Sets this host's share of the cell's. */
-  async setShare(share: CellShare): Promise<void> {
+  setShare(share: CellShare): void {
     this.#share = share;
-    await this.#apply();
+    this.#apply();
   }
 
-  async #apply(): Promise<void> {
-    const { download, upload, origin } = this.inForce;
-    this.#download.setRate(download);
-    await this.#setWorkers({ uploadBytesPerSecond: upload, originBytesPerSecond: origin });
+  #apply(): void {
+    const rates = this.inForce;
+    for (const name of limitNames) this.limiters[name].setRate(rates[name]);
   }
 }
 

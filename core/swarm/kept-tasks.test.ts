@@ -32,7 +32,7 @@ async function begin(t: ExecutionContext): Promise<Host> {
   const store = await openStore(folder, { clock });
   const pool = await TransferPool.start({
     workers: 1,
-    origin: { allow: undefined, bytesPerSecond: 0, connectionsPerHost: 8 },
+    origin: { allow: undefined, connectionsPerHost: 8 },
     clock: new SystemClock(),
     random: new SystemRandom(),
     log: silentLog,

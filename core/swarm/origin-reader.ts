@@ -8,6 +8,7 @@ import { sealManifest } from './manifest.ts';
 import { originRuns, ownOriginPieces } from './split-origin.ts';
 import type { OriginRun } from './split-origin.ts';
 import type { SwarmContext } from './swarm-context.ts';
+import type { TaskRate } from './task-rate.ts';
 import type { RemoteOrigin } from './transfer-pool.ts';
 import { openerOf } from './origin-request.ts';
 
@@ -17,8 +18,8 @@ export interface OriginReaderOptions {
   readonly shape: TaskShape;
   readonly ledger: Ledger;
   readonly signal: AbortSignal;
-  /** The task's own limit, 0 for none. */
-  readonly bytesPerSecond: () => number;
+  /** The task's own limit. */
+  readonly rate: Pick<TaskRate, 'bytesPerSecond' | 'shared'>;
   /** The piece is written, journalled, and its digest stated by this host. */
   onPiece(piece: number, bytes: number): void;
   /** The origin cannot give the content, or it changed. */
@@ -135,7 +136,7 @@ export class OriginReader {
 
   /** A limited task uses one connection: its limit is kept by the one that reads. */
   #maxRuns(): number {
-    return this.#options.bytesPerSecond() > 0 ? 1 : MAX_RUNS;
+    return this.#options.rate.bytesPerSecond > 0 ? 1 : MAX_RUNS;
   }
 
   /** Two never write the same piece: it waits until nothing is asked of others, and then nothing is. */
@@ -185,7 +186,7 @@ export class OriginReader {
       start: run.start,
       ...(isWhole ? {} : { end: run.end }),
       whole: false,
-      bytesPerSecond: this.#options.bytesPerSecond(),
+      rate: this.#options.rate.shared,
       signal: AbortSignal.any([signal, giveUp.signal]),
       onPiece: (piece, digest, size) => {
         const kept = this.#keep(piece, digest, size);

@@ -47,7 +47,7 @@ async function setup(t: ExecutionContext): Promise<Setup> {
     log: silentLog,
     workers: 1,
     onAltered: () => undefined,
-    origin: { allow: ['127.0.0.0/8'], bytesPerSecond: 0, connectionsPerHost: 8 },
+    origin: { allow: ['127.0.0.0/8'], connectionsPerHost: 8 },
   });
   const name = { taskId: hexId('task', 64), version: hexId('version', 16) };
   const stored = await store.create({ ...name, pieceLength: PIECE_LENGTH, length: content.length });

@@ -1,11 +1,9 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import test from 'ava';
 import { ManualClock } from '../base/clock.ts';
 import { silentLog } from '../base/log.ts';
 import type { Demand, Share } from '../wire/messages.ts';
-import type { CellShare } from './host-limits.ts';
+import type { CellShare, Passage } from './host-limits.ts';
 import { ShareKeeper } from './share-keeper.ts';
-import type { Passage } from './share-keeper.ts';
 
 const LEASE_MS = 30_000;
 const still: Passage = { passed: 0, held: 0, isHolding: false };
@@ -17,17 +15,13 @@ class Host {
   download = still;
   readonly keeper = new ShareKeeper({
     limits: this.#limits(),
-    passages: async () => ({ download: this.download, origin: still }),
     send: (demand) => void this.sent.push(demand),
     clock: this.clock,
     log: silentLog,
   });
 
-  async pass(ms: number): Promise<void> {
-    for (let passed = 0; passed < ms; passed += 500) {
-      this.clock.advance(500);
-      await nextTurn();
-    }
+  pass(ms: number): void {
+    for (let passed = 0; passed < ms; passed += 500) this.clock.advance(500);
   }
 
   #limits(): ConstructorParameters<typeof ShareKeeper>[0]['limits'] {
@@ -37,7 +31,8 @@ class Host {
       get share() {
         return shown();
       },
-      setShare: async (share) => void (this.share = share),
+      setShare: (share) => void (this.share = share),
+      passage: (name) => (name === 'download' ? this.download : still),
     };
   }
 }
@@ -46,68 +41,63 @@ function shareOf(seq: number, rate: number): Share {
   return { type: 'share', seq, leaseMs: LEASE_MS, download: { rate, after: 5 } };
 }
 
-test('ShareKeeper puts a share in force, answers it, and falls to the least once the lease is over', async (t) => {
+test('ShareKeeper puts a share in force, answers it, and falls to the least once the lease is over', (t) => {
   const host = new Host();
   using keeper = host.keeper;
   keeper.take(shareOf(3, 100));
-  await nextTurn();
   t.is(host.share.download, 100);
   t.is(host.share.origin, undefined);
   t.like(host.sent[0], { seq: 3, download: { rate: 0, wantsMore: false, most: 700 } });
-  await host.pass(LEASE_MS - 1_000);
+  host.pass(LEASE_MS - 1_000);
   t.is(host.share.download, 100);
   keeper.take(shareOf(4, 100));
-  await host.pass(LEASE_MS - 1_000);
+  host.pass(LEASE_MS - 1_000);
   t.is(host.share.download, 100);
-  await host.pass(2_000);
+  host.pass(2_000);
   t.is(host.share.download, 5);
 });
 
-test('ShareKeeper tells at once when more is wanted, each second while bytes move, and seldom when none do', async (t) => {
+test('ShareKeeper tells at once when more is wanted, each second while bytes move, and seldom when none do', (t) => {
   const host = new Host();
   using keeper = host.keeper;
   keeper.take(shareOf(1, 100));
-  await nextTurn();
   const before = host.sent.length;
-  await host.pass(9_000);
+  host.pass(9_000);
   t.is(host.sent.length, before);
   host.download = { passed: 100, held: 50, isHolding: true };
-  await host.pass(500);
+  host.pass(500);
   t.true(host.sent.at(-1)?.download.wantsMore);
   for (let second = 0; second < 5; second += 1) {
     const { passed } = host.download;
     host.download = { passed: passed + 100, held: 50, isHolding: true };
-    await host.pass(1_000);
+    host.pass(1_000);
   }
   t.like(host.sent.at(-1)?.download, { rate: 100, wantsMore: true });
   t.is(host.sent.length, before + 6);
   host.download = { ...host.download, isHolding: false };
-  await host.pass(1_000);
+  host.pass(1_000);
   t.like(host.sent.at(-1)?.download, { rate: 0, wantsMore: false });
 });
 
-test('ShareKeeper tells a supernode that comes back what it holds, while the lease lasts', async (t) => {
+test('ShareKeeper tells a supernode that comes back what it holds, while the lease lasts', (t) => {
   const host = new Host();
   using keeper = host.keeper;
   keeper.onConnected();
-  await nextTurn();
   t.is(host.sent.length, 0);
   keeper.take(shareOf(1, 100));
   keeper.onConnected();
-  await nextTurn();
   t.deepEqual(host.sent.at(-1)?.holds, { download: 100 });
   const { length } = host.sent;
-  await host.pass(LEASE_MS);
+  host.pass(LEASE_MS);
   keeper.onConnected();
-  await nextTurn();
   t.false(host.sent.slice(length).some(({ holds }) => holds !== undefined));
 });
 
-test('ShareKeeper frees what has no budget any more', async (t) => {
+test('ShareKeeper frees what has no budget any more', (t) => {
   const host = new Host();
   using keeper = host.keeper;
   keeper.take(shareOf(1, 100));
   keeper.take({ type: 'share', seq: 2, leaseMs: LEASE_MS });
-  await host.pass(2 * LEASE_MS);
+  host.pass(2 * LEASE_MS);
   t.deepEqual(host.share, { download: undefined, origin: undefined });
 });

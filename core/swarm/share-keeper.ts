@@ -1,25 +1,16 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Demand, Share } from '../wire/messages.ts';
-import type { CellShare, HostLimits } from './host-limits.ts';
+import type { CellShare, HostLimits, Passage } from './host-limits.ts';
 
-/** What a limiter did since the start, bytes. */
-export interface Passage {
-  readonly passed: number;
-  readonly held: number;
-  /** Somebody waits at this moment. */
-  readonly isHolding: boolean;
-}
-
-/** What the limiters of this host did. */
-export interface Passages {
+/** What the limits of this host did that the cell has budgets for. */
+interface Passages {
   readonly download: Passage;
   readonly origin: Passage;
 }
 
 export interface ShareKeeperParts {
-  readonly limits: Pick<HostLimits, 'own' | 'share' | 'setShare'>;
-  readonly passages: () => Promise<Passages>;
+  readonly limits: Pick<HostLimits, 'own' | 'share' | 'setShare' | 'passage'>;
   readonly send: (demand: Demand) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -41,7 +32,6 @@ export class ShareKeeper implements Disposable {
   #lease: Timer | undefined;
   #leaseEndMs = 0;
   #look: Timer | undefined;
-  #isLooking = false;
   #reportedMs = 0;
   #last: Passages | undefined;
   #wanted = false;
@@ -58,9 +48,9 @@ export class ShareKeeper implements Disposable {
     this.#leaseEndMs = clock.monotonic() + share.leaseMs;
     const isLimited = share.download !== undefined || share.origin !== undefined;
     this.#lease = isLimited ? clock.after(share.leaseMs, () => this.#lapse(), UNREF) : undefined;
-    this.#setShare({ download: share.download?.rate, origin: share.origin?.rate });
-    this.#look ??= clock.every(LOOK_MS, () => void this.#report({ isDue: false }));
-    void this.#report({ isDue: true });
+    this.#parts.limits.setShare({ download: share.download?.rate, origin: share.origin?.rate });
+    this.#look ??= clock.every(LOOK_MS, () => this.#report({ isDue: false }));
+    this.#report({ isDue: true });
     if (isLimited) return;
     this.#look.cancel();
     this.#look = undefined;
@@ -69,7 +59,7 @@ export class ShareKeeper implements Disposable {
   /** Connected anew: tells what this host still holds, of a supernode that may have forgotten. */
   onConnected(): void {
     if (this.#share === undefined || this.#parts.clock.monotonic() >= this.#leaseEndMs) return;
-    void this.#report({ isDue: true, isReturn: true });
+    this.#report({ isDue: true, isReturn: true });
   }
 
   [Symbol.dispose](): void {
@@ -83,36 +73,12 @@ export class ShareKeeper implements Disposable {
       { download: download?.after, origin: origin?.after },
       'the supernode was not heard for the length of a lease: the share of the cell is down to its least',
     );
-    this.#setShare({ download: download?.after, origin: origin?.after });
+    this.#parts.limits.setShare({ download: download?.after, origin: origin?.after });
   }
 
-  #setShare(share: CellShare): void {
-    this.#parts.limits.setShare(share).catch((error: unknown) => {
-      this.#parts.log.warn({ err: error }, 'the share of the cell is not in force everywhere');
-    });
-  }
-
-  async #report({
-    isDue,
-    isReturn = false,
-  }: {
-    isDue: boolean;
-    isReturn?: boolean;
-  }): Promise<void> {
-    if (this.#isLooking && !isDue) return;
-    this.#isLooking = true;
-    try {
-      const now = await this.#parts.passages();
-      this.#tell(now, { isDue, isReturn });
-    } catch (error) {
-      this.#parts.log.debug({ err: error }, 'no report of traffic');
-    } finally {
-      this.#isLooking = false;
-    }
-  }
-
-  #tell(now: Passages, { isDue, isReturn }: { isDue: boolean; isReturn: boolean }): void {
+  #report({ isDue, isReturn = false }: { isDue: boolean; isReturn?: boolean }): void {
     const { clock, limits, send } = this.#parts;
+    const now = { download: limits.passage('download'), origin: limits.passage('origin') };
     const last = this.#last ?? now;
     const wants = {
       download: wantsMore(now.download, last.download),

@@ -1,6 +1,5 @@
 import { CodedError } from '../base/error.ts';
 import type { SwarmTasks } from './swarm-tasks.ts';
-import type { TransferPool } from './transfer-pool.ts';
 
 /** What a task that is being downloaded may take a second, in bytes; 0 is no limit. */
 export interface TaskLimit {
@@ -20,10 +19,7 @@ export function taskLimits(tasks: SwarmTasks): readonly TaskLimit[] {
  * What tasks that download may take from now on, whatever their downloads wish. ERR_NOT_FOUND, and nothing is set, when
  * one of them does not download.
  */
-export function setTaskLimits(
-  { tasks, pool }: { readonly tasks: SwarmTasks; readonly pool: TransferPool },
-  limits: readonly TaskLimit[],
-): void {
+export function setTaskLimits(tasks: SwarmTasks, limits: readonly TaskLimit[]): void {
   const peers = tasks.peers();
   const idle = limits.find(({ task }) => !peers.some(({ stored }) => stored.taskId === task));
   if (idle !== undefined) {
@@ -31,9 +27,7 @@ export function setTaskLimits(
   }
   for (const { task, bytesPerSecond } of limits) {
     for (const { stored, rate } of peers) {
-      if (stored.taskId !== task) continue;
-      rate.set(bytesPerSecond);
-      pool.setTaskRate(stored, bytesPerSecond);
+      if (stored.taskId === task) rate.set(bytesPerSecond);
     }
   }
 }

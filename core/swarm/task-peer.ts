@@ -106,7 +106,7 @@ export class TaskPeer {
       shape: options.shape,
       ledger: this.ledger,
       signal: this.#controller.signal,
-      bytesPerSecond: () => this.rate.bytesPerSecond,
+      rate: this.rate,
       onPiece: (piece, bytes) => this.#had(piece, 'origin', bytes),
       onFailure: (error) => this.#originFailed(error),
       onIdle: () => {
@@ -156,8 +156,6 @@ export class TaskPeer {
     const { limitRate, ticket, parents, manifest, policy, priority } = registration;
     this.#priority = moreImportant(this.#priority, priority);
     this.rate.allow(limitRate);
-    // The origin may be read already.
-    this.#context.pool.setTaskRate(this.stored, this.rate.bytesPerSecond);
     if (ticket !== '') this.setTicket(ticket);
     this.addParents(parents);
     this.addManifest(manifest, 'supernode');

@@ -15,6 +15,11 @@ export class TaskRate {
     return this.#limiter.bytesPerSecond;
   }
 
+  /** For the threads that read its origin. */
+  get shared(): SharedArrayBuffer {
+    return this.#limiter.shared;
+  }
+
   /** One more download of the task, and what it wishes. */
   allow(bytesPerSecond: number): void {
     if (this.#isSet) return;

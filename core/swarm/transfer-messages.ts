@@ -11,7 +11,8 @@ export interface TransferInit {
   readonly origin: {
     /** CIDRs opened by `--origin-allow`; undefined: every address, as the user could reach himself. */
     readonly allow: readonly string[] | undefined;
-    readonly bytesPerSecond: number;
+    /** Memory of the limiter of all that comes from origins; absent: no limit. */
+    readonly rate?: SharedArrayBuffer;
     readonly connectionsPerHost: number;
   };
   /** Absent: no piece link, this process only talks to origins. */
@@ -20,14 +21,9 @@ export interface TransferInit {
     readonly certificatePem: string;
     readonly certificateKeyPem: string;
     readonly encryption: 'tls' | 'none';
-    readonly uploadBytesPerSecond: number;
+    /** Memory of the limiter of all that is sent; absent: no limit. */
+    readonly uploadRate?: SharedArrayBuffer;
   };
-}
-
-/** Bytes per second; 0 is no limit. */
-export interface TransferLimits {
-  readonly uploadBytesPerSecond: number;
-  readonly originBytesPerSecond: number;
 }
 
 /** A task as workers see it. */
@@ -86,13 +82,6 @@ export interface TransferOperations {
   trust: { args: TransferTrust; result: void };
   /** Ports of this program, as soon as they are known: no origin is looked for there. */
   'own-ports': { args: { readonly ports: readonly number[] }; result: void };
-  /** What all of a host may send and take from origins, from now on; 0 is no limit. */
-  limits: { args: TransferLimits; result: void };
-  /** Most payload a second that comes of one task from origins, also of what comes already. */
-  'task-rate': {
-    args: { readonly key: string; readonly bytesPerSecond: number };
-    result: void;
-  };
   listen: {
     args: { readonly host: string; readonly port: number; readonly reusePort: boolean };
     result: { readonly port: number };
@@ -169,7 +158,8 @@ export interface TransferOperations {
       readonly end?: number;
       /** True: also hash the whole, which needs start 0. */
       readonly whole: boolean;
-      readonly bytesPerSecond: number;
+      /** Memory of the limiter of the task; absent: no limit. */
+      readonly rate?: SharedArrayBuffer;
       /** Shared, of content of unknown length: pieces before this one may be written; see `BodyRoom`. */
       readonly mayWrite?: Int32Array;
     };
@@ -237,9 +227,4 @@ export interface TransferStats {
   readonly activeUploads: number;
   readonly queuedBytes: number;
   readonly originBytes: number;
-  /** Of those taken from origins, and of those sent: what the limits made wait. */
-  readonly originHeldBytes: number;
-  readonly uploadHeldBytes: number;
-  /** Somebody waits for the limit of origins at this moment. */
-  readonly isOriginHolding?: boolean;
 }

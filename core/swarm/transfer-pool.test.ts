@@ -14,7 +14,7 @@ test('TransferPool.openOrigin() keeps nothing of an answer that nothing has chan
   });
   await using pool = await TransferPool.start({
     workers: 1,
-    origin: { allow: undefined, bytesPerSecond: 0, connectionsPerHost: 8 },
+    origin: { allow: undefined, connectionsPerHost: 8 },
     clock: new SystemClock(),
     random: new SystemRandom(),
     log: silentLog,

@@ -9,14 +9,12 @@ import type { BodyRoom } from './body-room.ts';
 import { claimPort } from './claim-port.ts';
 import type {
   TransferInit,
-  TransferLimits,
   TransferOriginHead,
   TransferOriginRequest,
   TransferStats,
   TransferTask,
   TransferTrust,
 } from './transfer-messages.ts';
-import type { Passage } from './share-keeper.ts';
 import { TransferCrew } from './transfer-crew.ts';
 import type { TransferCaller, TransferEvent } from './transfer-thread.ts';
 
@@ -73,7 +71,8 @@ export interface RemoteOrigin extends AsyncDisposable {
       readonly start: number;
       readonly end?: number;
       readonly whole: boolean;
-      readonly bytesPerSecond?: number;
+      /** Memory of the limiter of the task. */
+      readonly rate?: SharedArrayBuffer | undefined;
       /** Of content of unknown length. */
       readonly room?: BodyRoom | undefined;
       readonly signal: AbortSignal;
@@ -118,8 +117,6 @@ export class TransferPool implements AsyncDisposable {
   #nextId = 1;
   #isClosing = false;
   #port: number | undefined;
-  /** Undefined: as at the start. */
-  #limits: TransferLimits | undefined;
   #trust: { readonly trust: TransferTrust; readonly atMs: number } | undefined;
 
   private constructor(options: TransferPoolOptions) {
@@ -165,17 +162,6 @@ export class TransferPool implements AsyncDisposable {
   async addOwnPorts(ports: readonly number[]): Promise<void> {
     for (const port of ports) this.#ownPorts.add(port);
     await this.#crew.all('own-ports', { ports });
-  }
-
-  /** What each worker may send and take from origins, from now on. */
-  async setLimits(limits: TransferLimits): Promise<void> {
-    this.#limits = limits;
-    await this.#crew.all('limits', limits);
-  }
-
-  /** Most payload a second of a task from origins, for bodies that flow already; those to come are told theirs. */
-  setTaskRate(task: StoredTask, bytesPerSecond: number): void {
-    this.#crew.tell('task-rate', { key: keyOf(task), bytesPerSecond });
   }
 
   async setTrust(trust: TransferTrust): Promise<void> {
@@ -256,7 +242,7 @@ export class TransferPool implements AsyncDisposable {
     return {
       head,
       pump: async (task, pump) => {
-        const { start, end, whole, bytesPerSecond = 0, room, signal } = pump;
+        const { start, end, whole, rate, room, signal } = pump;
         this.#origins.set(origin, (piece, digest, bytes) => {
           void room?.admit(piece + 1);
           pump.onPiece(piece, digest, bytes);
@@ -267,7 +253,7 @@ export class TransferPool implements AsyncDisposable {
           const mayWrite = room === undefined ? {} : { mayWrite: room.mayWrite };
           return await worker.call(
             'origin-pump',
-            { origin, key: keyOf(task), ...range, whole, bytesPerSecond, ...mayWrite },
+            { origin, key: keyOf(task), ...range, whole, ...mayWrite, ...(rate && { rate }) },
             { signal },
           );
         } catch (error) {
@@ -303,18 +289,6 @@ export class TransferPool implements AsyncDisposable {
     return worker.call('piece-digest', { key: keyOf(task), ...about }, options);
   }
 
-  /** What the limits of origins did, in all workers. */
-  async originPassage(): Promise<Passage> {
-    const all = await this.#crew.all('stats', undefined);
-    const sum = (count: (stats: TransferStats) => number): number =>
-      all.reduce((total, stats) => total + count(stats), 0);
-    return {
-      passed: sum(({ originBytes }) => originBytes),
-      held: sum(({ originHeldBytes }) => originHeldBytes),
-      isHolding: all.some(({ isOriginHolding }) => isOriginHolding === true),
-    };
-  }
-
   /** Sums over all workers. */
   async stats(): Promise<TransferStats> {
     const all = await this.#crew.all('stats', undefined);
@@ -329,8 +303,6 @@ export class TransferPool implements AsyncDisposable {
       activeUploads: sum((stats) => stats.activeUploads),
       queuedBytes: sum((stats) => stats.queuedBytes),
       originBytes: sum((stats) => stats.originBytes),
-      originHeldBytes: sum((stats) => stats.originHeldBytes),
-      uploadHeldBytes: sum((stats) => stats.uploadHeldBytes),
     };
   }
 
@@ -377,7 +349,6 @@ export class TransferPool implements AsyncDisposable {
   async #brief(worker: TransferCaller): Promise<void> {
     const { listen, clock } = this.#options;
     const told: Promise<unknown>[] = [worker.call('own-ports', { ports: [...this.#ownPorts] })];
-    if (this.#limits !== undefined) told.push(worker.call('limits', this.#limits));
     if (this.#trust !== undefined) {
       const { trust, atMs } = this.#trust;
       told.push(worker.call('trust', { ...trust, now: trust.now + clock.monotonic() - atMs }));

@@ -35,7 +35,7 @@ function watch(prepare: (worker: TransferCaller) => Promise<void>): Watched {
   };
 }
 
-const origin = { allow: [], bytesPerSecond: 0, connectionsPerHost: 1 };
+const origin = { allow: [], connectionsPerHost: 1 };
 
 async function init(worker: TransferCaller): Promise<void> {
   await worker.call('init', { origin });

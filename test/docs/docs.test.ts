@@ -197,8 +197,6 @@ async function dfdaemonExposition(): Promise<string> {
       activeUploads: 0,
       queuedBytes: 0,
       originBytes: 0,
-      originHeldBytes: 0,
-      uploadHeldBytes: 0,
     },
     registry: [],
     forward: new Map(),
@@ -210,7 +208,7 @@ async function dfdaemonExposition(): Promise<string> {
     quotaBytes: undefined,
     isSupernodeConnected: false,
     limits: { download: 0, upload: 0, origin: 0 },
-    downloadHeldBytes: 0,
+    held: { download: 0, upload: 0, origin: 0 },
   });
   return text;
 }

@@ -36,7 +36,6 @@ const HAVE_MS = 25;
 /** The piece links of one worker: serves the tasks it knows and takes pieces for the main thread. */
 export class LinkHost {
   readonly #endpoint: LinkEndpoint;
-  readonly #uploadLimiter: RateLimiter;
   readonly #files: TaskFiles;
   readonly #emit: Emit;
   readonly #clock = new SystemClock();
@@ -65,7 +64,6 @@ export class LinkHost {
     this.#files = parts.files;
     this.#emit = parts.emit;
     const key = HostKey.fromPem(options.hostKeyPem);
-    this.#uploadLimiter = new RateLimiter(options.uploadBytesPerSecond, this.#clock);
     this.#endpoint = new LinkEndpoint({
       identity: {
         peerId: key.peerId,
@@ -90,13 +88,8 @@ export class LinkHost {
       findTask: (task, version, child) => this.#served(`${task}/${version}`, child),
       clock: this.#clock,
       log: parts.log,
-      uploadLimiter: this.#uploadLimiter,
+      uploadLimiter: new RateLimiter(options.uploadRate ?? 0, this.#clock),
     });
-  }
-
-  /** Most payload sent a second from now on, 0 for no limit. */
-  setUploadRate(bytesPerSecond: number): void {
-    this.#uploadLimiter.setRate(bytesPerSecond);
   }
 
   setTrust(trust: TransferTrust): void {
@@ -219,12 +212,10 @@ export class LinkHost {
     return this.#channels.get(channel)?.takeBack(piece) === true;
   }
 
-  stats(): Omit<TransferStats, 'originBytes' | 'originHeldBytes' | 'isOriginHolding'> {
+  stats(): Omit<TransferStats, 'originBytes'> {
     const { bytesIn, bytesOut, duplicateBytes, links, channels, activeUploads, queuedBytes } =
       this.#endpoint.stats();
-    const uploadHeldBytes = this.#uploadLimiter.heldBytes;
-    const sums = { bytesIn, bytesOut, duplicateBytes, uploadHeldBytes };
-    return { ...sums, links, channels, activeUploads, queuedBytes };
+    return { bytesIn, bytesOut, duplicateBytes, links, channels, activeUploads, queuedBytes };
   }
 
   async close(): Promise<void> {

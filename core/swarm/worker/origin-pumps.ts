@@ -36,8 +36,6 @@ export class OriginPumps {
   readonly #log: Log;
   readonly #onPiece: (piece: TransferEvents['piece']) => void;
   readonly #open = new Map<number, OriginBody>();
-  /** By task, of its bodies that flow: several connections read parts of it at a time. */
-  readonly #taskLimiters = new Map<string, { readonly limiter: RateLimiter; bodies: number }>();
   bytes = 0;
 
   constructor(
@@ -48,34 +46,14 @@ export class OriginPumps {
       readonly onPiece: (piece: TransferEvents['piece']) => void;
     },
   ) {
-    const { allow, connectionsPerHost, bytesPerSecond } = options;
+    const { allow, connectionsPerHost, rate = 0 } = options;
     this.#guard = allow === undefined ? undefined : new AddressGuard({ allow });
     const guard = this.#guard ?? AddressGuard.open;
     this.#files = parts.files;
     this.#log = parts.log;
     this.#onPiece = parts.onPiece;
-    this.#limiter = new RateLimiter(bytesPerSecond, this.#clock);
+    this.#limiter = new RateLimiter(rate, this.#clock);
     this.#connections = new OriginConnections({ guard, clock: this.#clock, connectionsPerHost });
-  }
-
-  /** Bytes that the limit of all bodies made wait. */
-  get heldBytes(): number {
-    return this.#limiter.heldBytes;
-  }
-
-  /** Bodies wait for that limit at this moment. */
-  get isHolding(): boolean {
-    return this.#limiter.isHolding;
-  }
-
-  /** Most payload a second of all bodies together from now on, 0 for no limit. */
-  setRate(bytesPerSecond: number): void {
-    this.#limiter.setRate(bytesPerSecond);
-  }
-
-  /** The same of one task, for the bodies that flow. */
-  setTaskRate(key: string, bytesPerSecond: number): void {
-    this.#taskLimiters.get(key)?.limiter.setRate(bytesPerSecond);
   }
 
   addOwnPorts(ports: readonly number[]): void {
@@ -107,20 +85,7 @@ export class OriginPumps {
 
   /** Streams the body to disk; a piece is told of when it is whole, hashed and written. */
   async pump(args: PumpArgs, signal: AbortSignal): Promise<{ bytes: number; digest?: string }> {
-    const fresh = { limiter: new RateLimiter(args.bytesPerSecond, this.#clock), bodies: 0 };
-    const rated = this.#taskLimiters.get(args.key) ?? fresh;
-    const { limiter } = rated;
-    this.#taskLimiters.set(args.key, rated);
-    rated.bodies += 1;
-    limiter.setRate(args.bytesPerSecond);
-    try {
-      return await this.#consume(args.origin, signal, async (body) =>
-        this.#pump(args, { body, limiter }, signal),
-      );
-    } finally {
-      rated.bodies -= 1;
-      if (rated.bodies === 0) this.#taskLimiters.delete(args.key);
-    }
+    return this.#consume(args.origin, signal, async (body) => this.#pump(args, body, signal));
   }
 
   /** The first `max` bytes of the body, or all of it if it is shorter. */
@@ -187,10 +152,11 @@ export class OriginPumps {
 
   async #pump(
     args: PumpArgs,
-    { body, limiter }: { readonly body: OriginBody; readonly limiter: RateLimiter },
+    { body }: OriginBody,
     signal: AbortSignal,
   ): Promise<{ bytes: number; digest?: string }> {
     const task = this.#files.get(args.key);
+    const limiter = new RateLimiter(args.rate ?? 0, this.#clock);
     const whole = args.whole ? createHash('sha256') : undefined;
     const end = args.end ?? Number.POSITIVE_INFINITY;
     let piece = args.start;
@@ -202,7 +168,7 @@ export class OriginPumps {
       piece += 1;
       writer = new PieceWriter(this.#files, task, piece);
     };
-    for await (const chunk of body.body) {
+    for await (const chunk of body) {
       await limiter.take(chunk.length, { signal });
       let rest = chunk;
       whole?.update(chunk);

@@ -37,11 +37,6 @@ const emit = servePort<TransferOperations, TransferEvents>(port, {
   init,
   trust: (trust) => linksOpen().setTrust(trust),
   'own-ports': ({ ports }) => pumpsOpen().addOwnPorts(ports),
-  limits: ({ uploadBytesPerSecond, originBytesPerSecond }) => {
-    pumpsOpen().setRate(originBytesPerSecond);
-    links?.setUploadRate(uploadBytesPerSecond);
-  },
-  'task-rate': ({ key, bytesPerSecond }) => pumpsOpen().setTaskRate(key, bytesPerSecond),
   listen: async (listen) => linksOpen().listen(listen),
   'task-put': (task) => {
     files.put(task);
@@ -96,10 +91,9 @@ function pumpsOpen(): OriginPumps {
 
 function stats(): TransferStats {
   const none = { bytesIn: 0, bytesOut: 0, duplicateBytes: 0, links: 0, channels: 0 };
-  const idle = { activeUploads: 0, queuedBytes: 0, uploadHeldBytes: 0 };
-  const { bytes: originBytes = 0, heldBytes: originHeldBytes = 0 } = pumps ?? {};
-  const isOriginHolding = pumps?.isHolding === true;
-  return { ...none, ...idle, ...links?.stats(), originBytes, originHeldBytes, isOriginHolding };
+  const idle = { activeUploads: 0, queuedBytes: 0 };
+  const { bytes: originBytes = 0 } = pumps ?? {};
+  return { ...none, ...idle, ...links?.stats(), originBytes };
 }
 
 async function digestOf(path: string, algorithm: string, signal: AbortSignal): Promise<string> {
