@@ -201,10 +201,9 @@ test.serial('a hundred tags pushed at once are brought in bounded memory', async
   );
   for (const job of jobs) t.like(job, { state: 'done', hosts: { total: HOSTS, done: HOSTS } });
   t.is(jobs.length, TAGS);
-  t.deepEqual(
-    jobs.map(({ image }) => image).toSorted(),
-    images.map(({ digest }) => `http://${name}/lab/tags@${digest}`).toSorted(),
-  );
+  const expected = images.map(({ digest }) => `http://${name}/lab/tags@${digest}`);
+  t.is(new Set([...expected, ...jobs.map(({ image }) => image)]).size, TAGS, 'each tag once');
+  t.is(new Set(jobs.map(({ image }) => image)).size, TAGS);
   t.true(most <= MAX_RUNNING, `${most} ran at a time`);
   const sizes = images.reduce((sum, { blobBytes }) => sum + blobBytes, 0);
   t.is(recorder.allBlobBytes, sizes, 'one copy of each blob left the registry');
