@@ -1,6 +1,7 @@
 /** `dfdaemon limits`: what the dfdaemon of this host may move a second, shown and set while it runs. */
 import type { Command } from 'commander';
 import { Type } from 'typebox';
+import type { Static } from 'typebox';
 import { bindCommand } from '../core/base/command-line.ts';
 import type { Print } from '../core/base/command-line.ts';
 import { defaultSocketPath } from '../core/base/default-paths.ts';
@@ -9,8 +10,8 @@ import { CodedError, systemCode } from '../core/base/error.ts';
 import { defineOptions } from '../core/base/options.ts';
 import type { OptionValues } from '../core/base/options.ts';
 import type { Environment } from '../core/base/resolve-options.ts';
-import { formatRate, parseRate } from '../core/base/units.ts';
-import type { RateLimits } from '../core/swarm/host-limits.ts';
+import { formatLimit, formatRate, parseRate } from '../core/base/units.ts';
+import { limitNames } from '../core/swarm/host-limits.ts';
 
 const TIMEOUT_MS = 10_000;
 
@@ -100,23 +101,15 @@ function taskRateOf(text: string): { readonly task: string; readonly bytesPerSec
   throw new CodedError('ERR_USAGE', `--task: expected TASK=RATE, as in 0123…=10MB/s, got ${text}`);
 }
 
-function textOf(limits: {
-  readonly own: RateLimits;
-  readonly cell: { readonly download?: number; readonly origin?: number };
-  readonly inForce: RateLimits;
-  readonly tasks: readonly { readonly task: string; readonly bytesPerSecond: number }[];
-}): string {
-  const { own, cell, inForce, tasks } = limits;
-  const lines = (['download', 'upload', 'origin'] as const).map((name) => {
+function textOf({ own, cell, inForce, tasks }: Static<typeof Limits>): string {
+  const lines = limitNames.map((name) => {
     const share = name === 'upload' ? undefined : cell[name];
-    const parts = [`own ${rateText(own[name])}`];
+    const parts = [`own ${formatLimit(own[name])}`];
     if (share !== undefined) parts.push(`share of the cell ${formatRate(share)}`);
-    return `${name.padEnd(9)}${rateText(inForce[name])} (${parts.join(', ')})`;
+    return `${name.padEnd(9)}${formatLimit(inForce[name])} (${parts.join(', ')})`;
   });
-  const rated = tasks.map(({ task, bytesPerSecond }) => `task ${task} ${rateText(bytesPerSecond)}`);
+  const rated = tasks.map(
+    ({ task, bytesPerSecond }) => `task ${task} ${formatLimit(bytesPerSecond)}`,
+  );
   return `${[...lines, ...rated].join('\n')}\n`;
-}
-
-function rateText(bytesPerSecond: number): string {
-  return bytesPerSecond === 0 ? 'no limit' : formatRate(bytesPerSecond);
 }

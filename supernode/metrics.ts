@@ -1,7 +1,8 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Registry } from 'prom-client';
-import type { CellBudgets } from './traffic/cell-limits.ts';
 import { programVersion } from '../core/base/version.ts';
+import { budgetNames } from './traffic/cell-limits.ts';
+import type { CellBudgets } from './traffic/cell-limits.ts';
 
 /** What is true of the supernode at the moment of a scrape; counts are since its start. */
 export interface MetricsSnapshot {
@@ -168,7 +169,7 @@ export class SupernodeMetrics implements Disposable {
 
   #setCell(snapshot: MetricsSnapshot): void {
     const { revokedHosts, certificateExpires, joins, budgets, outstanding } = snapshot;
-    for (const limit of ['download', 'origin'] as const) {
+    for (const limit of budgetNames) {
       this.#set('cell_limit_bytes_per_second', budgets[limit], { limit });
       this.#set('cell_share_bytes_per_second', outstanding[limit], { limit });
     }

@@ -64,6 +64,11 @@ export function formatRate(bytesPerSecond: number): string {
   return text.endsWith('B') ? `${text}/s` : text;
 }
 
+/** A limit as text: `no limit` for 0. */
+export function formatLimit(bytesPerSecond: number): string {
+  return bytesPerSecond === 0 ? 'no limit' : formatRate(bytesPerSecond);
+}
+
 /** The shortest text in one unit that `parseDuration` turns back into exactly `ms`. */
 export function formatDuration(ms: number): string {
   if (ms === 0) return '0';

@@ -5,7 +5,7 @@ import type { Static } from 'typebox';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
-import { formatRate, humanBytes } from '../../core/base/units.ts';
+import { formatLimit, humanBytes } from '../../core/base/units.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { ApiClient } from './api-client.ts';
 import type { CommandTools } from './preheat-command.ts';
@@ -106,9 +106,5 @@ function textOf(answer: Awaited<ReturnType<typeof getLimits>>): string {
 }
 
 function budgetLines({ download, origin }: Static<typeof Budgets>): string {
-  return `download  ${rateText(download)}\norigin    ${rateText(origin)}\n`;
-}
-
-function rateText(bytesPerSecond: number): string {
-  return bytesPerSecond === 0 ? 'no limit' : formatRate(bytesPerSecond);
+  return `download  ${formatLimit(download)}\norigin    ${formatLimit(origin)}\n`;
 }

@@ -42,8 +42,9 @@ export interface ShareRow {
 /** What sessions with hosts tell of. */
 export type LimitListener = Pick<CellLimits, 'connected' | 'disconnected' | 'demanded'>;
 
-const names = ['download', 'origin'] as const;
-type BudgetName = (typeof names)[number];
+/** The names of the budgets. */
+export const budgetNames = ['download', 'origin'] as const;
+type BudgetName = (typeof budgetNames)[number];
 
 const TICK_MS = 500;
 const KEY = 'budgets';
@@ -67,7 +68,7 @@ export class CellLimits implements AsyncDisposable {
     this.#state = state;
     this.#clock = parts.clock;
     this.#log = parts.log;
-    for (const name of names) this.#setBudget(name, budgets[name], true);
+    for (const name of budgetNames) this.#setBudget(name, budgets[name], true);
     this.#timer = parts.clock.every(TICK_MS, () => this.#tick());
   }
 
@@ -105,7 +106,7 @@ export class CellLimits implements AsyncDisposable {
       const value = { ...this.budgets, ...changes };
       return { changes: [{ type: 'put', key: KEY, value }], result: value };
     });
-    for (const name of names) this.#setBudget(name, budgets[name], false);
+    for (const name of budgetNames) this.#setBudget(name, budgets[name], false);
     this.#log.info({ ...budgets }, 'budgets of the cell set');
     this.#tick();
   }
@@ -185,7 +186,7 @@ export class CellLimits implements AsyncDisposable {
   }
 
   #send(host: LimitedHost): void {
-    const parts = names.flatMap((name) => {
+    const parts = budgetNames.flatMap((name) => {
       const share = this.#shares.get(name)?.shareOf(host.peer);
       return share === undefined ? [] : [[name, { rate: share.rate, after: share.after }] as const];
     });
@@ -198,7 +199,7 @@ export class CellLimits implements AsyncDisposable {
   }
 
   #rowOf({ peer, takesShares }: LimitedHost): HostShare {
-    const rows = names.flatMap((name) => {
+    const rows = budgetNames.flatMap((name) => {
       const shares = this.#shares.get(name);
       const share = shares?.shareOf(peer);
       const demand = shares?.demandOf(peer);
