@@ -1,3 +1,15 @@
+// Words of the memory; times are in µs.
+const RATE = 0;
+const PAID = 1;
+const PASSED = 2;
+const HELD = 3;
+const WAITED = 4;
+const FIELDS = 5;
+/** In place of a time: nobody waits. */
+const NOBODY = -1n;
+/** Some ten thousand years: no sum overflows. */
+const MAX_MS = 3e14;
+
 /** What a limit lets pass, in memory that threads share: all limiters on it are one limit. */
 export class RateMemory {
   readonly shared: SharedArrayBuffer;
@@ -62,16 +74,6 @@ export class RateMemory {
   }
 }
 
-const RATE = 0;
-const PAID = 1;
-const PASSED = 2;
-const HELD = 3;
-const WAITED = 4;
-const FIELDS = 5;
-const NOBODY = -1n;
-const MAX_MS = 3e14;
-
-/** At most some ten thousand years, so that no sum overflows. */
 function micros(ms: number): bigint {
   return BigInt(Math.ceil(Math.min(ms, MAX_MS) * 1_000));
 }
