@@ -51,6 +51,13 @@ async function curl(
   return { exitCode, status: Number(status), bytes: Number(bytes), file };
 }
 
+/** The file of the CA of a host's proxy, as its operator finds it. */
+async function caOf({ workplace }: Cluster, host: ClusterHost): Promise<string> {
+  const { guard, env, installation } = workplace;
+  const words = ['proxy', 'ca', '--data-dir', join(host.folder, 'data')];
+  return outputOf([...installation('dfdaemon'), ...words], { guard, env });
+}
+
 test('a package file crosses from the origin once, whoever asks for it, whole or in part', async (t) => {
   await using origin = await startOrigin();
   const content = { seed: 7, length: 40 * MIB + 11 } as const;
@@ -147,11 +154,9 @@ test.serial(
     process.env['NODE_EXTRA_CA_CERTS'] = trusted;
     t.teardown(() => delete process.env['NODE_EXTRA_CA_CERTS']);
     await withCluster(t, { hosts: 2, daemonArgs }, async (cluster) => {
-      const { guard, env, installation } = cluster.workplace;
       for (const number of [1, 2]) {
         const host = cluster.host(number);
-        const words = ['proxy', 'ca', '--data-dir', join(host.folder, 'data')];
-        const ca = await outputOf([...installation('dfdaemon'), ...words], { guard, env });
+        const ca = await caOf(cluster, host);
         const got = await curl(cluster, host, ['--cacert', ca, origin.url(path)]);
         t.deepEqual([got.exitCode, got.status, got.bytes], [0, 200, content.length]);
         t.is(await fileDigest(got.file), await contentDigest(content));
@@ -187,11 +192,9 @@ test.serial(
     process.env['NODE_EXTRA_CA_CERTS'] = trusted;
     t.teardown(() => delete process.env['NODE_EXTRA_CA_CERTS']);
     await withCluster(t, { hosts: 2, daemonArgs }, async (cluster) => {
-      const { guard, env, installation } = cluster.workplace;
       for (const number of [1, 2]) {
         const host = cluster.host(number);
-        const words = ['proxy', 'ca', '--data-dir', join(host.folder, 'data')];
-        const ca = await outputOf([...installation('dfdaemon'), ...words], { guard, env });
+        const ca = await caOf(cluster, host);
         const get = async (url: string, token: string): Promise<Transfer> =>
           curl(cluster, host, ['--cacert', ca, '--header', `Authorization: ${token}`, url]);
         const got = await get(secure.url(path), authorization);
