@@ -13,7 +13,7 @@ import { parseToken } from '../../core/identity/join-token.ts';
 import { recordTtlMs } from '../../core/identity/membership.ts';
 import { CellTrust } from '../../core/identity/trust.ts';
 import { Authority } from './authority.ts';
-import { MembershipState } from './membership-state.ts';
+import { DurableState } from '../state/durable-state.ts';
 
 const DAY_MS = 86_400_000;
 const addresses = ['10.0.0.1:8002'];
@@ -122,14 +122,14 @@ test('Authority.open() is the same authority after a restart, with the map as it
   });
 });
 
-test('MembershipState.openWhenFree() refuses a folder in use, and waits for one that is let go', async (t) => {
+test('DurableState.openWhenFree() refuses a folder in use, and waits for one that is let go', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'authority-'));
   t.teardown(async () => rm(directory, { recursive: true }));
   const clock = new SystemClock();
-  const first = await MembershipState.open(directory);
-  const impatient = MembershipState.openWhenFree(directory, { clock, waitMs: 150 });
+  const first = await DurableState.open(directory);
+  const impatient = DurableState.openWhenFree(directory, { clock, waitMs: 150 });
   await t.throwsAsync(impatient, { code: 'ERR_STORE_LOCKED' });
-  const waiting = MembershipState.openWhenFree(directory, { clock, waitMs: 10_000 });
+  const waiting = DurableState.openWhenFree(directory, { clock, waitMs: 10_000 });
   await first.close();
   await using second = await waiting;
   t.is(second.get('v'), 1);
@@ -225,7 +225,7 @@ test('Authority.createToken() names a wrong option, and expired tokens leave no 
     await make({ idc: 'east' });
     t.is((await authority.tokens()).length, 1);
     await authority[Symbol.asyncDispose]();
-    await using state = await MembershipState.open(join(dataDir, 'state'));
+    await using state = await DurableState.open(join(dataDir, 'state'));
     t.is((await state.rows('token/')).length, 1);
     t.is((await state.rows('used/')).length, 0);
   });
@@ -358,15 +358,15 @@ test('Authority.open() certifies a new key of the supernode and keeps revocation
   });
 });
 
-test('MembershipState.open() leaves the state of a newer version untouched', async (t) => {
+test('DurableState.open() leaves the state of a newer version untouched', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'authority-'));
   t.teardown(async () => rm(directory, { recursive: true }));
   {
-    await using state = await MembershipState.open(directory);
+    await using state = await DurableState.open(directory);
     await state.update(async () => ({
       changes: [{ type: 'put', key: 'v', value: 2 }],
       result: undefined,
     }));
   }
-  await t.throwsAsync(MembershipState.open(directory), { code: 'ERR_STORE_NEWER' });
+  await t.throwsAsync(DurableState.open(directory), { code: 'ERR_STORE_NEWER' });
 });

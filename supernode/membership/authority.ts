@@ -17,7 +17,7 @@ import { issueTicket } from '../../core/identity/ticket.ts';
 import { CellTrust } from '../../core/identity/trust.ts';
 import type { Membership } from '../../core/wire/messages.ts';
 import { openCell } from './cell-keys.ts';
-import { MembershipState } from './membership-state.ts';
+import { DurableState } from '../state/durable-state.ts';
 import { OwnCertificate } from './own-certificate.ts';
 import { Tokens } from './tokens.ts';
 import type { RedeemClaim, TokenOptions, TokenSummary } from './tokens.ts';
@@ -35,7 +35,7 @@ export interface AuthorityOptions {
 interface AuthorityParts {
   readonly key: HostKey;
   readonly trust: CellTrust;
-  readonly state: MembershipState;
+  readonly state: DurableState;
   readonly tokens: Tokens;
   readonly clock: Clock;
   readonly isNewCell: boolean;
@@ -79,7 +79,7 @@ export class Authority implements AsyncDisposable {
   static async open(options: AuthorityOptions): Promise<Authority> {
     const { dataDir, clock, log, addresses, lockWaitMs: waitMs = LOCK_WAIT_MS } = options;
     const directory = stateDirectory(dataDir);
-    const state = await MembershipState.openWhenFree(directory, { clock, waitMs });
+    const state = await DurableState.openWhenFree(directory, { clock, waitMs });
     await using opened = new AsyncDisposableStack();
     opened.use(state);
     const { cell, isNew } = await openCell(dataDir, state);

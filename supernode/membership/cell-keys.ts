@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import { HostKey } from '../../core/identity/host-key.ts';
 import { peerIdPattern } from '../../core/identity/peer-id.ts';
-import type { MembershipState } from './membership-state.ts';
+import type { DurableState } from '../state/durable-state.ts';
 
 const CELL_ROW = 'cell';
 
@@ -18,7 +18,7 @@ export function cellKeyFile(dataDir: string): string {
  */
 export async function openCell(
   dataDir: string,
-  state: MembershipState,
+  state: DurableState,
 ): Promise<{ readonly cell: string; readonly isNew: boolean }> {
   const known = state.get(CELL_ROW);
   if (typeof known === 'string' && peerIdPattern.test(known)) return { cell: known, isNew: false };

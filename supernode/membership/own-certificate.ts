@@ -5,7 +5,7 @@ import { issueCertificate, openCertificate } from '../../core/identity/cell.ts';
 import type { SupernodeCertificate } from '../../core/identity/cell.ts';
 import { expiryLeewayMs } from '../../core/identity/trust.ts';
 import { readCellKey } from './cell-keys.ts';
-import type { MembershipState } from './membership-state.ts';
+import type { DurableState } from '../state/durable-state.ts';
 
 const ROW = 'certificates';
 /** Renewed when so much of its life is over: the rest is for the overlap, and for fetching an offline key. */
@@ -17,7 +17,7 @@ const MAX_STORED = 64;
 
 interface CertificateParts {
   readonly dataDir: string;
-  readonly state: MembershipState;
+  readonly state: DurableState;
   /** Cell id. */
   readonly cell: string;
   /** Peer id of this supernode. */

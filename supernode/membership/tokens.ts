@@ -6,7 +6,7 @@ import { checkToken, createToken } from '../../core/identity/join-token.ts';
 import type { GrantedRole, TokenGrant } from '../../core/identity/join-token.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { FailureLimit } from './failure-limit.ts';
-import type { MembershipState, StateChange } from './membership-state.ts';
+import type { DurableState, StateChange } from '../state/durable-state.ts';
 
 /** What a new token is to grant. */
 export interface TokenOptions {
@@ -53,13 +53,13 @@ const TOKEN_ID = /^[0-9a-f]{16}$/;
 
 /** The join tokens of a cell: made, counted down, listed, deleted; kept in its state. */
 export class Tokens {
-  readonly #state: MembershipState;
+  readonly #state: DurableState;
   readonly #cell: string;
   readonly #clock: Clock;
   readonly #failures: FailureLimit;
 
   constructor(parts: {
-    readonly state: MembershipState;
+    readonly state: DurableState;
     readonly cell: string;
     readonly clock: Clock;
   }) {

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { Demand, Share } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
-import { MembershipState } from '../membership/membership-state.ts';
+import { DurableState } from '../state/durable-state.ts';
 import { BudgetShares, LEASE_MS } from './budget-shares.ts';
 
 /** What all hosts of the cell together may move, bytes per second; 0 is no limit. */
@@ -52,7 +52,7 @@ const parseBudgets = parser(CellBudgets, { code: 'ERR_STORE_IO' });
 
 /** The budgets of the cell: kept across restarts, and split among the hosts that are connected. */
 export class CellLimits implements AsyncDisposable {
-  readonly #state: MembershipState;
+  readonly #state: DurableState;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #hosts = new Map<string, LimitedHost>();
@@ -61,7 +61,7 @@ export class CellLimits implements AsyncDisposable {
   #seq = 0;
 
   private constructor(
-    state: MembershipState,
+    state: DurableState,
     budgets: CellBudgets,
     parts: { readonly clock: Clock; readonly log: Log },
   ) {
@@ -77,7 +77,7 @@ export class CellLimits implements AsyncDisposable {
     directory: string,
     parts: { readonly clock: Clock; readonly log: Log },
   ): Promise<CellLimits> {
-    const state = await MembershipState.openWhenFree(directory, { ...parts, waitMs: 5_000 });
+    const state = await DurableState.openWhenFree(directory, { ...parts, waitMs: 5_000 });
     try {
       const row = state.get(KEY);
       const budgets = row === undefined ? { download: 0, origin: 0 } : parseBudgets(row);

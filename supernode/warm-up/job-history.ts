@@ -3,8 +3,8 @@ import type { Static } from 'typebox';
 import type { Clock } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
 import { parser } from '../../core/wire/parse-message.ts';
-import { MembershipState } from '../membership/membership-state.ts';
-import type { StateChange } from '../membership/membership-state.ts';
+import { DurableState } from '../state/durable-state.ts';
+import type { StateChange } from '../state/durable-state.ts';
 import { ChosenHost, JobRecord, JobSource } from './job-record.ts';
 import { WarmUpRequest } from './warm-up-request.ts';
 
@@ -36,13 +36,13 @@ const parseRecord = parser(JobRecord, { code: 'ERR_STORE_IO' });
 
 /** What is remembered of warm-ups across restarts: those that run as far as they may be kept, and those that ended. */
 export class JobHistory implements AsyncDisposable {
-  readonly #state: MembershipState;
+  readonly #state: DurableState;
   readonly #clock: Clock;
   readonly #log: Log;
   /** Oldest first. */
   readonly #ended = new Map<string, JobRecord>();
 
-  private constructor(state: MembershipState, parts: { clock: Clock; log: Log }) {
+  private constructor(state: DurableState, parts: { clock: Clock; log: Log }) {
     this.#state = state;
     this.#clock = parts.clock;
     this.#log = parts.log;
@@ -54,7 +54,7 @@ export class JobHistory implements AsyncDisposable {
     parts: { readonly clock: Clock; readonly log: Log },
   ): Promise<{ readonly history: JobHistory; readonly open: readonly OpenJob[] }> {
     const waiting = { clock: parts.clock, waitMs: 5_000 };
-    const history = new JobHistory(await MembershipState.openWhenFree(directory, waiting), parts);
+    const history = new JobHistory(await DurableState.openWhenFree(directory, waiting), parts);
     for (const { value } of await history.#state.rows(ENDED)) {
       const record = parseRecord(value);
       history.#ended.set(record.id, record);

@@ -16,11 +16,11 @@ const VERSION_KEY = 'v';
 const VERSION = 1;
 
 /**
- * The rows of `<dataDir>/state` in `level`: what a cell must not forget. Every write has survived the machine's
- * death when it resolves. Unlike a cache it is never repaired by dropping rows: a lost revocation would let
- * somebody in again.
+ * Rows of one folder of the supernode in `level`: members, budgets, warm-ups, what a cell must not forget. Every write
+ * has survived the machine's death when it resolves. Unlike a cache it is never repaired by dropping rows: a lost
+ * revocation would let somebody in again.
  */
-export class MembershipState implements AsyncDisposable {
+export class DurableState implements AsyncDisposable {
   readonly #database: Level<string, unknown>;
   #lastUpdate: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | undefined;
@@ -33,7 +33,7 @@ export class MembershipState implements AsyncDisposable {
    * Opens or creates it; ERR_STORE_LOCKED when another process has it, ERR_STORE_NEWER when a newer version wrote it,
    * else ERR_STORE_IO.
    */
-  static async open(directory: string): Promise<MembershipState> {
+  static async open(directory: string): Promise<DurableState> {
     const { Level } = await import('level');
     let database: Level<string, unknown> | undefined;
     // Before level opens it: that alone rewrites files, and what a newer version wrote is left as it is.
@@ -44,7 +44,7 @@ export class MembershipState implements AsyncDisposable {
       await database.open();
       await checkVersion(database, directory);
       await writeFormat(directory);
-      return new MembershipState(database);
+      return new DurableState(database);
     } catch (error) {
       await database?.close();
       throw error instanceof CodedError ? error : openError(error, directory);
@@ -55,12 +55,12 @@ export class MembershipState implements AsyncDisposable {
   static async openWhenFree(
     directory: string,
     options: { readonly clock: Clock; readonly waitMs: number },
-  ): Promise<MembershipState> {
+  ): Promise<DurableState> {
     const { clock, waitMs } = options;
     const end = clock.monotonic() + waitMs;
     for (;;) {
       try {
-        return await MembershipState.open(directory);
+        return await DurableState.open(directory);
       } catch (error) {
         const isLocked = error instanceof CodedError && error.code === 'ERR_STORE_LOCKED';
         if (!isLocked || clock.monotonic() >= end) throw error;
