@@ -3,7 +3,12 @@ import { lossScript, offloadedBytes, rateArguments } from './shaping.ts';
 
 test('rateArguments() makes a bucket that an offloaded packet fits into, and a queue of 50 ms behind it', (t) => {
   const line = rateArguments('eth0', 20_000_000).join(' ');
-  t.is(line, 'qdisc replace dev eth0 root tbf rate 20000000bit burst 6514 limit 131514');
+  t.is(line, 'qdisc replace dev eth0 root tbf rate 20000000bit burst 6778 limit 131778');
+});
+
+test('rateArguments() counts the headers of all packets that an offloaded one stands for', (t) => {
+  const words = rateArguments('eth0', 1_000_000_000);
+  t.true(Number(words[words.indexOf('burst') + 1]) > 65_536 + 46 * 66);
 });
 
 test('offloadedBytes() is 2 ms of the rate, between two packets and 64 KiB', (t) => {

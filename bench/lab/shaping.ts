@@ -1,6 +1,9 @@
 /** Most a link holds back before it drops, as routers and cards with plain queues do. */
 const QUEUE_MS = 50;
 const PACKET_BYTES = 1_514;
+/** Payload and headers of each packet that an offloaded one stands for; a bucket counts all their headers. */
+const SEGMENT_BYTES = 1_448;
+const HEADER_BYTES = 66;
 /** An offloaded packet goes over in one piece: 2 ms of the rate, within what the kernel allows. */
 const OFFLOADED_MS = 2;
 const MAX_OFFLOADED_BYTES = 65_536;
@@ -23,7 +26,9 @@ export function rateArguments(device: string, bitsPerSecond: number): string[] {
   const bytesPerMs = bitsPerSecond / 8000;
   // What passes at once after a pause. A smaller bucket would have the kernel cut offloaded packets up again; a larger
   // one lets senders see a rate that is not there.
-  const burst = offloadedBytes(bitsPerSecond) + PACKET_BYTES;
+  const offloaded = offloadedBytes(bitsPerSecond);
+  const headers = Math.ceil(offloaded / SEGMENT_BYTES) * HEADER_BYTES;
+  const burst = offloaded + headers + PACKET_BYTES;
   const limit = Math.ceil(bytesPerMs * QUEUE_MS) + burst;
   const bucket = ['rate', `${bitsPerSecond}bit`, 'burst', `${burst}`, 'limit', `${limit}`];
   return ['qdisc', 'replace', 'dev', device, 'root', 'tbf', ...bucket];
