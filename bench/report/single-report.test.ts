@@ -16,6 +16,7 @@ function sample(
 
 function resultOf(samples: Sample[]): SingleResult {
   return {
+    rate: 0,
     machine: {
       processors: 2,
       model: 'test',
@@ -78,4 +79,27 @@ test('barsOf() measures each promise of the sizes that were run, and renderSingl
   t.regex(text, /not on this machine: aria2c/);
   t.regex(text, /Other programs took 20 % of this machine/);
   t.is(barsOf(resultOf([])).length, 2);
+});
+
+test('barsOf() holds downloads in a lab to what curl takes there, and to nothing else', (t) => {
+  const of = { size: GIB, round: 1 };
+  const samples = [
+    sample('curl', 10, of),
+    sample('dfget cold', 12.1, of),
+    sample('dfget second host', 11.5, of),
+  ];
+  const result = {
+    ...resultOf(samples),
+    rate: 1e9,
+    bareNodeMs: [],
+    tinyStartMs: [],
+    localApiMs: [],
+  };
+  const [cold, second, ...others] = barsOf(result);
+  t.like(cold, { what: '1.0 GiB cold, one host', limit: 12.15, measured: 12.1 });
+  t.like(second, { limit: 11, measured: 11.5 });
+  t.deepEqual(others, []);
+  const text = renderSingle(result);
+  t.regex(text, /1000 Mbit\/s each way/);
+  t.regex(text, /to a second host +11 +11\.50 +s +MISSED/);
 });

@@ -4,6 +4,7 @@ import { contenders } from '../scenario/single.ts';
 import type { Contender, Sample, SingleResult } from '../scenario/single.ts';
 import { renderTable } from './table.ts';
 
+const MIB = 1024 ** 2;
 const GIB = 1024 ** 3;
 /** Below this the CPU clock of the kernel, 10 ms, says nothing about one download. */
 const CPU_FROM_BYTES = 10 * 1024 * 1024;
@@ -51,8 +52,27 @@ export function summarize(samples: readonly Sample[]): SingleSummary[] {
   });
 }
 
-/** What was promised of the sizes that were run. */
+/** What was promised of the sizes that were run, and of the place: a lab, or this machine alone. */
 export function barsOf(result: SingleResult): Bar[] {
+  return result.rate > 0 ? labBars(result) : machineBars(result);
+}
+
+function labBars(result: SingleResult): Bar[] {
+  const summaries = summarize(result.samples);
+  return [100 * MIB, GIB].flatMap((size) => {
+    const find = (contender: Contender): number | undefined =>
+      summaries.find((each) => each.size === size && each.contender === contender)?.seconds;
+    const [curl, cold, second] = [find('curl'), find('dfget cold'), find('dfget second host')];
+    if (curl === undefined || cold === undefined || second === undefined) return [];
+    const what = humanBytes(size);
+    return [
+      { what: `${what} cold, one host`, limit: 1.2 * curl + 0.15, measured: cold, unit: 's' },
+      { what: `${what} to a second host`, limit: 1.1 * curl, measured: second, unit: 's' },
+    ];
+  });
+}
+
+function machineBars(result: SingleResult): Bar[] {
   const summaries = summarize(result.samples);
   const find = (size: number, contender: Contender): SingleSummary | undefined =>
     summaries.find((each) => each.size === size && each.contender === contender);
@@ -147,14 +167,18 @@ function summaryTable(result: SingleResult): string {
   return renderTable([...columns, ...shares, 'machine busy', 'others'], rows);
 }
 
-function machineLines({ machine, bareNodeMs, tinyStartMs }: SingleResult): string {
+function machineLines({ rate: linkRate, machine, bareNodeMs, tinyStartMs }: SingleResult): string {
   const bareMs = median(bareNodeMs);
   const times = (median(tinyStartMs) / bareMs).toFixed(2);
+  const place =
+    linkRate > 0
+      ? `lab         ${linkRate / 1e6} Mbit/s each way for origin, supernode and both hosts`
+      : `bare Node   ${bareMs.toFixed(0)} ms from start to end; dfget for 1 warm byte takes ${times} × that`;
   return [
     `machine     ${machine.processors} × ${machine.model}`,
     `sha256      ${rate(machine.sha256Rate)} on one core`,
     `file write  ${rate(machine.writeRate)} to the cache, ${rate(machine.syncedWriteRate)} to the disk`,
-    `bare Node   ${bareMs.toFixed(0)} ms from start to end; dfget for 1 warm byte takes ${times} × that`,
+    place,
     '',
   ].join('\n');
 }

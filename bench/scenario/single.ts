@@ -16,11 +16,13 @@ import { runCommand } from '../cluster/command.ts';
 import type { CommandResult } from '../cluster/command.ts';
 import type { ProgramForm } from '../cluster/installation.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
+import { Lab } from '../lab/lab.ts';
 import { measureMachineLimits } from '../measure/machine-limits.ts';
 import type { MachineLimits } from '../measure/machine-limits.ts';
 import { withCpuUse } from '../measure/process-usage.ts';
 import type { CpuUse } from '../measure/process-usage.ts';
 import { contentDigest } from '../origin/content.ts';
+import { SUPERNODE, newLabName, placeOf, placesIn } from './lab-cluster.ts';
 
 /** What is compared; `write` is no download: as many bytes into a new file, which has its price everywhere. */
 export const contenders = [
@@ -48,8 +50,10 @@ export interface Sample {
 
 /** Everything one run of the benchmark found. */
 export interface SingleResult {
+  /** Bits per second of each link, each way, in a lab; 0 without one: then nothing limits but this machine. */
+  readonly rate: number;
   readonly machine: MachineLimits;
-  /** Milliseconds to start and end Node with nothing to do, each, in turn with those of dfget for one byte. */
+  /** Milliseconds to start and end Node with nothing to do, each, in turn with those of dfget for one byte; none in a lab. */
   readonly bareNodeMs: readonly number[];
   readonly samples: readonly Sample[];
   /** Milliseconds from the start of dfget for one byte that the cell has, to its end, each. */
@@ -64,6 +68,8 @@ export interface SingleOptions {
   readonly form: ProgramForm;
   /** Sizes in bytes, and how often each. */
   readonly sizes: readonly { readonly bytes: number; readonly rounds: number }[];
+  /** As in the result. */
+  readonly rate: number;
   /** Folder on the filesystem to measure; default the system's for temporary files. */
   readonly parent?: string;
   readonly signal: AbortSignal;
@@ -82,25 +88,34 @@ const API_WARM_UP = 30;
 const QUIET_MS = 300;
 const QUIET_WITHIN_MS = 5_000;
 const SEED = 1;
+const ORIGIN = 'origin';
 
 /** Runs the benchmark; ERR_DIGEST_MISMATCH when anybody downloaded something else than was served. */
 export async function runSingle(options: SingleOptions): Promise<SingleResult> {
-  const { form, signal, parent, onStep } = options;
+  const { form, signal, parent, rate, onStep } = options;
+  await using lab = rate === 0 ? undefined : await startLab(rate, signal);
   onStep(
     form === 'package' ? 'building, packing and starting the programs' : 'starting the programs',
   );
-  const place = parent === undefined ? {} : { parent };
-  await using cluster = await Cluster.start({ hosts: 2, form, signal, ...place });
+  const where = {
+    ...(parent === undefined ? {} : { parent }),
+    ...(lab === undefined ? {} : { places: placesIn(lab) }),
+  };
+  await using cluster = await Cluster.start({ hosts: 2, form, signal, ...where });
   onStep('measuring the machine');
   const machine = measureMachineLimits(cluster.workplace.folder);
-  const bench = new SingleBench(cluster, signal);
+  const bench = new SingleBench({ cluster, lab, signal });
   const missing = await bench.missingTools();
   const samples: Sample[] = [];
   for (const { bytes, rounds } of options.sizes) {
     await using origin = await OriginProcess.start(
       cluster.workplace,
       { size: bytes },
-      { name: `origin-${bytes}`, signal },
+      {
+        name: `origin-${bytes}`,
+        signal,
+        ...(lab === undefined ? {} : { place: placeOf(lab, ORIGIN) }),
+      },
     );
     const digest = await contentDigest({ seed: SEED, length: bytes });
     for (let round = 1; round <= rounds; round += 1) {
@@ -108,8 +123,15 @@ export async function runSingle(options: SingleOptions): Promise<SingleResult> {
       samples.push(...(await bench.round({ origin, bytes, digest, round, missing })));
     }
   }
+  const common = { rate, machine, samples, missing };
+  if (lab !== undefined) return { ...common, bareNodeMs: [], tinyStartMs: [], localApiMs: [] };
   onStep('one byte, again and again');
-  return { machine, samples, ...(await bench.tinyTimes()), missing };
+  return { ...common, ...(await bench.tinyTimes()) };
+}
+
+async function startLab(rate: number, signal: AbortSignal): Promise<Lab> {
+  const hosts = ['1', '2', SUPERNODE, ORIGIN].map((name) => ({ name }));
+  return Lab.up({ name: newLabName(), hosts, rate: { up: rate, down: rate }, signal });
 }
 
 interface Round {
@@ -122,13 +144,20 @@ interface Round {
 
 class SingleBench {
   readonly #cluster: Cluster;
+  readonly #lab: Lab | undefined;
   readonly #signal: AbortSignal;
   readonly #output: string;
   /** Kept until the round ends, so that the second host gets no memory that is fresher or older than it had. */
   readonly #written: string;
 
-  constructor(cluster: Cluster, signal: AbortSignal) {
+  constructor(parts: {
+    readonly cluster: Cluster;
+    readonly lab: Lab | undefined;
+    readonly signal: AbortSignal;
+  }) {
+    const { cluster, lab, signal } = parts;
     this.#cluster = cluster;
+    this.#lab = lab;
     this.#signal = signal;
     this.#output = join(cluster.workplace.folder, 'output');
     this.#written = join(cluster.workplace.folder, 'written');
@@ -138,9 +167,10 @@ class SingleBench {
     const [first, second] = [this.#cluster.host(1), this.#cluster.host(2)];
     // The query makes each round a task of its own; the origin does not look at it.
     const url = `${round.origin.url}?round=${round.round}`;
+    const enter = this.#lab?.enter('1') ?? [];
     const commands: [Contender, readonly string[]][] = [
-      ['curl', this.#curl(url)],
-      ['aria2c', this.#aria2c(url)],
+      ['curl', [...enter, ...this.#curl(url)]],
+      ['aria2c', [...enter, ...this.#aria2c(url)]],
       ['dfget cold', this.#dfget(first, url)],
       ['dfget warm', this.#dfget(first, url)],
       ['write', this.#write(round.bytes)],
