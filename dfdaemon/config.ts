@@ -94,6 +94,11 @@ export const dfdaemonOptions = defineOptions({
     valueName: 'HOST[:PORT]',
     help: 'Registry that the mirror reaches by http, as it does those on loopback; all others by https',
   },
+  'registry-logins': {
+    kind: 'path',
+    defaultHelp: 'none: clients send their own',
+    help: "File of logins for registries in the form of docker's config.json, mode 0600: what they may pull, every program on this host then may",
+  },
   socket: {
     kind: 'path',
     defaultHelp: '/run/odonata/dfdaemon.sock for root, else in XDG_RUNTIME_DIR or ~/.odonata',
@@ -181,6 +186,8 @@ export interface ProxyPlan {
   readonly intercept: readonly string[];
   /** Of the registry mirror. */
   readonly upstreams: Upstreams;
+  /** File of what this host is at registries. */
+  readonly loginFile: string | undefined;
 }
 
 /** Turns options into a plan; throws ERR_USAGE naming the option that is wrong. */
@@ -208,6 +215,7 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
         registry: options.registry,
         insecureRegistries: options.insecureRegistry,
       }),
+      loginFile: options.registryLogins,
     },
     logLevel: options.logLevel,
     notes: notesOf(options),

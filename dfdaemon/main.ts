@@ -8,6 +8,7 @@ import type { Engine } from '../core/swarm/engine.ts';
 import type { DaemonPlan } from './config.ts';
 import type { EngineHost } from './engine-host.ts';
 import type { JoiningMember } from './first-join.ts';
+import type { LoginFile } from './proxy/login-file.ts';
 import type { ProxyServer } from './proxy/proxy-server.ts';
 
 // Before anything else is loaded, so that it holds for all of it. Measured with one transfer worker, built JavaScript,
@@ -149,7 +150,9 @@ async function openProxyPort(
   const { linkPort } = engine.pool;
   const bodies = new BodyStreams({ clock, random: new SystemRandom(), log });
   const common = { engine, bodies, clock, log };
-  const mirrored = { ...common, counts: host.registryCounts, upstreams: plan.proxy.upstreams };
+  const { upstreams, loginFile } = plan.proxy;
+  const logins = loginFile === undefined ? undefined : await openLogins(loginFile, log);
+  const mirrored = { ...common, counts: host.registryCounts, upstreams, logins };
   return openProxy({
     ...common,
     plan: plan.proxy,
@@ -159,6 +162,11 @@ async function openProxyPort(
     ownPorts: linkPort === undefined ? [] : [linkPort],
     name: engine.key.peerId.slice(-12),
   });
+}
+
+async function openLogins(path: string, log: Log): Promise<LoginFile> {
+  const { LoginFile: Logins } = await import('./proxy/login-file.ts');
+  return Logins.open(path, { clock, log });
 }
 
 async function prepareFolders(plan: DaemonPlan, log: Log): Promise<void> {

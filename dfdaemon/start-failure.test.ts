@@ -23,6 +23,7 @@ const plan: DaemonPlan = {
     connectPorts: [443],
     intercept: [],
     upstreams: new Upstreams(),
+    loginFile: undefined,
   },
   logLevel: 'info',
   notes: [],

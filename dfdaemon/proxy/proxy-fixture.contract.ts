@@ -40,6 +40,7 @@ export async function startProxy(
       connectPorts: [443],
       intercept: [],
       upstreams: new Upstreams(),
+      loginFile: undefined,
       ...plan,
     },
     host: new MemoryHost(warmDownload),

@@ -14,6 +14,8 @@ export interface RegistryExchange {
   readonly response: ServerResponse;
   /** Of what comes from the mesh; absent: interactive. */
   readonly priority?: Priority | undefined;
+  /** Called when the registry refuses a login that was not the client's own. */
+  readonly onRefused?: () => void;
   /** Aborts when the client goes away or the program stops. */
   readonly signal: AbortSignal;
 }

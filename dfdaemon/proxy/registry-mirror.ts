@@ -15,6 +15,8 @@ import type { RegistryExchange } from './registry-exchange.ts';
 import { RegistryManifests } from './registry-manifests.ts';
 import { blobOfUrl, parseRegistryUrl } from './registry-path.ts';
 import type { RegistryAsk } from './registry-path.ts';
+import type { LoginFile } from './login-file.ts';
+import { RegistrySignIn } from './registry-sign-in.ts';
 import type { Upstreams } from './registry-upstreams.ts';
 import { UpstreamAnswers } from './upstream-answer.ts';
 import { UpstreamClient } from './upstream-client.ts';
@@ -29,6 +31,8 @@ export interface RegistryMirrorOptions {
   readonly access: Pick<ProxyAccess, 'admit' | 'checkFor'>;
   /** The name of this program in `Via`, by which a request that comes round in a circle is known. */
   readonly via: string;
+  /** What this host is at registries, for clients that send no login of their own; absent: nothing. */
+  readonly logins?: Pick<LoginFile, 'current'> | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -43,12 +47,15 @@ export class RegistryMirror implements AsyncDisposable {
   readonly #upstream: UpstreamAnswers;
   readonly #blobs: RegistryBlobs;
   readonly #manifests: RegistryManifests;
+  readonly #signIn: RegistrySignIn | undefined;
 
   constructor(options: RegistryMirrorOptions) {
     this.#options = options;
-    const { access, counts, clock, via } = options;
+    const { access, counts, clock, log, via, logins: file } = options;
     this.#client = new UpstreamClient({ access, clock });
     this.#upstream = new UpstreamAnswers({ client: this.#client, counts, via });
+    const client = this.#client;
+    this.#signIn = file && new RegistrySignIn({ file, client, clock, log });
     const parts = { ...options, client: this.#client, upstream: this.#upstream };
     this.#blobs = new RegistryBlobs(parts);
     this.#manifests = new RegistryManifests({ ...parts, rights: new UpstreamRights(clock) });
@@ -107,6 +114,11 @@ export class RegistryMirror implements AsyncDisposable {
     }
     const user = this.#options.access.admit(request.socket);
     const exchange = { ...asked, ask, upstream, user };
+    await this.#answerFor((await this.#signIn?.signed(exchange)) ?? exchange);
+  }
+
+  async #answerFor(exchange: RegistryExchange): Promise<void> {
+    const { target } = exchange.ask;
     switch (target.kind) {
       case 'blob':
         await this.#blobs.answer(exchange, target.digest);

@@ -74,9 +74,9 @@ test('parseRegistryUrl() tells blobs, manifests and the rest apart, whatever rep
     name: 'a',
     reference: 'v1.0_x',
   });
-  for (const path of ['_catalog', 'a/b/tags/list', `a/referrers/${digest}`]) {
-    t.deepEqual(kindOf(`/v2/${path}`), { kind: 'other' });
-  }
+  t.deepEqual(kindOf('/v2/_catalog'), { kind: 'other', name: undefined });
+  t.deepEqual(kindOf('/v2/a/b/tags/list'), { kind: 'other', name: 'a/b' });
+  t.deepEqual(kindOf(`/v2/a/referrers/${digest}`), { kind: 'other', name: 'a' });
   t.deepEqual(kindOf('/v2/'), { kind: 'ping' });
 });
 

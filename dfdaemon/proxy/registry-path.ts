@@ -7,8 +7,8 @@ export type RegistryTarget =
   | { readonly kind: 'ping' }
   | { readonly kind: 'blob'; readonly name: string; readonly digest: string }
   | { readonly kind: 'manifest'; readonly name: string; readonly reference: string }
-  /** Tag lists, referrers, the catalogue: whatever changes, and is small. */
-  | { readonly kind: 'other' };
+  /** Tag lists, referrers, the catalogue, which is of no repository: whatever changes, and is small. */
+  | { readonly kind: 'other'; readonly name: string | undefined };
 
 /** A request for a registry, read from its URL. */
 export interface RegistryAsk {
@@ -99,7 +99,7 @@ function targetOf(parts: readonly string[]): RegistryTarget {
   const last = parts.at(-1) ?? '';
   const kind = parts.at(-2);
   if (parts.length === 1 && (last === '' || last === '_catalog')) {
-    return { kind: last === '' ? 'ping' : 'other' };
+    return last === '' ? { kind: 'ping' } : { kind: 'other', name: undefined };
   }
   const names = parts.slice(0, -2);
   if (names.length === 0 || !names.every((part) => PART.test(part))) {
@@ -109,7 +109,7 @@ function targetOf(parts: readonly string[]): RegistryTarget {
   const name = names.join('/');
   if (kind === 'blobs') return { kind: 'blob', name, digest: last };
   if (kind === 'manifests') return { kind: 'manifest', name, reference: last };
-  if (kind === 'referrers' || (kind === 'tags' && last === 'list')) return { kind: 'other' };
+  if (kind === 'referrers' || (kind === 'tags' && last === 'list')) return { kind: 'other', name };
   throw new CodedError('ERR_NOT_FOUND', 'the registry protocol has nothing at this path');
 }
 

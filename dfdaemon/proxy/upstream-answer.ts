@@ -33,7 +33,10 @@ export class UpstreamAnswers {
     delete headers['content-length'];
     // What is kept, verified and cut into ranges is what the registry stores.
     headers['accept-encoding'] = 'identity';
-    return this.#client.ask({ url: upstreamUrl(exchange), method, headers, user }, { signal });
+    const request = { url: upstreamUrl(exchange), method, headers, user };
+    const answer = await this.#client.ask(request, { signal });
+    if (answer.status === 401) exchange.onRefused?.();
+    return answer;
   }
 
   /** Passes the very answer on: status, headers and body. Throws what ends the body before its end. */

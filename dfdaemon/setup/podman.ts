@@ -48,7 +48,7 @@ export const podman: ClientSetup = {
             ]
           : []),
         'a user with a ~/.config/containers/registries.conf does not read these files',
-        `podman sends a password to a mirror only when it has one for the mirror: podman login ${address}/HOST`,
+        `podman sends no password of a registry to a mirror: private images come through dfdaemon where it has a login of its own (--registry-logins), else from the registry directly`,
       ],
     };
   },

@@ -6,13 +6,7 @@ import type { Print } from '../../core/base/command-line.ts';
 import { isErrorCode, CodedError } from '../../core/base/error.ts';
 import type { Environment } from '../../core/base/resolve-options.ts';
 import { ApiClient } from './api-client.ts';
-import {
-  apiOptions,
-  credentialsFrom,
-  headersFrom,
-  imageOptions,
-  urlOptions,
-} from './preheat-options.ts';
+import { apiOptions, headersFrom, imageOptions, loginFor, urlOptions } from './preheat-options.ts';
 import { beginWarmUp, cancelWarmUp, listWarmUps, lookAtWarmUp, showWarmUp } from './warm-up-api.ts';
 import type { Job, JobDetail } from './warm-up-api.ts';
 import { jobLine, jobText } from './warm-up-text.ts';
@@ -50,8 +44,8 @@ export function addPreheatCommands(program: Command, tools: CommandTools): void 
     table: imageOptions,
     env,
     action: async ({ options, args: [reference = ''] }) => {
-      const { platform, credentials, to, timeout: timeoutMs } = options;
-      const login = credentials === undefined ? {} : { credentials: credentialsFrom(credentials) };
+      const { platform, to, timeout: timeoutMs } = options;
+      const login = await loginFor(reference, options);
       const platforms = platform.length === 0 ? {} : { platforms: platform };
       const body = { image: reference, to, timeoutMs, ...platforms, ...login };
       await begin(body, options, tools);

@@ -1,5 +1,6 @@
 import { CodedError } from '../../core/base/error.ts';
 import { commonOptions, defineOptions } from '../../core/base/options.ts';
+import type { Credentials } from '../../core/registry/registry-auth.ts';
 
 /** Where the supernode is, and how answers are printed: for every command of dfops. */
 export const apiOptions = defineOptions({
@@ -50,6 +51,11 @@ export const imageOptions = defineOptions({
     defaultHelp: 'none',
     help: 'USER:PASSWORD for the registry, in a file or the environment; the supernode keeps it in memory only',
   },
+  'registry-logins': {
+    kind: 'path',
+    defaultHelp: 'none',
+    help: "File of logins for registries in the form of docker's config.json, mode 0600, instead of --credentials",
+  },
 });
 
 /** The flags of `dfops preheat url`. */
@@ -85,8 +91,29 @@ export function refuseSecrets(argv: readonly string[]): void {
   }
 }
 
+/** The login of an image's registry, as the API takes it; ERR_USAGE, ERR_CONFIG naming what is wrong. */
+export async function loginFor(
+  reference: string,
+  given: { readonly credentials: string | undefined; readonly registryLogins: string | undefined },
+): Promise<{ readonly credentials?: Credentials }> {
+  const { credentials, registryLogins: path } = given;
+  if (credentials !== undefined && path !== undefined) {
+    throw new CodedError('ERR_USAGE', '--credentials and --registry-logins do not go together');
+  }
+  if (credentials !== undefined) return { credentials: credentialsFrom(credentials) };
+  if (path === undefined) return {};
+  const { parseImage } = await import('../../core/registry/image-reference.ts');
+  const { readLogins } = await import('../../core/registry/registry-logins.ts');
+  const { base, repository } = parseImage(reference);
+  const { logins } = await readLogins(path);
+  const registry = new URL(base).host;
+  const found = logins.find(registry, repository);
+  if (found !== undefined) return { credentials: found };
+  throw new CodedError('ERR_CONFIG', `${path}: has no login for ${registry}`);
+}
+
 /** `USER:PASSWORD` as the API takes it; ERR_USAGE when it is not that. */
-export function credentialsFrom(text: string): { username: string; password: string } {
+function credentialsFrom(text: string): { username: string; password: string } {
   const colon = text.indexOf(':');
   if (colon > 0) return { username: text.slice(0, colon), password: text.slice(colon + 1) };
   throw new CodedError('ERR_USAGE', '--credentials: expected USER:PASSWORD');

@@ -1,4 +1,4 @@
-import type { Credentials } from './registry-auth.ts';
+import type { Credentials } from '../../core/registry/registry-auth.ts';
 
 /** What is done when a registry tells of a push. */
 export interface PushOptions {

@@ -7,10 +7,10 @@ import type { OriginConnections } from '../../core/origin/origin-connections.ts'
 import { openOrigin, waitToRetry } from '../../core/origin/origin.ts';
 import type { OriginOptions } from '../../core/origin/origin.ts';
 import { headerOf } from '../../core/origin/response-head.ts';
-import { isImageDigest } from './image-reference.ts';
-import type { ImageReference } from './image-reference.ts';
-import { answerChallenge, parseChallenge } from './registry-auth.ts';
-import type { Credentials } from './registry-auth.ts';
+import { isImageDigest } from '../../core/registry/image-reference.ts';
+import type { ImageReference } from '../../core/registry/image-reference.ts';
+import { answerChallenge, parseChallenge } from '../../core/registry/registry-auth.ts';
+import type { Credentials } from '../../core/registry/registry-auth.ts';
 
 /** What registries are spoken to with; the guard is in the connections. */
 export interface RegistryParts {
@@ -75,7 +75,7 @@ export class RegistryClient {
       ask: async (url: string, headers: Readonly<Record<string, string>>) =>
         (await this.#get(url, headers, signal)).text,
     };
-    const authorization = await answerChallenge(challenge, about, { signal });
+    const { authorization } = await answerChallenge(challenge, about, { signal });
     if (authorization.length > MAX_AUTHORIZATION) {
       throw new CodedError('ERR_ORIGIN_FAILING', 'the token or password is too long to be sent on');
     }

@@ -2,10 +2,10 @@ import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { parser } from '../../core/wire/parse-message.ts';
-import { isImageDigest, parseImage } from './image-reference.ts';
+import { isImageDigest, parseImage } from '../../core/registry/image-reference.ts';
 import { RegistryClient } from './registry-client.ts';
 import type { RegistryParts } from './registry-client.ts';
-import type { Credentials } from './registry-auth.ts';
+import type { Credentials } from '../../core/registry/registry-auth.ts';
 import type { WarmTask } from './warm-up-job.ts';
 import type { ResolvedImage } from './warm-ups.ts';
 

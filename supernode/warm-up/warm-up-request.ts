@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { parseOriginUrl, withoutSecrets } from '../../core/piece/task-id.ts';
-import { parseImage } from './image-reference.ts';
+import { parseImage } from '../../core/registry/image-reference.ts';
 import { parseTarget } from './target.ts';
 
 const Url = Type.String({ minLength: 1, maxLength: 8192 });

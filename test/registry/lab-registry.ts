@@ -30,7 +30,7 @@ export interface LabRequest {
 export type LabAccess =
   | { readonly kind: 'open' }
   | { readonly kind: 'basic'; readonly user: string; readonly password: string }
-  | { readonly kind: 'bearer'; readonly tokens: ReadonlySet<string> };
+  | { readonly kind: 'bearer'; readonly tokens: ReadonlySet<string>; readonly realm?: string };
 
 /** An answer instead of the right one. */
 export type LabFault = (request: IncomingMessage, response: ServerResponse) => boolean;
@@ -126,9 +126,7 @@ export class LabRegistry implements AsyncDisposable {
     response.setHeader('docker-distribution-api-version', 'registry/2.0');
     if (this.fault(request, response)) return;
     if (!this.#isAllowed(request)) {
-      const realm =
-        this.access.kind === 'basic' ? 'Basic realm="lab"' : 'Bearer realm="http://token.test/"';
-      response.setHeader('www-authenticate', realm);
+      response.setHeader('www-authenticate', challengeOf(this.access));
       answerJson(response, 401, { errors: [{ code: 'UNAUTHORIZED', message: 'who are you' }] });
       return;
     }
@@ -192,6 +190,11 @@ export class LabRegistry implements AsyncDisposable {
     }
     return authorization === basic(access.user, access.password);
   }
+}
+
+function challengeOf(access: LabAccess): string {
+  if (access.kind !== 'bearer') return 'Basic realm="lab"';
+  return `Bearer realm="${access.realm ?? 'http://token.test/'}"`;
 }
 
 /** The value of an Authorization header. */

@@ -55,6 +55,16 @@ test.serial(
       t.like(shown, { state: 'done', hosts: { total: 2, done: 2 }, bytes: { fromOrigin: 0 } });
       t.is(shown.results.length, 2);
 
+      const logins = join(cluster.workplace.folder, 'auth.json');
+      const auths = { [new URL(registry.url).host]: { auth: basic.slice('Basic '.length) } };
+      await writeFile(logins, JSON.stringify({ auths }), { mode: 0o600 });
+      const filed = await dfops(cluster, [...wish, '--registry-logins', logins]);
+      t.is(filed.exitCode, 0, filed.stderr);
+      const other = ['image', 'other.test/lab/app', '--to', 'all', '--registry-logins', logins];
+      const unknown = await dfops(cluster, other);
+      t.is(unknown.exitCode, 1);
+      t.regex(unknown.stderr, /ERR_CONFIG: .*auth\.json: has no login for other\.test/);
+
       const refused = await dfops(cluster, wish);
       t.is(refused.exitCode, 2, 'the exit code of what the registry said');
       t.regex(refused.stderr, /ERR_ORIGIN_REFUSED/);
@@ -66,13 +76,13 @@ test.serial(
         .map((line) => JSON.parse(line));
       t.deepEqual(
         jobs.map(({ state }) => state),
-        ['done', 'done', 'failed'],
+        ['done', 'done', 'done', 'failed'],
       );
       const one = await dfops(cluster, ['show', jobs[0].id]);
       t.regex(one.stdout, /from the seed|from peers/);
       t.is((await dfops(cluster, ['cancel', jobs[0].id])).exitCode, 0);
       t.is((await dfops(cluster, ['show', '12'])).exitCode, 1);
-      for (const { stdout, stderr } of [brought, json, refused, listed, one]) {
+      for (const { stdout, stderr } of [brought, json, filed, refused, listed, one]) {
         t.false(`${stdout}${stderr}`.includes(user.password));
       }
     });

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
-import { CodedError } from '../../core/base/error.ts';
-import { isInCidr } from '../../core/identity/cidr.ts';
+import { CodedError } from '../base/error.ts';
+import { isInCidr } from '../identity/cidr.ts';
 
 /** An image in a registry. */
 export interface ImageReference {

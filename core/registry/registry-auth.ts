@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { CodedError } from '../../core/base/error.ts';
-import { parser } from '../../core/wire/parse-message.ts';
+import { CodedError } from '../base/error.ts';
+import { parser } from '../wire/parse-message.ts';
 import type { ImageReference } from './image-reference.ts';
 
 /** Who pulls: a user, a token that was given, or nobody in particular. */
@@ -14,6 +14,17 @@ export type Challenge =
   | { readonly scheme: 'basic' }
   | { readonly scheme: 'bearer'; readonly realm: string; readonly service: string | undefined };
 
+/** What a registry is sent, and for how long. */
+export interface Login {
+  /** The Authorization header. */
+  readonly authorization: string;
+  /** Of a token, by the word of who gave it; undefined: it has no end. */
+  readonly seconds: number | undefined;
+}
+
+/** A token whose server names no time is good for this long, by the protocol. */
+const TOKEN_SECONDS = 60;
+
 /** Asks for a small answer: what it says, or a failure as those of origins. */
 export type AskText = (
   url: string,
@@ -25,6 +36,7 @@ const parseToken = parser(
   Type.Object({
     token: Type.Optional(Type.String({ maxLength: 65_536 })),
     access_token: Type.Optional(Type.String({ maxLength: 65_536 })),
+    expires_in: Type.Optional(Type.Unknown()),
   }),
   { code: 'ERR_ORIGIN_FAILING' },
 );
@@ -47,21 +59,22 @@ export function parseChallenge(header: string): Challenge | undefined {
   return undefined;
 }
 
-/** The Authorization header that answers a registry's challenge for pulling one repository. */
+/** What answers a registry's challenge for pulling one repository; with `''` for its name, for none in particular. */
 export async function answerChallenge(
   challenge: Challenge,
   about: {
-    readonly image: ImageReference;
+    readonly image: Pick<ImageReference, 'base' | 'repository'>;
     readonly credentials: Credentials;
     readonly ask: AskText;
   },
   options: { readonly signal: AbortSignal },
-): Promise<string> {
+): Promise<Login> {
   const { image, credentials, ask } = about;
-  if (credentials !== undefined && 'token' in credentials) return `Bearer ${credentials.token}`;
+  if (credentials !== undefined && 'token' in credentials)
+    return forEver(`Bearer ${credentials.token}`);
   const basic = credentials === undefined ? undefined : basicHeader(credentials);
   if (challenge.scheme === 'basic') {
-    if (basic !== undefined) return basic;
+    if (basic !== undefined) return forEver(basic);
     throw new CodedError('ERR_ORIGIN_REFUSED', 'the registry wants a user and a password', {
       detail: { status: 401 },
     });
@@ -69,13 +82,20 @@ export async function answerChallenge(
   const realm = realmOf(challenge.realm, image.base);
   const { service } = challenge;
   if (service !== undefined) realm.searchParams.set('service', service);
-  realm.searchParams.set('scope', `repository:${image.repository}:pull`);
+  if (image.repository !== '') {
+    realm.searchParams.set('scope', `repository:${image.repository}:pull`);
+  }
   const headers = basic === undefined ? {} : { authorization: basic };
   const text = await ask(realm.href, headers, options);
-  const { token, access_token: other } = parseToken(jsonOf(text));
+  const { token, access_token: other, expires_in: told } = parseToken(jsonOf(text));
+  const seconds = typeof told === 'number' ? told : TOKEN_SECONDS;
   const found = token ?? other;
-  if (found !== undefined && found !== '') return `Bearer ${found}`;
+  if (found !== undefined && found !== '') return { authorization: `Bearer ${found}`, seconds };
   throw new CodedError('ERR_ORIGIN_FAILING', 'the token server of the registry gave no token');
+}
+
+function forEver(authorization: string): Login {
+  return { authorization, seconds: undefined };
 }
 
 /** A registry that is spoken to in secret does not have passwords sent in the clear. */

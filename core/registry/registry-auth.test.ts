@@ -22,15 +22,17 @@ test('answerChallenge() asks the token server for one repository, as the user', 
   const asked: { url: string; headers: Readonly<Record<string, string>> }[] = [];
   const ask = async (url: string, headers: Readonly<Record<string, string>>): Promise<string> => {
     asked.push({ url, headers });
-    return JSON.stringify({ access_token: 'given' });
+    return JSON.stringify({
+      access_token: 'given',
+      ...(asked.length > 2 ? { expires_in: 300 } : {}),
+    });
   };
+  const given = { authorization: 'Bearer given', seconds: 60 };
   const challenge = { scheme: 'bearer', realm: 'https://auth.test/t?x=1', service: 's' } as const;
   const credentials = { username: 'alice', password: 'pa:ss' };
-  t.is(await answerChallenge(challenge, { image, credentials, ask }, { signal }), 'Bearer given');
-  t.is(
-    await answerChallenge(challenge, { image, credentials: undefined, ask }, { signal }),
-    'Bearer given',
-  );
+  t.deepEqual(await answerChallenge(challenge, { image, credentials, ask }, { signal }), given);
+  const nobody = { image, credentials: undefined, ask };
+  t.deepEqual(await answerChallenge(challenge, nobody, { signal }), given);
   const url = 'https://auth.test/t?x=1&service=s&scope=repository%3Alab%2Fapp%3Apull';
   const authorization = `Basic ${Buffer.from('alice:pa:ss').toString('base64')}`;
   t.deepEqual(asked, [
@@ -38,11 +40,14 @@ test('answerChallenge() asks the token server for one repository, as the user', 
     { url, headers: {} },
   ]);
   const token = { token: 'mine' };
-  t.is(
-    await answerChallenge(challenge, { image, credentials: token, ask }, { signal }),
-    'Bearer mine',
-  );
+  t.deepEqual(await answerChallenge(challenge, { image, credentials: token, ask }, { signal }), {
+    authorization: 'Bearer mine',
+    seconds: undefined,
+  });
   t.is(asked.length, 2);
+  const nowhere = { ...nobody, image: { ...image, repository: '' } };
+  t.like(await answerChallenge(challenge, nowhere, { signal }), { seconds: 300 });
+  t.is(asked[2]?.url, 'https://auth.test/t?x=1&service=s');
 });
 
 test('answerChallenge() sends no password in the clear for a registry that is https', async (t) => {
