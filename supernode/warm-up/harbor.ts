@@ -110,7 +110,10 @@ function phaseOf(state: JobState): 'running' | 'done' | 'failed' {
 
 function errorText({ state, error, hosts }: JobSummary): string {
   if (error !== undefined) return `${error.code}: ${error.message}`;
-  return state === 'failed' ? `${hosts.failed} of ${hosts.total} hosts failed` : '';
+  if (state === 'failed') return `${hosts.failed} of ${hosts.total} hosts failed`;
+  // Harbor shows it where it says that the preheat failed.
+  if (state === 'cancelled') return 'the warm-up was cancelled';
+  return state === 'interrupted' ? 'the supernode was restarted meanwhile' : '';
 }
 
 /** dragonfly's scopes: none is one seed. */
