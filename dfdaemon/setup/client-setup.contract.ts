@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestFn } from 'ava';
-import type { ClientName, Registry } from './client-setup.ts';
+import type { ClientName, Registry, SetupUser } from './client-setup.ts';
 import { MachineFiles } from './machine-files.ts';
 import { setUp, undoSetup } from './set-up.ts';
 import type { SetupPlace, SetupReport } from './set-up.ts';
@@ -26,8 +26,11 @@ export const RECORDS = '/var/lib/odonata/setup';
 export class TestMachine {
   readonly root: string;
   readonly place: SetupPlace;
+  readonly #user: SetupUser | undefined;
 
-  constructor() {
+  /** Of the machine itself, or of a user of it. */
+  constructor(user?: SetupUser) {
+    this.#user = user;
     this.root = mkdtempSync(join(tmpdir(), 'odonata-setup-'));
     const files = new MachineFiles(this.root);
     const records = new SetupRecords(files, RECORDS, process.getuid?.() ?? 0);
@@ -63,7 +66,7 @@ export class TestMachine {
     const { registries = [], port = 65_001, isDryRun = false } = wishes;
     const address = `127.0.0.1:${port}`;
     const place = { ...this.place, isDryRun };
-    return setUp(client, place, { address, registries, user: undefined });
+    return setUp(client, place, { address, registries, user: this.#user });
   }
 
   async undo(client: ClientName, { isForced = false } = {}): Promise<SetupReport> {
@@ -83,6 +86,8 @@ export class TestMachine {
 /** A client, and texts that users may have in the file that it changes. */
 export interface ClientSample {
   readonly client: ClientName;
+  /** Absent: the machine is set up. */
+  readonly user?: SetupUser;
   /** The file that texts are for. */
   readonly path: string;
   readonly texts: Readonly<Record<string, string>>;
@@ -95,8 +100,9 @@ export interface ClientSample {
 /** Runs the promises for one client. */
 export function testClientSetup(test: TestFn, sample: ClientSample): void {
   const { client, path, later } = sample;
+  const title = sample.user === undefined ? client : `${client} --user`;
   const machineWith = (text: string | undefined): TestMachine => {
-    const machine = new TestMachine();
+    const machine = new TestMachine(sample.user);
     for (const [name, other] of Object.entries(sample.others ?? {})) machine.put(name, other);
     if (text !== undefined) machine.put(path, text, 0o640);
     return machine;
@@ -104,7 +110,7 @@ export function testClientSetup(test: TestFn, sample: ClientSample): void {
   const given = Object.entries({ 'no file': undefined, 'an empty file': '', ...sample.texts });
 
   for (const [name, text] of given) {
-    test(`setup ${client}, ${name}: --undo gives back every byte and mode, and leaves nothing`, async (t) => {
+    test(`setup ${title}, ${name}: --undo gives back every byte and mode, and leaves nothing`, async (t) => {
       using machine = machineWith(text);
       const before = machine.all();
       const report = await machine.setUp(client);
@@ -117,7 +123,7 @@ export function testClientSetup(test: TestFn, sample: ClientSample): void {
       t.deepEqual((await machine.undo(client)).files, [], 'a second --undo has nothing to do');
     });
 
-    test(`setup ${client}, ${name}: a second time changes nothing`, async (t) => {
+    test(`setup ${title}, ${name}: a second time changes nothing`, async (t) => {
       using machine = machineWith(text);
       await machine.setUp(client);
       const once = machine.all();
@@ -127,7 +133,7 @@ export function testClientSetup(test: TestFn, sample: ClientSample): void {
       t.deepEqual(machine.all(), once);
     });
 
-    test(`setup ${client}, ${name}: --undo keeps what was added since`, async (t) => {
+    test(`setup ${title}, ${name}: --undo keeps what was added since`, async (t) => {
       using machine = machineWith(text);
       await machine.setUp(client);
       machine.put(path, later(machine.get(path) ?? ''));
@@ -137,7 +143,7 @@ export function testClientSetup(test: TestFn, sample: ClientSample): void {
       t.is(withoutSpace(left), withoutSpace(later(text ?? '')));
     });
 
-    test(`setup ${client}, ${name}: another port replaces the first, and --undo goes to the beginning`, async (t) => {
+    test(`setup ${title}, ${name}: another port replaces the first, and --undo goes to the beginning`, async (t) => {
       using machine = machineWith(text);
       const before = machine.all();
       await machine.setUp(client);
@@ -147,7 +153,7 @@ export function testClientSetup(test: TestFn, sample: ClientSample): void {
       t.deepEqual(machine.all(), before);
     });
 
-    test(`setup ${client}, ${name}: --dry-run writes nothing and shows what would change`, async (t) => {
+    test(`setup ${title}, ${name}: --dry-run writes nothing and shows what would change`, async (t) => {
       using machine = machineWith(text);
       const before = machine.all();
       const { files } = await machine.setUp(client, { isDryRun: true });

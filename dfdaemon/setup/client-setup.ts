@@ -25,7 +25,14 @@ export interface SetupWishes {
   /** Empty: all registries, or the one that clients use by default. */
   readonly registries: readonly Registry[];
   /** The configuration of this user instead of that of the machine. */
-  readonly user: { readonly home: string; readonly configHome: string } | undefined;
+  readonly user: SetupUser | undefined;
+}
+
+/** Whose configuration it is. */
+export interface SetupUser {
+  readonly home: string;
+  /** `XDG_CONFIG_HOME`, or where that is by default. */
+  readonly configHome: string;
 }
 
 /** The files of the machine as they would be without us; paths are absolute, below `--root`. */

@@ -1,17 +1,36 @@
 import test from 'ava';
 import { TestMachine, testClientSetup } from './client-setup.contract.ts';
+import type { ClientSample } from './client-setup.contract.ts';
 
 const PATH = '/etc/docker/daemon.json';
 
-testClientSetup(test, {
+const user = { home: '/home/u', configHome: '/home/u/conf' };
+const sample: Omit<ClientSample, 'path'> = {
   client: 'docker',
-  path: PATH,
   texts: {
     'other settings': '{\n    "log-driver": "local",\n    "dns": ["10.0.0.1"]\n}\n',
     'another mirror': '{"registry-mirrors": ["https://mirror.example"]}',
   },
   later: (text) =>
     JSON.stringify({ ...(JSON.parse(text === '' ? '{}' : text) as object), debug: true }),
+};
+
+testClientSetup(test, { ...sample, path: PATH });
+testClientSetup(test, { ...sample, user, path: '/home/u/conf/docker/daemon.json' });
+
+test('setup docker --user is for the dockerd of the user, and leaves that of the machine alone', async (t) => {
+  using machine = new TestMachine(user);
+  machine.put(PATH, '{}');
+  machine.put('/etc/systemd/system/docker.service', 'ExecStart=dockerd --registry-mirror=x\n');
+  const { commands, notes } = await machine.setUp('docker');
+  t.is(machine.get(PATH), '{}');
+  t.deepEqual(commands, ['systemctl --user reload docker']);
+  t.regex(notes.join('\n'), /--detach-netns/);
+  t.deepEqual((await machine.undo('docker')).commands, ['systemctl --user restart docker']);
+  const dropIn = '/home/u/conf/systemd/user/docker.service.d/a.conf';
+  machine.put(dropIn, '[Service]\nExecStart=dockerd-rootless.sh --registry-mirror=https://m\n');
+  const error = await t.throwsAsync(machine.setUp('docker'), { code: 'ERR_CLIENT_CONFIG' });
+  t.true(error?.message.startsWith(dropIn));
 });
 
 test('setup docker puts the mirror first and keeps order, indentation and the other mirrors', async (t) => {

@@ -126,7 +126,7 @@ const refusals: readonly (readonly [argv: string, says: RegExp])[] = [
   ['dokcer', /no client is named "dokcer"; did you mean docker\?/],
   ['docker podman', /too many arguments/],
   ['docker --registry a.example', /--registry: a mirror of docker stands for docker\.io alone/],
-  ['docker --user', /--user: docker is set up for the whole machine/],
+  ['apt --user', /--user: apt is set up for the whole machine/],
   ['npm --user --root /x', /--user and --root/],
   ['npm --force', /--force goes with --undo/],
   ['pip --list', /--list takes no client/],

@@ -37,7 +37,10 @@ export const setupFlags = defineOptions({
     max: 65_535,
     help: 'Port of dfdaemon on 127.0.0.1',
   },
-  user: { kind: 'boolean', help: 'Set up this user alone, not the machine; npm and pip' },
+  user: {
+    kind: 'boolean',
+    help: 'Set up this user alone, not the machine: docker and podman without root, npm, pip',
+  },
   undo: { kind: 'boolean', help: 'Give back what was there before' },
   force: {
     kind: 'boolean',
@@ -83,7 +86,7 @@ async function run(
   const client = clientOf(name);
   await refuseUnfit(client, options);
   if (options.user) await refuseOthersHome(tools);
-  else if (!place.isDryRun) refuseUnprivileged(client, options, tools);
+  else if (!place.isDryRun) await refuseUnprivileged(client, options, tools);
   const report = options.undo
     ? await undoSetup(client, place, { isForced: options.force })
     : await setUp(client, place, wishesOf(options, tools));
@@ -146,16 +149,22 @@ async function refuseUnfit(client: ClientName, options: SetupOptions): Promise<v
     throw usage(`--registry: ${noRegistries}`);
   }
   if (options.user && !hasUserFiles) {
-    throw usage(`--user: ${client} is set up for the whole machine; npm and pip know users`);
+    throw usage(`--user: ${client} is set up for the whole machine`);
   }
 }
 
 /** Said before anything is looked at: what fails later names a file and not the cause. */
-function refuseUnprivileged(client: ClientName, options: SetupOptions, tools: SetupTools): void {
+async function refuseUnprivileged(
+  client: ClientName,
+  options: SetupOptions,
+  tools: SetupTools,
+): Promise<void> {
   if (tools.uid === 0 || options.root !== '/') return;
+  const { clients } = await import('./clients.ts');
+  const orUser = clients[client].hasUserFiles ? ', or with --user' : '';
   throw new CodedError(
     'ERR_OUTPUT_UNWRITABLE',
-    `setup ${client} changes files of the whole machine: run it as root${client === 'npm' || client === 'pip' ? ', or with --user' : ''}, or look with --dry-run`,
+    `setup ${client} changes files of the whole machine: run it as root${orUser}, or look with --dry-run`,
   );
 }
 

@@ -8,7 +8,7 @@ import { freePorts } from '../../bench/cluster/free-ports.ts';
 import { Program } from '../../bench/cluster/program.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import { TestMachine } from '../../dfdaemon/setup/client-setup.contract.ts';
-import type { ClientName } from '../../dfdaemon/setup/client-setup.ts';
+import type { ClientName, SetupUser } from '../../dfdaemon/setup/client-setup.ts';
 import { faultsOfFolder, runClient, succeeded } from './clients.ts';
 import { makeDebianRepository } from './debian-repository.ts';
 import { labOf } from './mirror-lab.ts';
@@ -38,6 +38,7 @@ async function withSetup(
     readonly client: ClientName;
     readonly given?: Readonly<Record<string, string>>;
     readonly isNamed?: boolean;
+    readonly user?: SetupUser;
   },
   body: (scene: Scene) => Promise<void>,
 ): Promise<void> {
@@ -47,7 +48,7 @@ async function withSetup(
   const [frontPort = 0] = await freePorts(HERE, 1);
   const upstream = { host, port: Number(port) };
   await using front = await Recorder.start({ host: HERE, port: frontPort }, upstream);
-  using machine = new TestMachine();
+  using machine = new TestMachine(options.user);
   for (const [path, text] of Object.entries(options.given ?? {})) machine.put(path, text);
   const { folder } = await lab.pull();
   const registries = options.isNamed === true ? [{ name: lab.registry.name, isPlain: true }] : [];
@@ -128,6 +129,31 @@ test('podman reads what setup podman writes into the registry of the user', asyn
       const argv = [...podman, 'pull', `${name}/lab/by-podman:v1`];
       const place = { workplace: lab.workplace, env: { TMPDIR: folder } };
       succeeded(await runClient(on(machine, '/etc/containers', argv), place));
+      t.is(front.allBlobBytes, image.blobBytes);
+    },
+  );
+});
+
+test('podman without root reads what setup podman --user writes', async (t) => {
+  const user = { home: '/home/u', configHome: '/nowhere' };
+  const given = { '/home/u/.config/containers/policy.json': anything };
+  await withSetup(
+    t,
+    { client: 'podman', given, isNamed: true, user },
+    async ({ lab, machine, front }) => {
+      const image = await lab.push('by-user', layers);
+      const [home, run] = [join(machine.root, user.home), join(machine.root, 'run')];
+      await mkdir(run, { mode: 0o700 });
+      // With no subordinate ids the user is root in his namespace, and nobody else is there.
+      const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
+      const own = 'chmod 711 "$ROOT" && chown -R 65534:65534 "$HOME" "$XDG_RUNTIME_DIR"';
+      const end = 'kill "$(cat "$XDG_RUNTIME_DIR/libpod/tmp/pause.pid")"';
+      const script = `${own} && { "$@"; code=$?; ${end}; exit $code; }`;
+      const podman = ['podman', '--storage-driver', 'vfs', '--events-backend=none'];
+      const pull = [...podman, 'pull', `${lab.registry.name}/lab/by-user:v1`];
+      const argv = ['sh', '-c', script, 'sh', 'setpriv', ...nobody, ...pull];
+      const env = { ROOT: machine.root, HOME: home, XDG_RUNTIME_DIR: run, TMPDIR: home };
+      succeeded(await runClient(argv, { workplace: lab.workplace, env, cwd: machine.root }));
       t.is(front.allBlobBytes, image.blobBytes);
     },
   );
