@@ -5,6 +5,7 @@ import { CodedError } from '../core/base/error.ts';
 import { commonOptions, defineOptions, logLevelOption } from '../core/base/options.ts';
 import type { OptionValues } from '../core/base/options.ts';
 import { isIdc } from '../core/identity/membership.ts';
+import { parseOriginHostLimits } from '../core/origin/origin-host-limit.ts';
 import type { SupernodeOptions } from './index.ts';
 import type { PushOptions } from './warm-up/push-options.ts';
 import { parseTarget } from './warm-up/target.ts';
@@ -120,6 +121,7 @@ export function planSupernode(flags: SupernodeFlags): SupernodePlan {
       httpPort,
       originAllow: flags.originAllow,
       originRate: flags.originLimit,
+      originHosts: parseOriginHostLimits(flags.originHostLimit, '--origin-host-limit'),
       uploadRate: flags.uploadLimit,
       encryption: flags.encryption,
       push,

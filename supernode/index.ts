@@ -7,6 +7,8 @@ import type { Random } from '../core/base/random.ts';
 import { selfSignedCertificate } from '../core/identity/certificate.ts';
 import { MeshNode } from '../core/net/mesh/mesh-node.ts';
 import type { MeshSession } from '../core/net/mesh/mesh-node.ts';
+import { DEFAULT_REQUESTS } from '../core/origin/origin-host-limit.ts';
+import type { OriginHostLimit } from '../core/origin/origin-host-limit.ts';
 import { refuseNewer } from '../core/store/open-folder.ts';
 import { PieceStore } from '../core/store/piece-store.ts';
 import { HostLimits } from '../core/swarm/host-limits.ts';
@@ -43,6 +45,8 @@ export interface SupernodeOptions {
   readonly httpPort: number;
   readonly originAllow: readonly string[];
   readonly originRate: number;
+  /** Hosts of origins with limits of their own. */
+  readonly originHosts?: readonly OriginHostLimit[];
   readonly uploadRate: number;
   readonly encryption: 'tls' | 'none';
   readonly quota?: number;
@@ -71,7 +75,6 @@ export interface Supernode extends AsyncDisposable {
 }
 
 const parseHello = parser(Hello);
-const ORIGIN_CONNECTIONS_PER_HOST = 8;
 const SWEEP_MS = 60_000;
 /** Drift that is worth telling. */
 const WALL_JUMP_MS = 60_000;
@@ -213,8 +216,13 @@ async function openStore(options: SupernodeOptions): Promise<PieceStore> {
   });
 }
 
-function seedLimitsOf({ uploadRate, originRate, clock }: SupernodeOptions): HostLimits {
-  return new HostLimits({ download: 0, upload: uploadRate, origin: originRate }, clock);
+function seedLimitsOf(options: SupernodeOptions): HostLimits {
+  const { uploadRate, originRate, originHosts, clock } = options;
+  return new HostLimits(
+    { download: 0, upload: uploadRate, origin: originRate },
+    clock,
+    originHosts,
+  );
 }
 
 async function startPool(
@@ -240,8 +248,10 @@ async function startPool(
     origin: {
       allow: options.originAllow,
       rate: limits.limiters.origin.shared,
-      connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
+      connectionsPerHost: DEFAULT_REQUESTS,
+      ...(options.originHosts === undefined ? {} : { hosts: options.originHosts }),
     },
+    originRates: limits.originHosts,
     link: {
       hostKeyPem: authority.key.exportPem(),
       certificatePem,

@@ -16,7 +16,7 @@ export interface HttpClientOptions {
   readonly checkAddress: (ip: string, port: number) => void;
   readonly clock: Clock;
   /** Requests in flight, and so sockets, to one scheme, host and port; further ones wait. Default 8. */
-  readonly connectionsPerHost?: number;
+  readonly connectionsPerHost?: number | ((hostname: string) => number);
   /** Requests waiting for one scheme, host and port; past it ERR_BUSY. Default 256. */
   readonly maxWaitingPerHost?: number;
   /** Name lookup, TCP and TLS handshake together. Default 10,000. */
@@ -43,6 +43,8 @@ export interface HttpRequest {
   readonly headersTimeoutMs?: number;
   /** Longest time without a body byte while somebody is waiting for one. Default 30,000. */
   readonly bodyTimeoutMs?: number;
+  /** Called once the body of an answer was read to its end or closed; never when the request fails. */
+  readonly onClosed?: (() => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -76,7 +78,6 @@ export class HttpClient implements AsyncDisposable {
   constructor(options: HttpClientOptions) {
     this.#options = options;
     this.#agent = new Agent({
-      connections: options.connectionsPerHost ?? DEFAULT_CONNECTIONS,
       pipelining: 1,
       allowH2: false,
       // Its timers tick twice a second and count waiting for a connection: ours are below.
@@ -86,8 +87,9 @@ export class HttpClient implements AsyncDisposable {
       keepAliveMaxTimeout: 30_000,
       // A pool per origin, because the guard needs the port and a lookup is not told it.
       factory: (origin, poolOptions) => {
-        const connect = this.#connector(new URL(origin));
-        return new Pool(origin, Object.assign({}, poolOptions, { connect }));
+        const url = new URL(origin);
+        const own = { connect: this.#connector(url), connections: this.#connections(url) };
+        return new Pool(origin, Object.assign({}, poolOptions, own));
       },
     });
   }
@@ -111,7 +113,10 @@ export class HttpClient implements AsyncDisposable {
       // The library takes a turn of the loop to see that a connection is free; without it there would be another.
       if (this.#isFreeing) await new Promise((resolve) => setImmediate(resolve));
       const answer = await this.#ask(request);
-      answer.body.once('close', () => this.#release(request, held));
+      answer.body.once('close', () => {
+        this.#release(request, held);
+        request.onClosed?.();
+      });
       return new OpenResponse(answer, { request, clock: this.#options.clock });
     } catch (error) {
       this.#release(request, slot);
@@ -130,13 +135,20 @@ export class HttpClient implements AsyncDisposable {
   }
 
   async #acquire({ url, signal }: HttpRequest): Promise<Slot> {
-    const { connectionsPerHost = DEFAULT_CONNECTIONS, maxWaitingPerHost = 256 } = this.#options;
+    const { maxWaitingPerHost = 256 } = this.#options;
     let host = this.#hosts.get(url.origin);
     if (host === undefined) {
-      host = new Limiter({ max: connectionsPerHost, maxWaiting: maxWaitingPerHost });
+      host = new Limiter({ max: this.#connections(url), maxWaiting: maxWaitingPerHost });
       this.#hosts.set(url.origin, host);
     }
     return host.acquire({ signal });
+  }
+
+  #connections({ hostname }: URL): number {
+    const { connectionsPerHost = DEFAULT_CONNECTIONS } = this.#options;
+    return typeof connectionsPerHost === 'number'
+      ? connectionsPerHost
+      : connectionsPerHost(hostname);
   }
 
   async #ask(request: HttpRequest): Promise<Dispatcher.ResponseData> {

@@ -5,7 +5,8 @@ import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { HttpResponse } from '../net/http-client.ts';
 import type { RateLimiter } from '../net/pacing.ts';
-import type { OriginConnections } from './origin-connections.ts';
+import type { OriginAccount, OriginConnections } from './origin-connections.ts';
+import { paced } from './paced.ts';
 import { firstHop, nextHop } from './request-headers.ts';
 import type { Hop, OriginRequest } from './request-headers.ts';
 import { describeUrl, headerOf, parseHead } from './response-head.ts';
@@ -53,6 +54,8 @@ export interface OriginOptions {
   readonly log: Log;
   /** Every body byte passes it before it is handed out. */
   readonly limiter?: RateLimiter | undefined;
+  /** As whom it waits for its turn and passes limits; absent: as who says nothing. */
+  readonly account?: OriginAccount | undefined;
   readonly signal: AbortSignal;
   readonly limits?: Partial<OriginLimits> | undefined;
   /** Told before each pause, so that whoever waits can say why. */
@@ -67,10 +70,6 @@ export interface OriginBody extends Disposable {
   /** Ends the connection if the body was not read to its end. */
   close(): void;
 }
-
-/** A piece of a rate-limited body stands for at most this time, so that the rate is even. */
-const PACE_SECONDS = 0.05;
-const MIN_PACED_BYTES = 1024;
 
 /**
  * Asks an origin and waits for its head, following redirects and asking again after failures that may pass.
@@ -140,6 +139,7 @@ async function send(hop: Hop, options: OriginOptions): Promise<HttpResponse> {
     headers: hop.headers,
     headersTimeoutMs: limits.headersTimeoutMs,
     bodyTimeoutMs: limits.stallTimeoutMs,
+    account: options.account,
     signal: options.signal,
   });
 }
@@ -214,30 +214,10 @@ class OpenOrigin implements OriginBody {
       if (rangeEnd !== undefined && offset > rangeEnd) {
         throw this.#error('ERR_ORIGIN_FAILING', `sent more than ${rangeEnd - rangeStart} bytes`);
       }
-      yield* this.#paced(chunk);
+      yield* paced(chunk, this.#options.limiter, this.#options);
     }
     if (rangeEnd !== undefined && offset < rangeEnd) {
       throw this.#error('ERR_ORIGIN_SHORT', `ended ${rangeEnd - offset} bytes early`);
-    }
-  }
-
-  async *#paced(chunk: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-    const { limiter, signal } = this.#options;
-    if (limiter === undefined) {
-      yield chunk;
-      return;
-    }
-    for (let start = 0; start < chunk.length;) {
-      const rate = limiter.bytesPerSecond;
-      const most = rate > 0 ? Math.max(MIN_PACED_BYTES, Math.floor(rate * PACE_SECONDS)) : Infinity;
-      const part = chunk.subarray(start, Math.min(chunk.length, start + most));
-      try {
-        await limiter.take(part.length, { signal });
-      } catch (reason) {
-        throw CodedError.from(reason);
-      }
-      yield part;
-      start += part.length;
     }
   }
 

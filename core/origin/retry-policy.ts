@@ -26,6 +26,9 @@ export interface RetryState {
 /** 4xx statuses that say "not now" rather than "no". */
 const patientStatuses: ReadonlySet<number> = new Set([408, 425, 429]);
 
+/** Those who were told the same time come back over this part of it more. */
+export const RETRY_AFTER_JITTER = 0.25;
+
 /** Reasons of an unreachable origin that asking again does not mend: there is no such name. */
 const lastingReasons: ReadonlySet<unknown> = new Set(['ENOTFOUND']);
 
@@ -52,7 +55,9 @@ export function planRetry(
   // Asking earlier than told would only add to the origin's trouble; the caller learns the time instead.
   if (retryAfterMs > limits.maxRetryAfterMs) return undefined;
   const backoff = { firstMs: limits.retryFirstMs, maxMs: limits.retryMaxMs };
-  const waitMs = Math.max(retryAfterMs, backoffMs(state.failures - 1, backoff, random));
+  // Many are told the same time: each comes back a little later than that.
+  const told = retryAfterMs * (1 + RETRY_AFTER_JITTER * random.next());
+  const waitMs = Math.max(told, backoffMs(state.failures - 1, backoff, random));
   return state.elapsedMs + waitMs > limits.retryTotalMs ? undefined : waitMs;
 }
 

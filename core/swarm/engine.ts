@@ -8,6 +8,8 @@ import { SystemRandom } from '../base/random.ts';
 import type { Random } from '../base/random.ts';
 import { selfSignedCertificate } from '../identity/certificate.ts';
 import { HostKey } from '../identity/host-key.ts';
+import { DEFAULT_REQUESTS } from '../origin/origin-host-limit.ts';
+import type { OriginHostLimit } from '../origin/origin-host-limit.ts';
 import { PieceStore } from '../store/piece-store.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { CellMember } from './cell-member.ts';
@@ -52,6 +54,8 @@ export interface EngineOptions {
   readonly uploadRate?: number;
   readonly downloadRate?: number;
   readonly originRate?: number;
+  /** Hosts of origins with limits of their own. */
+  readonly originHosts?: readonly OriginHostLimit[];
   readonly workers?: number;
   readonly clock?: Clock;
   readonly random?: Random;
@@ -59,7 +63,6 @@ export interface EngineOptions {
 }
 
 const SWEEP_MS = 60_000;
-const ORIGIN_CONNECTIONS_PER_HOST = 8;
 
 /** Everything a host does in the swarm: fetch, keep, serve. dfdaemon wraps one; dfget may run one itself. */
 export class Engine implements Downloader {
@@ -104,7 +107,7 @@ export class Engine implements Downloader {
     const key = await HostKey.load(join(options.dataDir, 'identity', 'host.key'));
     const store = stack.use(await openStore(options, { clock, log }));
     const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
-    const limits = new HostLimits(limitsOf(options), clock);
+    const limits = new HostLimits(limitsOf(options), clock, options.originHosts);
     const pool = stack.use(await startPool(options, { key, limits, clock, random, log, hooks }));
     store.onRemove = async (task) => pool.dropTask(task);
     const member = await openMember(options, { key, pool, clock, random, log });
@@ -253,9 +256,11 @@ async function startPool(
   const origin = {
     allow: options.originAllow,
     rate: limits.limiters.origin.shared,
-    connectionsPerHost: ORIGIN_CONNECTIONS_PER_HOST,
+    connectionsPerHost: DEFAULT_REQUESTS,
+    ...(options.originHosts === undefined ? {} : { hosts: options.originHosts }),
   };
-  const common = { origin, clock, random, log, onAltered: (name: string) => hooks.onAltered(name) };
+  const onAltered = (name: string): void => hooks.onAltered(name);
+  const common = { origin, clock, random, log, originRates: limits.originHosts, onAltered };
   const workers = options.workers === undefined ? {} : { workers: options.workers };
   if (options.supernodes.length === 0) return TransferPool.start({ ...common, ...workers });
   const { certificatePem, keyPem } = selfSignedCertificate(key, { now: clock.now() });

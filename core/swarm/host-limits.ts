@@ -1,5 +1,8 @@
 import type { Clock } from '../base/clock.ts';
+import { KeyedRates } from '../net/keyed-rates.ts';
 import { RateLimiter } from '../net/pacing.ts';
+import { OriginHostLimits } from '../origin/origin-host-limit.ts';
+import type { OriginHostLimit } from '../origin/origin-host-limit.ts';
 
 /** What a host may move a second, in bytes; 0 is no limit. */
 export interface RateLimits {
@@ -37,11 +40,15 @@ const STANDSTILL = 1;
  */
 export class HostLimits {
   readonly limiters: Readonly<Record<keyof RateLimits, RateLimiter>>;
+  /** Of what comes from each host of origins. */
+  readonly originHosts: KeyedRates;
   #own: RateLimits;
   #share: CellShare = {};
 
-  constructor(own: RateLimits, clock: Clock) {
+  constructor(own: RateLimits, clock: Clock, originHosts: readonly OriginHostLimit[] = []) {
     this.#own = own;
+    const hosts = new OriginHostLimits(originHosts);
+    this.originHosts = new KeyedRates((host) => hosts.rateOf(host), clock);
     this.limiters = {
       download: new RateLimiter(own.download, clock),
       upload: new RateLimiter(own.upload, clock),

@@ -10,7 +10,8 @@ import type { PieceStore, StoredTask } from '../store/piece-store.ts';
 import type { TaskReport } from '../wire/messages.ts';
 import { KeptTasks } from './kept-tasks.ts';
 import { Reporter } from './reporter.ts';
-import { TransferPool, keyOf } from './transfer-pool.ts';
+import { keyOf } from './task-key.ts';
+import { TransferPool } from './transfer-pool.ts';
 
 interface Host {
   readonly kept: KeptTasks;

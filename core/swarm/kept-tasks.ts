@@ -3,7 +3,7 @@ import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
 import type { Reporter } from './reporter.ts';
-import { keyOf } from './transfer-pool.ts';
+import { keyOf } from './task-key.ts';
 import type { TransferPool } from './transfer-pool.ts';
 
 export interface KeptTasksParts {

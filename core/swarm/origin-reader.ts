@@ -9,7 +9,7 @@ import { originRuns, ownOriginPieces } from './split-origin.ts';
 import type { OriginRun } from './split-origin.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { TaskRate } from './task-rate.ts';
-import type { RemoteOrigin } from './transfer-pool.ts';
+import type { RemoteOrigin } from './origin-bodies.ts';
 import { openerOf } from './origin-request.ts';
 
 export interface OriginReaderOptions {

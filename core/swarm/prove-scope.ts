@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
+import type { Standing } from '../base/standing.ts';
 import { pieceRange } from '../piece/piece-length.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { TaskSpec } from '../wire/messages.ts';
@@ -19,6 +20,8 @@ export interface Proof {
   readonly clock: Clock;
   readonly stored: StoredTask;
   readonly spec: TaskSpec;
+  /** How important it is that the origin is asked. */
+  readonly standing?: Standing | undefined;
 }
 
 const SAMPLES = 3;
@@ -68,13 +71,13 @@ export async function compareSamples(
  * origin, ERR_ORIGIN_STALLED when it takes too long.
  */
 export async function servesDigest(
-  { pool, clock, stored, spec }: Proof,
+  { pool, clock, stored, spec, standing }: Proof,
   options: { signal: AbortSignal },
 ): Promise<boolean> {
   const expected = wholeDigest(spec);
   if (expected === undefined) return false;
   const algorithm = expected.slice(0, expected.indexOf(':'));
-  await using origin = await pool.openOrigin(openerOf(spec).whole(), options);
+  await using origin = await pool.openOrigin(openerOf(spec).whole(), { ...options, standing });
   const { length } = origin.head;
   if (length !== undefined && stored.isComplete && length !== stored.length) return false;
   const bytes = length ?? stored.length ?? UNKNOWN_BYTES;
@@ -84,12 +87,13 @@ export async function servesDigest(
 }
 
 async function compareSample(
-  { pool, stored, spec }: Proof,
+  { pool, stored, spec, standing }: Proof,
   { start, end }: { readonly start: number; readonly end: number },
   signal: AbortSignal,
 ): Promise<'same' | 'differs' | 'unknown'> {
   try {
-    await using origin = await pool.openOrigin(openerOf(spec).part(start, end), { signal });
+    const request = openerOf(spec).part(start, end);
+    await using origin = await pool.openOrigin(request, { signal, standing });
     const { status, length } = origin.head;
     if (length !== undefined && stored.length !== undefined && length !== stored.length) {
       return 'differs';

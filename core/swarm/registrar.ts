@@ -16,7 +16,8 @@ import type { OriginPolicy } from './origin-turn.ts';
 import { compareSamples, notServed, servesDigest } from './prove-scope.ts';
 import { shapeOf, shapeOfAnswer } from './task-shape.ts';
 import type { SwarmTasks } from './swarm-tasks.ts';
-import type { RemoteOrigin, TransferPool } from './transfer-pool.ts';
+import type { RemoteOrigin } from './origin-bodies.ts';
+import type { TransferPool } from './transfer-pool.ts';
 
 /** What a request turned out to mean. */
 export type Registration =

@@ -1,7 +1,6 @@
 import { abortable } from '../base/clock.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
-import { Limiter } from '../base/limiter.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { HostKey } from '../identity/host-key.ts';
@@ -17,7 +16,8 @@ import type { SwarmRegistration } from './registrar.ts';
 import { Reporter } from './reporter.ts';
 import { RequestTurns } from './request-turns.ts';
 import { TaskPeer } from './task-peer.ts';
-import { keyOf } from './transfer-pool.ts';
+import { TaskPlaces } from './task-places.ts';
+import { keyOf } from './task-key.ts';
 import type { TransferPool } from './transfer-pool.ts';
 
 /** A claim on a task: while it is held, the task goes on and its content is not evicted. */
@@ -58,9 +58,6 @@ export interface SwarmTasksOptions {
   readonly downloadLimiter: RateLimiter;
 }
 
-/** Tasks that download at a time; others wait in line. */
-const MAX_ACTIVE = 64;
-const MAX_WAITING = 10_000;
 const TICKET_RENEWAL_MS = 7 * 60_000;
 const MAX_REPORT_TASKS = 1_000;
 const MAX_EARLY = 1_000;
@@ -70,7 +67,7 @@ const SYNC_MS = 1_000;
 export class SwarmTasks implements TaskListener, AsyncDisposable {
   readonly #options: SwarmTasksOptions;
   readonly #active = new Map<string, ActiveTask>();
-  readonly #slots = new Limiter({ max: MAX_ACTIVE, maxWaiting: MAX_WAITING });
+  readonly #slots = new TaskPlaces();
   readonly #reporter: Reporter;
   readonly #turns: RequestTurns;
   readonly #kept: KeptTasks;
@@ -326,13 +323,17 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
     options: JoinOptions,
   ): Promise<ActiveTask | undefined> {
     this.#endLingering();
-    const slot = await this.#slots.acquire({ signal: options.signal });
+    const { priority, initial: _unread, ...unopened } = registration;
+    const mustWait = !this.#slots.hasRoom(priority);
+    if (mustWait) await closeUnread(registration.initial);
+    const slot = await this.#slots.take(priority, options);
     const key = keyOf(stored);
     if (this.#active.has(key)) {
       slot[Symbol.dispose]();
       return undefined;
     }
-    const peer = this.#peer(registration, stored, options);
+    // Others needed the connection meanwhile, to come to an end: the origin is asked anew.
+    const peer = this.#peer(mustWait ? { ...unopened, priority } : registration, stored, options);
     const inUse = stored.acquire();
     const finished = this.#run(peer).finally(() => {
       slot[Symbol.dispose]();
@@ -421,7 +422,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
 
   /** Where all places are taken, tasks that nobody waits for give theirs to one that somebody does. */
   #endLingering(): void {
-    if (this.#slots.active < MAX_ACTIVE) return;
+    if (this.#slots.hasRoom()) return;
     for (const active of this.#active.values()) {
       if (active.lingering !== undefined) void this.#stop(active);
     }

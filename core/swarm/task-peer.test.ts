@@ -19,15 +19,11 @@ import type { StoredTask } from '../store/piece-store.ts';
 import type { Parent } from '../wire/messages.ts';
 import { sealManifest } from './manifest.ts';
 import { Reporter } from './reporter.ts';
+import type { RemoteOrigin } from './origin-bodies.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import { RequestTurns } from './request-turns.ts';
 import { TaskPeer } from './task-peer.ts';
-import type {
-  ChannelListener,
-  RemoteChannel,
-  RemoteOrigin,
-  TransferPool,
-} from './transfer-pool.ts';
+import type { ChannelListener, RemoteChannel, TransferPool } from './transfer-pool.ts';
 
 const PIECES = 4;
 const PIECE_LENGTH = 1024;

@@ -1,4 +1,6 @@
 import type { Priority } from '../base/priority.ts';
+import type { ErrorObject } from '../base/error.ts';
+import type { OriginHostLimit } from '../origin/origin-host-limit.ts';
 import type { Validators } from '../piece/version.ts';
 
 /**
@@ -13,7 +15,10 @@ export interface TransferInit {
     readonly allow: readonly string[] | undefined;
     /** Memory of the limiter of all that comes from origins; absent: no limit. */
     readonly rate?: SharedArrayBuffer;
+    /** Requests in flight to one host, of all threads, unless `hosts` says something else. */
     readonly connectionsPerHost: number;
+    /** Hosts with limits of their own. */
+    readonly hosts?: readonly OriginHostLimit[];
   };
   /** Absent: no piece link, this process only talks to origins. */
   readonly link?: {
@@ -146,8 +151,28 @@ export interface TransferOperations {
     result: boolean;
   };
   'origin-open': {
-    args: { readonly origin: number; readonly request: TransferOriginRequest };
+    args: {
+      readonly origin: number;
+      readonly request: TransferOriginRequest;
+      readonly priority: Priority;
+    };
     result: TransferOriginHead;
+  };
+  /** An answer to `origin-wanted`. */
+  'origin-admitted': {
+    args: {
+      readonly pass: number;
+      /** Of what comes from the host: memory of the limiter, and a number by which it is known again. */
+      readonly limit?: { readonly id: number; readonly rate: SharedArrayBuffer };
+      /** It may not. */
+      readonly error?: ErrorObject;
+    };
+    result: void;
+  };
+  /** A body is wanted by somebody more important than before. */
+  'origin-priority': {
+    args: { readonly origin: number; readonly priority: Priority };
+    result: void;
   };
   /** Writes the body to the task's file from piece `start` on, up to piece `end` (undefined: to its end). */
   'origin-pump': {
@@ -210,6 +235,14 @@ export interface TransferEvents {
     readonly digest: string;
     readonly bytes: number;
   };
+  /** A request is to be sent to a host: for which body, as far as that is known. */
+  'origin-wanted': {
+    readonly pass: number;
+    readonly host: string;
+    readonly origin: number | undefined;
+  };
+  /** It ended, or is not to be sent any more; `restMs`: the host asked to be left alone for so long. */
+  'origin-left': { readonly pass: number; readonly restMs?: number };
   log: {
     readonly level: 'warn' | 'info' | 'debug';
     readonly facts: object;

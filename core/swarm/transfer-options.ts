@@ -9,6 +9,14 @@ export const transferOptions = {
   },
   'upload-limit': { kind: 'rate', default: 0, help: 'Most payload sent to other hosts' },
   'origin-limit': { kind: 'rate', default: 0, help: 'Most payload taken from origins' },
+  'origin-host-limit': {
+    kind: 'string',
+    list: true,
+    separator: ';',
+    valueName: 'HOST=RATE,CONNECTIONS',
+    defaultHelp: 'no rate, 16 connections to each host',
+    help: 'Most payload taken from one host of origins, and most connections to it; HOST * is every host not named',
+  },
   encryption: {
     kind: 'choice',
     choices: ['tls', 'none'],

@@ -4,12 +4,15 @@ import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import type { Priority } from '../base/priority.ts';
 import type { Random } from '../base/random.ts';
+import type { Standing } from '../base/standing.ts';
+import type { KeyedRates } from '../net/keyed-rates.ts';
 import type { StoredTask } from '../store/piece-store.ts';
-import type { BodyRoom } from './body-room.ts';
 import { claimPort } from './claim-port.ts';
+import { OriginBodies } from './origin-bodies.ts';
+import type { RemoteOrigin } from './origin-bodies.ts';
+import { keyOf } from './task-key.ts';
 import type {
   TransferInit,
-  TransferOriginHead,
   TransferOriginRequest,
   TransferStats,
   TransferTask,
@@ -61,30 +64,6 @@ export interface ChannelListener {
   onManifest(batches: readonly string[]): void;
 }
 
-/** An origin's answer, its body waiting in a worker. */
-export interface RemoteOrigin extends AsyncDisposable {
-  readonly head: TransferOriginHead;
-  /** Streams the body into the task's file; `onPiece` is told of each piece on disk. */
-  pump(
-    task: StoredTask,
-    options: {
-      readonly start: number;
-      readonly end?: number;
-      readonly whole: boolean;
-      /** Memory of the limiter of the task. */
-      readonly rate?: SharedArrayBuffer | undefined;
-      /** Of content of unknown length. */
-      readonly room?: BodyRoom | undefined;
-      readonly signal: AbortSignal;
-      readonly onPiece: (piece: number, digest: string, bytes: number) => void;
-    },
-  ): Promise<{ bytes: number; digest?: string }>;
-  /** The first `max` bytes of the body. */
-  read(max: number, options: { signal: AbortSignal }): Promise<Uint8Array>;
-  /** The digest of the whole body, `ALGO:HEX`. */
-  digest(algorithm: string, options: { signal: AbortSignal }): Promise<string>;
-}
-
 interface OpenChannel extends ChannelListener {
   readonly worker: TransferCaller;
   close(error: CodedError): void;
@@ -102,6 +81,8 @@ export interface TransferPoolOptions extends TransferInit {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Limiters of all that comes from one host of origins; absent: those of `origin.hosts`, for this pool alone. */
+  readonly originRates?: Pick<KeyedRates, 'limiter'> | undefined;
   /** A served file is no longer what was verified. */
   onAltered(key: string): void;
 }
@@ -112,7 +93,7 @@ export class TransferPool implements AsyncDisposable {
   readonly #tasks = new Map<string, KnownTask>();
   readonly #ownPorts = new Set<number>();
   readonly #channels = new Map<number, OpenChannel>();
-  readonly #origins = new Map<number, (piece: number, digest: string, bytes: number) => void>();
+  readonly #origins: OriginBodies;
   readonly #options: TransferPoolOptions;
   #nextId = 1;
   #isClosing = false;
@@ -128,9 +109,10 @@ export class TransferPool implements AsyncDisposable {
       log,
       prepare: async (worker) => this.#prepare(worker),
       brief: async (worker) => this.#brief(worker),
-      onEvent: (event) => this.#onEvent(event),
+      onEvent: (event, worker) => this.#onEvent(event, worker),
       onDeath: (worker, error) => this.#onDeath(worker, error),
     });
+    this.#origins = new OriginBodies(this.#crew, options);
   }
 
   /** Starts the workers and, when told to listen, binds the link port in all of them. */
@@ -231,46 +213,15 @@ export class TransferPool implements AsyncDisposable {
     }
   }
 
-  /** Asks an origin; the body waits until it is pumped, read or closed. */
+  /**
+   * Asks an origin, when its turn has come; the body waits until it is pumped, read or closed. `standing`: how important
+   * it is, which may be raised on the way.
+   */
   async openOrigin(
     request: TransferOriginRequest,
-    options: { signal: AbortSignal },
+    options: { readonly signal: AbortSignal; readonly standing?: Standing | undefined },
   ): Promise<RemoteOrigin> {
-    const origin = this.#newId();
-    const worker = await this.#crew.workerFor(request.url, options);
-    const head = await worker.call('origin-open', { origin, request }, options);
-    return {
-      head,
-      pump: async (task, pump) => {
-        const { start, end, whole, rate, room, signal } = pump;
-        this.#origins.set(origin, (piece, digest, bytes) => {
-          void room?.admit(piece + 1);
-          pump.onPiece(piece, digest, bytes);
-        });
-        try {
-          await room?.admit(start);
-          const range = { start, ...(end === undefined ? {} : { end }) };
-          const mayWrite = room === undefined ? {} : { mayWrite: room.mayWrite };
-          return await worker.call(
-            'origin-pump',
-            { origin, key: keyOf(task), ...range, whole, ...mayWrite, ...(rate && { rate }) },
-            { signal },
-          );
-        } catch (error) {
-          throw room?.failure ?? error;
-        } finally {
-          this.#origins.delete(origin);
-        }
-      },
-      read: async (max, { signal }) => worker.call('origin-read', { origin, max }, { signal }),
-      digest: async (algorithm, { signal }) =>
-        worker.call('origin-digest', { origin, algorithm }, { signal }),
-      [Symbol.asyncDispose]: async () => {
-        // Of an unchanged version the worker keeps nothing: spares every question that finds it so a round trip.
-        if (head.status === 304) return;
-        if (this.#crew.isAlive(worker)) await worker.call('origin-close', { origin });
-      },
-    };
+    return this.#origins.open(request, options);
   }
 
   /** Digest of a file, as `ALGO:HEX`, computed off the main thread. */
@@ -376,7 +327,7 @@ export class TransferPool implements AsyncDisposable {
     this.#port = port;
   }
 
-  #onEvent(event: TransferEvent): void {
+  #onEvent(event: TransferEvent, worker: TransferCaller): void {
     switch (event.name) {
       case 'have':
         for (const { channel, ...news } of event.value) this.#channels.get(channel)?.onHave(news);
@@ -395,11 +346,13 @@ export class TransferPool implements AsyncDisposable {
         this.#options.onAltered(event.value.key);
         break;
       case 'piece':
-        this.#origins.get(event.value.origin)?.(
-          event.value.piece,
-          event.value.digest,
-          event.value.bytes,
-        );
+        this.#origins.onPiece(event.value);
+        break;
+      case 'origin-wanted':
+        this.#origins.onWanted(worker, event.value);
+        break;
+      case 'origin-left':
+        this.#origins.onLeft(worker, event.value);
         break;
       case 'log':
         this.#options.log[event.value.level](event.value.facts, event.value.message);
@@ -408,6 +361,7 @@ export class TransferPool implements AsyncDisposable {
   }
 
   #onDeath(worker: TransferCaller, error: CodedError): void {
+    this.#origins.onDeath(worker);
     for (const [id, channel] of this.#channels) {
       if (channel.worker !== worker) continue;
       this.#channels.delete(id);
@@ -434,11 +388,6 @@ function putOf({ task, offered }: KnownTask): TransferTask {
     ...(offered === undefined ? {} : { offered }),
     ...(task.sealed === undefined ? {} : { sealed: task.sealed }),
   };
-}
-
-/** The name of a stored version among the workers. */
-export function keyOf(task: { readonly taskId: string; readonly version: string }): string {
-  return `${task.taskId}/${task.version}`;
 }
 
 /** One worker on small machines; the main thread and the host's own work need the rest. */

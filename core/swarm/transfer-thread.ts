@@ -31,7 +31,7 @@ export interface TransferThreadParts {
   readonly log: Log;
   /** Makes a new worker what it has to be; it counts as alive when this resolves. */
   readonly prepare: (worker: TransferCaller) => Promise<void>;
-  readonly onEvent: (event: TransferEvent) => void;
+  readonly onEvent: (event: TransferEvent, worker: TransferCaller) => void;
   /** Nothing that was asked of it comes any more. */
   readonly onDeath: (worker: TransferCaller, error: CodedError) => void;
 }
@@ -89,7 +89,7 @@ export class TransferThread implements AsyncDisposable {
       thread,
       // A name and its value come as a pair; the type checker cannot see that through a generic call.
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-      (name, value) => onEvent({ name, value } as TransferEvent),
+      (name, value) => onEvent({ name, value } as TransferEvent, worker),
       (error) => this.#refused(error),
     );
     const ended = new AbortController();

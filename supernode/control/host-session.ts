@@ -2,9 +2,10 @@ import { connect } from 'node:net';
 import type { Clock } from '../../core/base/clock.ts';
 import { formatHostPort, parseHostPort } from '../../core/base/addresses.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { Limiter } from '../../core/base/limiter.ts';
 import type { Log } from '../../core/base/log.ts';
+import { Standing } from '../../core/base/standing.ts';
 import type { MemberRecord } from '../../core/identity/membership.ts';
+import { FairLimiter } from '../../core/net/fair-limiter.ts';
 import type { MeshSession } from '../../core/net/mesh/mesh-node.ts';
 import { Serial } from '../../core/store/serial.ts';
 import { FromHost } from '../../core/wire/messages.ts';
@@ -62,7 +63,10 @@ export class HostSession implements WarmHost, LimitedHost {
   readonly #controller = new AbortController();
   readonly #turns = new Serial();
   readonly #waiting: WaitingLimit;
-  readonly #registering = new Limiter({ max: MAX_REGISTERING, maxWaiting: HOST_WAITING.max });
+  readonly #registering = new FairLimiter({
+    mayEnter: (_priority, { all }) => all < MAX_REGISTERING,
+    maxWaiting: HOST_WAITING.max,
+  });
 
   constructor(
     session: MeshSession,
@@ -275,7 +279,7 @@ export class HostSession implements WarmHost, LimitedHost {
     const { task, shape, spec } = message;
     try {
       // The manifest of the message need not wait with it.
-      await this.#inTurn({ task, shape, spec }, async (about) => {
+      await this.#inTurn({ task, shape, spec }, new Standing(), async (about) => {
         await this.#parts.swarm.prove(this, about, { signal });
       });
     } catch (error) {
@@ -294,7 +298,7 @@ export class HostSession implements WarmHost, LimitedHost {
     const { swarm, counts } = this.#parts;
     const { signal } = this.#controller;
     try {
-      await this.#inTurn(message, async () => {
+      await this.#inTurn(message, new Standing(message.priority), async () => {
         await this.#sendInTurn(await swarm.register(this, message, { signal }));
       });
       counts.registered('ok');
@@ -309,10 +313,14 @@ export class HostSession implements WarmHost, LimitedHost {
   }
 
   /** Does what an origin is asked for when it is this host's turn; ERR_BUSY when too much waits already. */
-  async #inTurn<T extends object>(about: T, work: (about: T) => Promise<void>): Promise<void> {
+  async #inTurn<T extends object>(
+    about: T,
+    standing: Standing,
+    work: (about: T) => Promise<void>,
+  ): Promise<void> {
     const { signal } = this.#controller;
     using _room = this.#waiting.take(JSON.stringify(about).length);
-    using _slot = await this.#registering.acquire({ signal });
+    using _slot = await this.#registering.acquire({ signal, standing });
     await work(about);
   }
 

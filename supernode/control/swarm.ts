@@ -125,9 +125,9 @@ export class Swarm implements SeedListener {
     options: { signal: AbortSignal },
   ): Promise<Registered> {
     if (this.#seeds === undefined) throw new CodedError('ERR_BUSY', 'the seed is not ready yet');
-    const { id, task, spec } = message;
+    const { id, task, spec, priority } = message;
     checkTask(task, spec);
-    const seed = await this.#seeds.resolve(task, spec, options);
+    const seed = await this.#seeds.resolve(task, spec, { ...options, priority });
     const content = await this.#seeds.inline(seed, options);
     // A host that left meanwhile would be counted among those that download for ever.
     options.signal.throwIfAborted();

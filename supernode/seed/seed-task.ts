@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
+import { Standing } from '../../core/base/standing.ts';
 import type { HostKey } from '../../core/identity/host-key.ts';
 import { TINY_BYTES } from '../../core/piece/piece-length.ts';
 import { hasStrongEtag } from '../../core/piece/version.ts';
@@ -12,7 +13,8 @@ import { contiguousRuns, sealManifest } from '../../core/swarm/manifest.ts';
 import { contentLength, openerOf } from '../../core/swarm/origin-request.ts';
 import { originRuns } from '../../core/swarm/split-origin.ts';
 import { wholeDigest } from '../../core/swarm/task-shape.ts';
-import type { RemoteOrigin, TransferPool } from '../../core/swarm/transfer-pool.ts';
+import type { RemoteOrigin } from '../../core/swarm/origin-bodies.ts';
+import type { TransferPool } from '../../core/swarm/transfer-pool.ts';
 import type { TaskShape, TaskSpec } from '../../core/wire/messages.ts';
 import { SignedBatches } from './signed-batches.ts';
 
@@ -62,6 +64,8 @@ export class SeedTask {
   readonly stored: StoredTask;
   readonly spec: TaskSpec;
   readonly shape: TaskShape;
+  /** How important it is to those who want it: the origin is read in that order. */
+  readonly standing: Standing;
   /** Shared with the workers: pieces that everybody may be told of. */
   readonly offered: Uint8Array;
   readonly #context: SeedContext;
@@ -87,12 +91,19 @@ export class SeedTask {
 
   constructor(
     context: SeedContext,
-    version: { readonly stored: StoredTask; readonly spec: TaskSpec; readonly shape: TaskShape },
+    version: {
+      readonly stored: StoredTask;
+      readonly spec: TaskSpec;
+      readonly shape: TaskShape;
+      /** Absent: as of who says nothing. */
+      readonly standing?: Standing | undefined;
+    },
   ) {
     this.#context = context;
     this.stored = version.stored;
     this.spec = version.spec;
     this.shape = version.shape;
+    this.standing = version.standing ?? new Standing();
     this.offered = new Uint8Array(new SharedArrayBuffer(this.stored.pieces.bytes.length));
     this.#batches = new SignedBatches(this.stored, context.key);
   }
@@ -328,7 +339,10 @@ export class SeedTask {
     // Content with a name may come from another URL than before; its digest is checked at the end.
     const isNamed = wholeDigest(this.spec) !== undefined;
     const pin = isNamed ? {} : { ifMatch: this.shape.validators };
-    await using origin = await pool.openOrigin({ ...part, ...pin }, { signal });
+    await using origin = await pool.openOrigin(
+      { ...part, ...pin },
+      { signal, standing: this.standing },
+    );
     const total = contentLength(this.spec, origin.head.length);
     if (total !== length) {
       throw new CodedError('ERR_ORIGIN_CHANGED', `the origin has ${total ?? 'unknown'} bytes now`);

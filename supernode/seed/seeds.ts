@@ -2,7 +2,10 @@ import { LRUCache } from 'lru-cache';
 import { abortable } from '../../core/base/clock.ts';
 import { Coalescer } from '../../core/base/coalescer.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { Limiter } from '../../core/base/limiter.ts';
+import { DEFAULT_PRIORITY } from '../../core/base/priority.ts';
+import type { Priority } from '../../core/base/priority.ts';
+import { Standing } from '../../core/base/standing.ts';
+import { FairLimiter } from '../../core/net/fair-limiter.ts';
 import { withoutSecrets } from '../../core/piece/task-id.ts';
 import { hasStrongEtag, plainValidators, versionOf } from '../../core/piece/version.ts';
 import type { PieceStore, StoredTask } from '../../core/store/piece-store.ts';
@@ -14,7 +17,7 @@ import {
   servesDigest,
 } from '../../core/swarm/prove-scope.ts';
 import { shapeOf, shapeOfAnswer, wholeDigest } from '../../core/swarm/task-shape.ts';
-import type { RemoteOrigin } from '../../core/swarm/transfer-pool.ts';
+import type { RemoteOrigin } from '../../core/swarm/origin-bodies.ts';
 import type { TaskShape, TaskSpec } from '../../core/wire/messages.ts';
 import { fingerprintOf } from './asker.ts';
 import { KeptSeeds } from './kept-seeds.ts';
@@ -57,6 +60,8 @@ interface Question {
   readonly spec: TaskSpec;
   readonly asker: string;
   readonly versions: TaskVersions;
+  /** That of the most important who asks, and then of the version that comes of it. */
+  readonly standing: Standing;
 }
 
 /** All tasks of the seed: finds the version that is valid now, asking the origin once for all who wait. */
@@ -65,7 +70,12 @@ export class Seeds {
   /** Least recently used first. */
   readonly #tasks = new Map<string, TaskVersions>();
   readonly #questions = new Coalescer<SeedTask>();
-  readonly #slots = new Limiter({ max: MAX_QUESTIONS, maxWaiting: MAX_WAITING });
+  /** Of the questions that are being asked. */
+  readonly #standings = new Map<string, Standing>();
+  readonly #slots = new FairLimiter({
+    mayEnter: (_priority, { all }) => all < MAX_QUESTIONS,
+    maxWaiting: MAX_WAITING,
+  });
   readonly #inline = new LRUCache<string, string>({
     maxSize: INLINE_CACHE_BYTES,
     sizeCalculation: (content) => content.length + 1,
@@ -93,14 +103,23 @@ export class Seeds {
     return this.#tasks.get(task)?.alive(version);
   }
 
-  /** The version of the task that the origin has now; throws the origin's refusal or failure. */
-  async resolve(task: string, spec: TaskSpec, options: { signal: AbortSignal }): Promise<SeedTask> {
+  /**
+   * The version of the task that the origin has now; throws the origin's refusal or failure. `priority`: how important
+   * it is to who asks; the origin is read in that order.
+   */
+  async resolve(
+    task: string,
+    spec: TaskSpec,
+    options: { readonly signal: AbortSignal; readonly priority?: Priority | undefined },
+  ): Promise<SeedTask> {
+    const { priority = DEFAULT_PRIORITY } = options;
     const versions = this.#versions(task);
-    const question = { task, spec, asker: fingerprintOf(spec), versions };
-    const joined = this.#joinable(question);
-    if (joined !== undefined) return this.#kept.keep(joined);
-    const ask = async (signal: AbortSignal): Promise<SeedTask> => this.#ask(question, signal);
-    return this.#kept.keep(await this.#questions.run(`${task}/${question.asker}`, ask, options));
+    const asker = fingerprintOf(spec);
+    const joined = this.#joinable({ spec, asker, versions });
+    const seed =
+      joined ?? (await this.#question({ task, spec, asker, versions }, priority, options));
+    seed.standing.raise(priority);
+    return this.#kept.keep(seed);
   }
 
   /** Content for replies, base64; undefined when it is not small or not there. */
@@ -171,8 +190,32 @@ export class Seeds {
     throw new CodedError('ERR_BUSY', `${MAX_TASKS} tasks are being seeded`);
   }
 
+  /** Asks the origin, once for all who ask the same at the same time. */
+  async #question(
+    about: Omit<Question, 'standing'>,
+    priority: Priority,
+    options: { readonly signal: AbortSignal },
+  ): Promise<SeedTask> {
+    const key = `${about.task}/${about.asker}`;
+    const standing = this.#standings.get(key) ?? new Standing(priority);
+    this.#standings.set(key, standing);
+    standing.raise(priority);
+    const ask = async (signal: AbortSignal): Promise<SeedTask> => {
+      try {
+        return await this.#ask({ ...about, standing }, signal);
+      } finally {
+        if (this.#standings.get(key) === standing) this.#standings.delete(key);
+      }
+    };
+    return this.#questions.run(key, ask, options);
+  }
+
   /** A version that may be joined without a question to the origin. */
-  #joinable({ versions, spec, asker }: Question): SeedTask | undefined {
+  #joinable({
+    versions,
+    spec,
+    asker,
+  }: Pick<Question, 'versions' | 'spec' | 'asker'>): SeedTask | undefined {
     const confirmation = versions.confirmation(asker);
     if (confirmation === undefined) return undefined;
     const seed = versions.alive(confirmation.version);
@@ -185,8 +228,8 @@ export class Seeds {
 
   /** Not the signal of one asker: others may wait for the same answer when he goes away. */
   async #ask(question: Question, signal: AbortSignal): Promise<SeedTask> {
-    const { versions, spec } = question;
-    using _slot = await this.#slots.acquire({ signal });
+    const { versions, spec, standing } = question;
+    using _slot = await this.#slots.acquire({ signal, standing });
     versions.questions += 1;
     try {
       for (let tries = 0; tries < MAX_TRIES; tries += 1) {
@@ -205,13 +248,13 @@ export class Seeds {
 
   /** Asks the origin for what it has now; undefined when the answer came too late to be of use. */
   async #askCurrent(question: Question, signal: AbortSignal): Promise<SeedTask | undefined> {
-    const { spec, versions } = question;
+    const { spec, versions, standing } = question;
     const before = versions.held();
     this.#requests += 1;
     const condition =
       before === undefined ? {} : { condition: plainValidators(before.stored.validators) };
     const request = { ...openerOf(spec).whole(), ...condition };
-    const origin = await this.#context.pool.openOrigin(request, { signal });
+    const origin = await this.#context.pool.openOrigin(request, { signal, standing });
     return versions.turns.run(async () => this.#takeUp(question, origin, before));
   }
 
@@ -220,7 +263,7 @@ export class Seeds {
     origin: RemoteOrigin,
     before: Held | undefined,
   ): Promise<SeedTask | undefined> {
-    const { spec, versions } = question;
+    const { spec, versions, standing } = question;
     const { head } = origin;
     const isUnchanged = head.status === 304;
     const version = isUnchanged ? before?.stored.version : versionOfAnswer(spec, origin);
@@ -229,7 +272,7 @@ export class Seeds {
     if (held === undefined && !isUnchanged) return this.#fetch(question, origin);
     await origin[Symbol.asyncDispose]();
     if (held === undefined) return undefined;
-    const facts = { spec, acceptsRanges: isUnchanged || head.acceptsRanges };
+    const facts = { spec, acceptsRanges: isUnchanged || head.acceptsRanges, standing };
     return this.#confirm(question, held.seed ?? (await this.#revive(versions, held.stored, facts)));
   }
 
@@ -238,16 +281,16 @@ export class Seeds {
    * it by his own origin. That is asked at once and on its own, whatever the state of what others fetch.
    */
   async #askNamed(question: Question, signal: AbortSignal): Promise<SeedTask | undefined> {
-    const { spec, versions } = question;
+    const { spec, versions, standing } = question;
     const { pool, clock } = this.#context;
     const held = versions.held();
-    if (held !== undefined && (await this.#isConfirmed(held, spec, signal))) {
+    if (held !== undefined && (await this.#isConfirmed(held, question, signal))) {
       return versions.turns.run(async () => this.#admit(question, held));
     }
     if (held?.seed?.state === 'fetching') await this.#grown(held.seed, signal);
     this.#requests += 1;
     if (held === undefined) return this.#askToBegin(question, signal);
-    const proof = { pool, clock, stored: held.stored, spec };
+    const proof = { pool, clock, stored: held.stored, spec, standing };
     const verdict = await compareSamples(proof, { signal });
     if (verdict === 'same') return versions.turns.run(async () => this.#admit(question, held));
     // A part that nobody fetches now is worth less than an origin that is ready to send the whole.
@@ -268,7 +311,7 @@ export class Seeds {
   /** Whether the URL that the content came from says, to these credentials, that it has the very same still. */
   async #isConfirmed(
     { stored, seed }: Held,
-    spec: TaskSpec,
+    { spec, standing }: Question,
     signal: AbortSignal,
   ): Promise<boolean> {
     const { validators, length, url } = stored;
@@ -278,13 +321,14 @@ export class Seeds {
     this.#requests += 1;
     const condition = plainValidators(validators);
     const request = { ...openerOf(spec).part(0, 1), condition };
-    await using origin = await this.#context.pool.openOrigin(request, { signal });
+    await using origin = await this.#context.pool.openOrigin(request, { signal, standing });
     return origin.head.status === 304;
   }
 
   async #askToBegin(question: Question, signal: AbortSignal): Promise<SeedTask | undefined> {
-    const { spec, versions } = question;
-    const origin = await this.#context.pool.openOrigin(openerOf(spec).whole(), { signal });
+    const { spec, versions, standing } = question;
+    const request = openerOf(spec).whole();
+    const origin = await this.#context.pool.openOrigin(request, { signal, standing });
     return versions.turns.run(async () => this.#begin(question, origin));
   }
 
@@ -302,10 +346,10 @@ export class Seeds {
   }
 
   async #admit(question: Question, held: Held): Promise<SeedTask | undefined> {
-    const { spec, versions } = question;
+    const { spec, versions, standing } = question;
     const now = versions.heldOf(held.stored.version);
     if (now?.stored !== held.stored) return undefined;
-    const facts = { spec, acceptsRanges: true };
+    const facts = { spec, acceptsRanges: true, standing };
     return this.#confirm(question, now.seed ?? (await this.#revive(versions, now.stored, facts)));
   }
 
@@ -318,18 +362,20 @@ export class Seeds {
     }
   }
 
-  #confirm({ versions, asker }: Question, seed: SeedTask): SeedTask {
+  #confirm({ versions, asker, standing }: Question, seed: SeedTask): SeedTask {
+    seed.standing.raise(standing.priority);
     versions.confirm(asker, seed, this.#context.clock.monotonic());
     this.#forgetFormers(versions);
     return this.#kept.keep(seed);
   }
 
   async #fetch(question: Question, origin: RemoteOrigin): Promise<SeedTask> {
-    const { task, spec, versions } = question;
+    const { task, spec, versions, standing } = question;
     try {
       const shape = shapeOfAnswer(spec, origin.head);
       const stored = await this.#create(task, spec, shape);
-      const seed = this.#track(versions, new SeedTask(this.#context, { stored, spec, shape }));
+      const version = { stored, spec, shape, standing };
+      const seed = this.#track(versions, new SeedTask(this.#context, version));
       seed.fetchWhole(origin);
       versions.renew();
       return this.#confirm(question, seed);
@@ -342,11 +388,15 @@ export class Seeds {
   async #revive(
     versions: TaskVersions,
     stored: StoredTask,
-    facts: { readonly spec: TaskSpec; readonly acceptsRanges: boolean },
+    facts: {
+      readonly spec: TaskSpec;
+      readonly acceptsRanges: boolean;
+      readonly standing?: Standing | undefined;
+    },
   ): Promise<SeedTask> {
     await stored.recover();
     const shape = shapeOf(stored, facts.acceptsRanges);
-    const version = { stored, spec: facts.spec, shape };
+    const version = { stored, spec: facts.spec, shape, standing: facts.standing };
     const seed = this.#track(versions, new SeedTask(this.#context, version));
     if (stored.isComplete && stored.isManifestFinal) await seed.serveStored();
     else {

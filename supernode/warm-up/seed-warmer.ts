@@ -33,17 +33,19 @@ export class SeedWarmer implements WarmHost {
     }
   }
 
-  async #fetch({ id, spec }: Warm): Promise<void> {
+  async #fetch(order: Warm): Promise<void> {
+    const { id } = order;
     const controller = new AbortController();
     this.#running.set(id, controller);
-    const state = await this.#state(id, spec, controller.signal);
+    const state = await this.#state(order, controller.signal);
     this.#running.delete(id);
     this.#listener.warmed(this, [state]);
   }
 
-  async #state(id: string, spec: Warm['spec'], signal: AbortSignal): Promise<WarmState> {
+  async #state({ id, spec, priority = 'warm-up' }: Warm, signal: AbortSignal): Promise<WarmState> {
     try {
-      const seed = await this.#seeds.resolve(taskIdOf(spec), spec, { signal });
+      const wish = { signal, priority };
+      const seed = await this.#seeds.resolve(taskIdOf(spec), spec, wish);
       const before = seed.state === 'fetching' ? 0 : seed.originBytes;
       await abortable(seed.settled, signal);
       if (seed.failure !== undefined) throw seed.failure;

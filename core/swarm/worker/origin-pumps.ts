@@ -5,7 +5,9 @@ import { SystemClock, abortable } from '../../base/clock.ts';
 import { SystemRandom } from '../../base/random.ts';
 import { RateLimiter } from '../../net/pacing.ts';
 import { AddressGuard } from '../../origin/address-guard.ts';
+import type { Priority } from '../../base/priority.ts';
 import { OriginConnections } from '../../origin/origin-connections.ts';
+import { OriginHostLimits } from '../../origin/origin-host-limit.ts';
 import type { OriginBody } from '../../origin/origin.ts';
 import { openResumable } from '../../origin/read-origin.ts';
 import type {
@@ -14,12 +16,25 @@ import type {
   TransferOperations,
   TransferOriginHead,
 } from '../transfer-messages.ts';
+import { MainDoor } from './origin-door.ts';
 import { RunningDigest } from './running-digest.ts';
 import { NO_ROOM } from '../body-room.ts';
 import { PieceWriter } from './task-files.ts';
 import type { TaskFiles } from './task-files.ts';
 
 type PumpArgs = TransferOperations['origin-pump']['args'];
+
+/** Tells the main thread. */
+type Emit = <N extends 'piece' | 'origin-wanted' | 'origin-left'>(
+  name: N,
+  value: TransferEvents[N],
+) => void;
+
+/** As whom the bytes of a body pass limits: `flow` is its number. */
+interface BodyAccount {
+  priority: Priority;
+  readonly flow: number;
+}
 
 /** Bodies that wait or flow at a time; past it opening another fails with ERR_BUSY. */
 const MAX_OPEN = 512;
@@ -34,8 +49,11 @@ export class OriginPumps {
   readonly #random = new SystemRandom();
   readonly #limiter: RateLimiter;
   readonly #log: Log;
-  readonly #onPiece: (piece: TransferEvents['piece']) => void;
+  readonly #emit: Emit;
+  readonly #door: MainDoor;
   readonly #open = new Map<number, OriginBody>();
+  /** Of those being opened too. */
+  readonly #accounts = new Map<number, BodyAccount>();
   bytes = 0;
 
   constructor(
@@ -43,17 +61,24 @@ export class OriginPumps {
     parts: {
       readonly files: TaskFiles;
       readonly log: Log;
-      readonly onPiece: (piece: TransferEvents['piece']) => void;
+      readonly emit: Emit;
     },
   ) {
-    const { allow, connectionsPerHost, rate = 0 } = options;
+    const { allow, connectionsPerHost, hosts, rate = 0 } = options;
     this.#guard = allow === undefined ? undefined : new AddressGuard({ allow });
     const guard = this.#guard ?? AddressGuard.open;
     this.#files = parts.files;
     this.#log = parts.log;
-    this.#onPiece = parts.onPiece;
+    this.#emit = parts.emit;
+    this.#door = new MainDoor(parts.emit, this.#clock);
     this.#limiter = new RateLimiter(rate, this.#clock);
-    this.#connections = new OriginConnections({ guard, clock: this.#clock, connectionsPerHost });
+    const limits = new OriginHostLimits(hosts, connectionsPerHost);
+    this.#connections = new OriginConnections({
+      guard,
+      clock: this.#clock,
+      door: this.#door,
+      connectionsPerHost: (host) => limits.requestsOf(host),
+    });
   }
 
   addOwnPorts(ports: readonly number[]): void {
@@ -67,20 +92,27 @@ export class OriginPumps {
     if (this.#open.size >= MAX_OPEN) {
       throw new CodedError('ERR_BUSY', `${MAX_OPEN} bodies of origins are open`);
     }
-    const body = await openResumable(args.request, {
-      connections: this.#connections,
-      clock: this.#clock,
-      random: this.#random,
-      log: this.#log,
-      limiter: this.#limiter,
-      signal,
-    });
+    const account: BodyAccount = { priority: args.priority, flow: args.origin };
+    this.#accounts.set(args.origin, account);
+    const body = await this.#openBody(args.request, account, signal);
     const { head } = body;
     // There is nothing to read of a 304, and its connection is free again already.
-    if (head.status !== 304) this.#open.set(args.origin, body);
+    if (head.status === 304) this.#accounts.delete(args.origin);
+    else this.#open.set(args.origin, body);
     const { status, rangeStart, acceptsRanges, validators, contentEncoding, contentType } = head;
     const { length } = head;
     return { status, length, rangeStart, acceptsRanges, validators, contentEncoding, contentType };
+  }
+
+  /** The answer to a request of this worker to the gate of the program. */
+  admitted(args: TransferOperations['origin-admitted']['args']): void {
+    this.#door.admitted(args);
+  }
+
+  /** A body is more important than before. */
+  setPriority({ origin, priority }: TransferOperations['origin-priority']['args']): void {
+    const account = this.#accounts.get(origin);
+    if (account !== undefined) account.priority = priority;
   }
 
   /** Streams the body to disk; a piece is told of when it is whole, hashed and written. */
@@ -121,6 +153,7 @@ export class OriginPumps {
   close(origin: number): void {
     this.#open.get(origin)?.close();
     this.#open.delete(origin);
+    this.#accounts.delete(origin);
   }
 
   async closeAll(): Promise<void> {
@@ -164,7 +197,7 @@ export class OriginPumps {
     let bytes = 0;
     const finishPiece = (): void => {
       const { origin } = args;
-      this.#onPiece({ origin, piece, digest: writer.digest(), bytes: writer.bytes });
+      this.#emit('piece', { origin, piece, digest: writer.digest(), bytes: writer.bytes });
       piece += 1;
       writer = new PieceWriter(this.#files, task, piece);
     };
@@ -187,6 +220,27 @@ export class OriginPumps {
     }
     if (writer.bytes > 0) finishPiece();
     return { bytes, ...(whole === undefined ? {} : { digest: `sha256:${whole.digest('hex')}` }) };
+  }
+
+  async #openBody(
+    request: TransferOperations['origin-open']['args']['request'],
+    account: BodyAccount,
+    signal: AbortSignal,
+  ): Promise<OriginBody> {
+    try {
+      return await openResumable(request, {
+        connections: this.#connections,
+        clock: this.#clock,
+        random: this.#random,
+        log: this.#log,
+        limiter: this.#limiter,
+        account,
+        signal,
+      });
+    } catch (error) {
+      this.#accounts.delete(account.flow);
+      throw error;
+    }
   }
 
   #get(origin: number): OriginBody {

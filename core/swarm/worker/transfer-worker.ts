@@ -60,6 +60,8 @@ const emit = servePort<TransferOperations, TransferEvents>(port, {
   'origin-pump': async (args, { signal }) => pumpsOpen().pump(args, signal),
   'origin-read': async ({ origin, max }, { signal }) => pumpsOpen().read(origin, max, signal),
   'origin-digest': async (args, { signal }) => pumpsOpen().digest(args, signal),
+  'origin-admitted': (args) => pumpsOpen().admitted(args),
+  'origin-priority': (args) => pumpsOpen().setPriority(args),
   'origin-close': ({ origin }) => pumpsOpen().close(origin),
   'piece-digest': ({ key, piece, length }) => files.pieceDigest(key, piece, length),
   digest: async ({ path, algorithm }, { signal }) => digestOf(path, algorithm, signal),
@@ -72,7 +74,7 @@ const emit = servePort<TransferOperations, TransferEvents>(port, {
 });
 
 async function init(args: TransferInit): Promise<void> {
-  pumps = new OriginPumps(args.origin, { files, log, onPiece: (piece) => emit('piece', piece) });
+  pumps = new OriginPumps(args.origin, { files, log, emit });
   if (args.link === undefined) return;
   // Loaded only where hosts are linked: a dfget that talks to its origin alone needs none of it.
   const { LinkHost: Links } = await import('./link-host.ts');
