@@ -24,6 +24,7 @@
 //   13 MANIFEST      both                                       signed batches, one a line
 //   14 REQUEST       child      piece, its length     1 urgent, 6 class
 //   15 DATA          parent     piece, offset         1 last    bytes of the piece, in order
+//                                                     2 zstd, 4 more
 //   16 MISS          parent     piece                           error code; the request is over
 //   17 BUSY          parent     piece, retry after ms           - ; the request is over
 //   18 CANCEL        child      piece                           -
@@ -36,6 +37,11 @@
 // the sender speaks; the highest common one is used. The number of pieces in OPENED is 0xffffffff while unknown.
 // Frames of one channel are handled in the order of sending. DATA of several pieces of a link may come in turn.
 // The class of a REQUEST, (flags >> 1) & 3, is 0 normal, 1 warm-up, 2 interactive, 3 release.
+//
+// A side whose HELLO has the feature bit 1 takes units as zstd frames. A unit is 256 KiB of a piece, from a multiple of
+// that on, or what is left there to the end of the piece; it is one frame that states this length. DATA with the flag
+// zstd has a part of a unit that begins at `offset`, and the flag more on all parts but the last; last then says that
+// the piece ends with the unit. Raw and compressed bytes of one piece may follow each other.
 //
 // A frame that is too long, out of place, or of an unknown type is answered by GOODBYE ERR_PROTOCOL; a frame of an
 // unknown type that carries the flag OPTIONAL is skipped. Unknown flags and unknown JSON fields are ignored.
@@ -69,6 +75,13 @@ const CLASS_MASK = 0x06;
 export const FLAG_OFFER = 0x01;
 /** Flag on DATA: the piece ends here. */
 export const FLAG_LAST = 0x01;
+/** Flag on DATA: this is of a compressed unit. */
+export const FLAG_ZSTD = 0x02;
+/** Flag on DATA of a compressed unit: more of it follows. */
+export const FLAG_MORE = 0x04;
+
+/** Feature bit of HELLO: the sender of it takes compressed units. */
+export const FEATURE_ZSTD = 0x01;
 
 /** Number of each frame type on the wire. */
 export const frameTypes = {

@@ -11,9 +11,6 @@ import type { LinkEncryption } from './link-socket.ts';
 import { commonVersion, parseAuth, parseHello, remoteError, versionRange } from './messages.ts';
 import type { Hello } from './messages.ts';
 
-/** Feature bits of this program; none are defined yet. */
-const FEATURES = 0;
-
 /** What a finished handshake knows of the other side. */
 export interface Authenticated {
   readonly peerId: string;
@@ -32,6 +29,8 @@ export interface HandshakeOptions {
   readonly trust: LinkTrust;
   /** This host's membership record. */
   readonly record: string;
+  /** Feature bits that this side says of itself; default none. */
+  readonly features?: number | undefined;
   /** The peer that was dialled. */
   readonly expected?: string | undefined;
   /** The peer that the certificate of the other side is of; with encryption `tls`. */
@@ -51,13 +50,13 @@ export class Handshake implements FrameHandler {
 
   constructor(options: HandshakeOptions) {
     this.#options = options;
-    const { encryption, identity, record } = options;
+    const { encryption, identity, record, features = 0 } = options;
     const claims =
       encryption === 'tls'
         ? { record }
         : { peerId: identity.peerId, nonce: randomBytes(32).toString('base64url') };
     const fields = { type: frameTypes.hello, a: HELLO_MAGIC, b: versionRange() };
-    this.#hello = encodeFrame(fields, JSON.stringify({ features: FEATURES, ...claims }));
+    this.#hello = encodeFrame(fields, JSON.stringify({ features, ...claims }));
   }
 
   /** Says the first word, if it is ours to say and the right peer is there to hear it. */
