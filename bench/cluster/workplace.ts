@@ -38,7 +38,7 @@ export class Workplace implements AsyncDisposable {
       const home = join(folder, 'home');
       await mkdir(home);
       const installation = await install(form, { folder, guard, signal });
-      return new Workplace({ folder, guard, installation, env: cleanEnvironment(home) });
+      return new Workplace({ folder, guard, installation, env: cleanEnvironment(home, form) });
     } catch (error) {
       await guard[Symbol.asyncDispose]();
       throw error;
@@ -58,9 +58,12 @@ export class Workplace implements AsyncDisposable {
   }
 }
 
-function cleanEnvironment(home: string): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(?:ODONATA_|XDG_|NODE_OPTIONS$|NODE_COMPILE_CACHE$)/.test(name),
-  );
+/** Sources may be told where Node keeps compiled code; packed programs shall start as they do for users. */
+function cleanEnvironment(home: string, form: ProgramForm): NodeJS.ProcessEnv {
+  const foreign =
+    form === 'source'
+      ? /^(?:ODONATA_|XDG_|NODE_OPTIONS$)/
+      : /^(?:ODONATA_|XDG_|NODE_OPTIONS$|NODE_COMPILE_CACHE$)/;
+  const kept = Object.entries(process.env).filter(([name]) => !foreign.test(name));
   return { ...Object.fromEntries(kept), HOME: home };
 }
