@@ -147,6 +147,12 @@ export const dfdaemonOptions = defineOptions({
     help: 'Content not used for this long is removed; 0 keeps it',
   },
   'download-limit': { kind: 'rate', default: 0, help: 'Most payload taken from other hosts' },
+  adaptive: {
+    kind: 'choice',
+    choices: ['on', 'off'],
+    default: 'on',
+    help: 'Take less while other programs of this machine use its network or its disk (docs/adaptive.md)',
+  },
   ...transferOptions,
   'log-level': logLevelOption,
 });
@@ -166,6 +172,8 @@ export interface DaemonPlace {
 export interface DaemonPlan {
   readonly engine: Omit<EngineOptions, 'clock' | 'random' | 'log'> & { readonly storeDir: string };
   readonly isInMemory: boolean;
+  /** Yields to other programs of this machine. */
+  readonly isAdaptive: boolean;
   readonly socket: { readonly path: string; readonly mode: number };
   readonly proxy: ProxyPlan;
   readonly logLevel: DfdaemonOptions['logLevel'];
@@ -202,6 +210,7 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
   return {
     engine: engineOf(options, { place, dataDir }),
     isInMemory: options.storage === 'memory',
+    isAdaptive: options.adaptive === 'on',
     socket: { path, mode: options.socketMode === '0660' ? 0o660 : 0o600 },
     proxy: {
       dataDir,

@@ -4,7 +4,10 @@ import type { Log } from '../core/base/log.ts';
 import { programVersion } from '../core/base/version.ts';
 import type { DownloadEvent, DownloadRequest } from '../core/swarm/download-events.ts';
 import type { Engine } from '../core/swarm/engine.ts';
+import { limitNames } from '../core/swarm/host-limits.ts';
 import { setTaskLimits, taskLimits } from '../core/swarm/task-limits.ts';
+import { AdaptiveIo } from './adaptive/adaptive-io.ts';
+import type { AdaptiveParts, AdaptiveReport } from './adaptive/adaptive-io.ts';
 import { DownloadTally } from './download-tally.ts';
 import { DownloadSlots } from './local-api/download-slots.ts';
 import type {
@@ -29,6 +32,8 @@ export interface EngineHostOptions {
   readonly log: Log;
   readonly advertise?: readonly string[] | undefined;
   readonly quotaBytes?: number | undefined;
+  /** How other programs of this machine are watched; absent: nothing yields to them. */
+  readonly watch?: Pick<AdaptiveParts, 'line' | 'disk'> | undefined;
 }
 
 /** This host as its local API shows it: the engine (which the caller closes), and what was counted of it. */
@@ -45,20 +50,23 @@ export class EngineHost implements ServedHost, Disposable {
   readonly #tally: DownloadTally;
   readonly #lag: LoopLag;
   readonly #metrics: DaemonMetrics;
+  readonly #adaptive: AdaptiveIo | undefined;
   readonly #startedMs: number;
 
   constructor(engine: Engine, options: EngineHostOptions) {
-    const { clock, log } = options;
+    const { clock, log, watch } = options;
     this.#engine = engine;
     this.#options = options;
     this.#tally = new DownloadTally(log);
     this.#lag = new LoopLag(clock);
     this.#metrics = new DaemonMetrics(this.#lag);
+    this.#adaptive = watch && new AdaptiveIo({ ...watch, ...movedBy(engine), clock, log });
     this.#startedMs = clock.monotonic();
   }
 
   [Symbol.dispose](): void {
     this.#lag[Symbol.dispose]();
+    this.#adaptive?.[Symbol.dispose]();
   }
 
   download(
@@ -105,7 +113,8 @@ export class EngineHost implements ServedHost, Disposable {
 
   limits(): LimitsReport {
     const { own, share, inForce } = this.#engine.limits;
-    return { own, cell: share, inForce, tasks: taskLimits(this.#engine.tasks) };
+    const tasks = taskLimits(this.#engine.tasks);
+    return { own, cell: share, inForce, adaptive: this.#adaptiveReport, tasks };
   }
 
   async setLimits({ tasks = [], ...changes }: LimitChanges): Promise<void> {
@@ -181,8 +190,13 @@ export class EngineHost implements ServedHost, Disposable {
       quotaBytes: this.#options.quotaBytes,
       limits: engine.limits.inForce,
       held: engine.limits.held,
+      adaptive: this.#adaptiveReport,
       isSupernodeConnected: this.#supernode().state === 'connected',
     });
+  }
+
+  get #adaptiveReport(): AdaptiveReport {
+    return this.#adaptive?.report ?? { isOn: false, blind: [] };
   }
 
   #supernode(): SupernodeHealth {
@@ -193,6 +207,23 @@ export class EngineHost implements ServedHost, Disposable {
     if (error === undefined) return { state: 'disconnected', reason: 'connecting' };
     return { state: 'disconnected', code: error.code, reason: error.message };
   }
+}
+
+/** What adaptive control sees of an engine, and acts on. */
+function movedBy({
+  limits,
+  pool,
+  tasks,
+}: Engine): Omit<AdaptiveParts, 'line' | 'disk' | 'clock' | 'log'> {
+  return {
+    activity: () =>
+      tasks.active + limitNames.reduce((sum, name) => sum + limits.passage(name).passed, 0),
+    own: async () => {
+      const { bytesIn, originBytes, bytesOut } = await pool.stats();
+      return { download: bytesIn, origin: originBytes, upload: bytesOut };
+    },
+    apply: (ceilings) => limits.setCeilings(ceilings),
+  };
 }
 
 function summaryOf(stored: StoredTask): TaskSummary {

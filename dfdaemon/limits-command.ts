@@ -36,6 +36,17 @@ export const limitsFlags = defineOptions({
 
 type LimitsOptions = OptionValues<typeof limitsFlags>;
 
+const Decision = { reason: Type.String() };
+const LineDecision = Type.Object({ ...Decision, ceiling: Type.Number() });
+
+const Adaptive = Type.Object({
+  isOn: Type.Boolean(),
+  receive: Type.Optional(LineDecision),
+  send: Type.Optional(LineDecision),
+  disk: Type.Optional(Type.Object({ ...Decision, writing: Type.Number(), reading: Type.Number() })),
+  blind: Type.Array(Type.String()),
+});
+
 const Limits = Type.Object({
   own: Type.Object({ download: Type.Number(), upload: Type.Number(), origin: Type.Number() }),
   cell: Type.Object({
@@ -43,6 +54,7 @@ const Limits = Type.Object({
     origin: Type.Optional(Type.Number()),
   }),
   inForce: Type.Object({ download: Type.Number(), upload: Type.Number(), origin: Type.Number() }),
+  adaptive: Adaptive,
   tasks: Type.Array(Type.Object({ task: Type.String(), bytesPerSecond: Type.Number() })),
 });
 
@@ -101,7 +113,7 @@ function taskRateOf(text: string): { readonly task: string; readonly bytesPerSec
   throw new CodedError('ERR_USAGE', `--task: expected TASK=RATE, as in 0123…=10MB/s, got ${text}`);
 }
 
-function textOf({ own, cell, inForce, tasks }: Static<typeof Limits>): string {
+function textOf({ own, cell, inForce, adaptive, tasks }: Static<typeof Limits>): string {
   const lines = limitNames.map((name) => {
     const share = name === 'upload' ? undefined : cell[name];
     const parts = [`own ${formatLimit(own[name])}`];
@@ -111,5 +123,23 @@ function textOf({ own, cell, inForce, tasks }: Static<typeof Limits>): string {
   const rated = tasks.map(
     ({ task, bytesPerSecond }) => `task ${task} ${formatLimit(bytesPerSecond)}`,
   );
-  return `${[...lines, ...rated].join('\n')}\n`;
+  return `${[...lines, ...adaptiveLines(adaptive), ...rated].join('\n')}\n`;
+}
+
+function adaptiveLines({ isOn, receive, send, disk, blind }: Static<typeof Adaptive>): string[] {
+  if (!isOn) return ['adaptive off'];
+  const ceilings = [
+    { name: 'receive', ceiling: receive?.ceiling, reason: receive?.reason },
+    { name: 'send', ceiling: send?.ceiling, reason: send?.reason },
+    { name: 'disk, writing', ceiling: disk?.writing, reason: disk?.reason },
+    { name: 'disk, reading', ceiling: disk?.reading, reason: disk?.reason },
+  ];
+  return [
+    ...ceilings.flatMap(({ name, ceiling, reason }) => {
+      if (ceiling === undefined) return [];
+      const most = ceiling === 0 ? 'no ceiling' : formatRate(ceiling);
+      return [`adaptive ${name}: ${most} (${reason})`];
+    }),
+    ...blind.map((text) => `adaptive does not watch the ${text}`),
+  ];
 }

@@ -97,6 +97,7 @@ async function serve(plan: DaemonPlan): Promise<void> {
   const { EngineHost } = await import('./engine-host.ts');
   const { LocalApi } = await import('./local-api/local-api.ts');
   const { startFailure } = await import('./start-failure.ts');
+  const { watchMachine } = await import('./adaptive/adaptive-io.ts');
 
   const log = openLog('dfdaemon', plan.logLevel);
   for (const note of plan.notes) log.warn({ note }, 'check the configuration');
@@ -110,7 +111,9 @@ async function serve(plan: DaemonPlan): Promise<void> {
     }),
   );
   const { advertise, quota } = plan.engine;
-  const host = parts.use(new EngineHost(engine, { clock, log, advertise, quotaBytes: quota }));
+  const watch = plan.isAdaptive ? watchMachine(plan.engine.storeDir) : undefined;
+  const about = { clock, log, advertise, quotaBytes: quota, watch };
+  const host = parts.use(new EngineHost(engine, about));
   const proxy = parts.use(await openProxyPort(plan, { host, engine, log }));
   await engine.pool.addOwnPorts([proxy.port]);
   const api = parts.use(await LocalApi.open({ host, socket: plan.socket, clock, log }));

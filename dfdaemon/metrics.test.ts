@@ -28,6 +28,11 @@ const snapshot: MetricsSnapshot = {
   isSupernodeConnected: true,
   limits: { download: 16, upload: 17, origin: 18 },
   held: { download: 19, upload: 15, origin: 14 },
+  adaptive: {
+    isOn: true,
+    receive: { ceiling: 20, cause: 'yielding', reason: 'because', others: 21, capacity: 22 },
+    blind: [],
+  },
 };
 
 function metrics(): DaemonMetrics {
@@ -49,6 +54,11 @@ test('DaemonMetrics.render() has every declared metric, each with its help', asy
   t.regex(text, /^odonata_dfdaemon_store_quota_bytes 13$/m);
   t.regex(text, /^odonata_dfdaemon_limit_bytes_per_second\{limit="origin"\} 18$/m);
   t.regex(text, /^odonata_dfdaemon_limited_bytes_total\{limit="download"\} 19$/m);
+  t.regex(text, /^odonata_dfdaemon_adaptive_ceiling_bytes_per_second\{direction="receive"\} 20$/m);
+  t.regex(
+    text,
+    /^odonata_dfdaemon_adaptive_decision_info\{direction="receive",cause="yielding"\} 1$/m,
+  );
   t.regex(text, /^process_resident_memory_bytes \d+$/m);
   t.regex(text, /^process_cpu_seconds_total [\d.]+$/m);
 });

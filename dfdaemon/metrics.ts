@@ -4,6 +4,7 @@ import { programVersion } from '../core/base/version.ts';
 import { limitNames } from '../core/swarm/host-limits.ts';
 import type { RateLimits } from '../core/swarm/host-limits.ts';
 import type { TransferStats } from '../core/swarm/transfer-messages.ts';
+import type { AdaptiveReport } from './adaptive/adaptive-io.ts';
 import type { DownloadTally } from './download-tally.ts';
 import type { ProxyOutcome } from './proxy/forward-counts.ts';
 import type { AnswerCount } from './proxy/registry-counts.ts';
@@ -25,6 +26,7 @@ export interface MetricsSnapshot {
   readonly limits: RateLimits;
   /** What they made wait, bytes. */
   readonly held: RateLimits;
+  readonly adaptive: AdaptiveReport;
 }
 
 /** Everything dfdaemon measures of itself, without the prefix; docs/metrics.md is made of this. */
@@ -83,6 +85,21 @@ export const dfdaemonMetrics = {
     kind: 'counter',
     help: 'Payload that a limit made wait: more was wanted than it allows',
     labels: ['limit'],
+  },
+  adaptive_ceiling_bytes_per_second: {
+    kind: 'gauge',
+    help: 'Most that adaptive control lets pass: receive, send, disk (what goes there); 0 is no ceiling',
+    labels: ['direction'],
+  },
+  adaptive_others_bytes_per_second: {
+    kind: 'gauge',
+    help: 'What other programs of this machine move, by direction',
+    labels: ['direction'],
+  },
+  adaptive_decision_info: {
+    kind: 'gauge',
+    help: 'Always 1; the label says why the ceiling of this direction is what it is',
+    labels: ['direction', 'cause'],
   },
   active_downloads: { kind: 'gauge', help: 'Downloads asked for that have not ended' },
   active_tasks: { kind: 'gauge', help: 'Versions of tasks being fetched, whoever asked' },
@@ -143,6 +160,7 @@ export class DaemonMetrics {
       this.#set('limit_bytes_per_second', snapshot.limits[limit], { limit });
       this.#set('limited_bytes_total', snapshot.held[limit], { limit });
     }
+    this.#setAdaptive(snapshot.adaptive);
     this.#set('build_info', 1, { version: programVersion(), node: process.version });
     this.#set('supernode_connected', snapshot.isSupernodeConnected ? 1 : 0);
     this.#set('store_bytes', snapshot.storeBytes);
@@ -151,6 +169,19 @@ export class DaemonMetrics {
     else this.#set('store_quota_bytes', snapshot.quotaBytes);
     this.#set('event_loop_lag_seconds', this.#lag.maxSeconds);
     return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  #setAdaptive({ receive, send, disk }: AdaptiveReport): void {
+    const decisions = {
+      ...(receive === undefined ? {} : { receive }),
+      ...(send === undefined ? {} : { send }),
+      ...(disk === undefined ? {} : { disk: { ...disk, ceiling: disk.writing } }),
+    };
+    for (const [direction, { ceiling, others, cause }] of Object.entries(decisions)) {
+      this.#set('adaptive_ceiling_bytes_per_second', ceiling, { direction });
+      this.#set('adaptive_others_bytes_per_second', others, { direction });
+      this.#set('adaptive_decision_info', 1, { direction, cause });
+    }
   }
 
   #setTransfer(stats: TransferStats): void {

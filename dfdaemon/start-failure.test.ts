@@ -13,6 +13,7 @@ const plan: DaemonPlan = {
     listen: { host: '::', port: 65_002 },
   },
   isInMemory: false,
+  isAdaptive: false,
   socket: { path: '/s', mode: 0o600 },
   proxy: {
     dataDir: '/d',

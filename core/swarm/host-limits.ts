@@ -35,8 +35,8 @@ export interface CellShare {
 const STANDSTILL = 1;
 
 /**
- * The limits of a host: its own, and its share of those of the cell. The lower one is in force, at once, in all threads
- * that were given the memory of the limiter.
+ * The limits of a host: its own, its share of those of the cell, and what other programs of its machine leave it. The
+ * lowest is in force, at once, in all threads that were given the memory of the limiter.
  */
 export class HostLimits {
   readonly limiters: Readonly<Record<keyof RateLimits, RateLimiter>>;
@@ -44,6 +44,7 @@ export class HostLimits {
   readonly originHosts: KeyedRates;
   #own: RateLimits;
   #share: CellShare = {};
+  #ceilings: RateLimits = { download: 0, upload: 0, origin: 0 };
 
   constructor(own: RateLimits, clock: Clock, originHosts: readonly OriginHostLimit[] = []) {
     this.#own = own;
@@ -65,9 +66,24 @@ export class HostLimits {
     return this.#share;
   }
 
-  /** The lower of both. */
+  /** The most that other programs of this machine leave us. */
+  get ceilings(): RateLimits {
+    return this.#ceilings;
+  }
+
+  /** What this host would move if the cell had no budgets. */
+  get alone(): RateLimits {
+    const [own, ceilings] = [this.#own, this.#ceilings];
+    return {
+      download: lower(own.download, ceilings.download || undefined),
+      upload: lower(own.upload, ceilings.upload || undefined),
+      origin: lower(own.origin, ceilings.origin || undefined),
+    };
+  }
+
+  /** The lowest of all. */
   get inForce(): RateLimits {
-    const { download, upload, origin } = this.#own;
+    const { download, upload, origin } = this.alone;
     return {
       download: lower(download, this.#share.download),
       upload,
@@ -100,6 +116,13 @@ export class HostLimits {
   /** Sets this host's share of the cell's. */
   setShare(share: CellShare): void {
     this.#share = share;
+    this.#apply();
+  }
+
+  /** Sets what other programs of this machine leave us; 0 is all of it. */
+  setCeilings(ceilings: RateLimits): void {
+    if (limitNames.every((name) => ceilings[name] === this.#ceilings[name])) return;
+    this.#ceilings = ceilings;
     this.#apply();
   }
 

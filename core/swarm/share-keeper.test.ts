@@ -27,7 +27,7 @@ class Host {
   #limits(): ConstructorParameters<typeof ShareKeeper>[0]['limits'] {
     const shown = (): CellShare => this.share;
     return {
-      own: { download: 700, upload: 0, origin: 0 },
+      alone: { download: 700, upload: 0, origin: 0 },
       get share() {
         return shown();
       },

@@ -10,7 +10,7 @@ interface Passages {
 }
 
 export interface ShareKeeperParts {
-  readonly limits: Pick<HostLimits, 'own' | 'share' | 'setShare' | 'passage'>;
+  readonly limits: Pick<HostLimits, 'alone' | 'share' | 'setShare' | 'passage'>;
   readonly send: (demand: Demand) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -95,12 +95,12 @@ export class ShareKeeper implements Disposable {
     const seconds = Math.max(sinceMs, LOOK_MS) / 1_000;
     const rate = (name: keyof Passages): number =>
       Math.round((now[name].passed - last[name].passed) / seconds);
-    const { own, share } = limits;
+    const { alone, share } = limits;
     send({
       type: 'demand',
       seq: this.#share?.seq ?? 0,
-      download: { rate: rate('download'), wantsMore: wants.download, most: own.download },
-      origin: { rate: rate('origin'), wantsMore: wants.origin, most: own.origin },
+      download: { rate: rate('download'), wantsMore: wants.download, most: alone.download },
+      origin: { rate: rate('origin'), wantsMore: wants.origin, most: alone.origin },
       ...(isReturn ? { holds: holdsOf(share) } : {}),
     });
     this.#last = now;

@@ -37,7 +37,13 @@ export class MemoryHost implements ServedHost {
   readonly stored: (TaskSummary & { readonly bytes: () => AsyncIterable<Uint8Array> })[] = [];
   supernode: HostHealth['supernode'] = { state: 'none' };
   workers: HostHealth['workers'] = { alive: 1, total: 1 };
-  limited: LimitsReport = { own: FREE, cell: {}, inForce: FREE, tasks: [] };
+  limited: LimitsReport = {
+    own: FREE,
+    cell: {},
+    inForce: FREE,
+    adaptive: { isOn: false, blind: [] },
+    tasks: [],
+  };
   readonly #script: Script;
 
   constructor(script: Script, options: { readonly max?: number } = {}) {
@@ -77,7 +83,7 @@ export class MemoryHost implements ServedHost {
 
   async setLimits({ tasks = [], ...changes }: LimitChanges): Promise<void> {
     const own = { ...this.limited.own, ...changes };
-    this.limited = { own, cell: {}, inForce: own, tasks };
+    this.limited = { ...this.limited, own, cell: {}, inForce: own, tasks };
   }
 
   health(): HostHealth {

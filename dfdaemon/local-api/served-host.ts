@@ -1,3 +1,4 @@
+import type { AdaptiveReport } from '../adaptive/adaptive-io.ts';
 import type { TaskLimit } from '../../core/swarm/task-limits.ts';
 import type { CellShare, RateLimits } from '../../core/swarm/host-limits.ts';
 import type { DownloadEvent, DownloadRequest } from '../../core/swarm/download-events.ts';
@@ -82,8 +83,10 @@ export interface LimitsReport {
   readonly own: RateLimits;
   /** This host's share of the cell's budgets, where there are any. */
   readonly cell: CellShare;
-  /** The lower of both. */
+  /** The lowest of both and of what adaptive control leaves. */
   readonly inForce: RateLimits;
+  /** What is left to other programs of this machine, and why. */
+  readonly adaptive: AdaptiveReport;
   /** The tasks being downloaded, and what each may take. */
   readonly tasks: readonly TaskLimit[];
 }

@@ -200,6 +200,7 @@ async function dfdaemonExposition(): Promise<string> {
     },
     registry: [],
     forward: new Map(),
+    adaptive: { isOn: false, blind: [] },
     tally: new DownloadTally(silentLog),
     activeDownloads: 0,
     activeTasks: 0,
