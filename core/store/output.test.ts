@@ -2,11 +2,16 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import {
   chmod,
+  chown,
+  lchown,
   link,
   lstat,
   mkdir,
   readdir,
+  open,
   readFile,
+  rename,
+  rm,
   stat,
   symlink,
   writeFile,
@@ -17,6 +22,7 @@ import { CodedError } from '../base/error.ts';
 import { contentOf, removeFolder, temporaryFolder } from './fixtures/content.ts';
 import { exportFile, writeStreamTo } from './output.ts';
 import type { ExportOptions } from './output.ts';
+import { PartFile } from './part-file.ts';
 
 const signal = new AbortController().signal;
 const fresh: ExportOptions = { overwrite: false, allowHardLink: false, signal };
@@ -222,6 +228,89 @@ test('exportFile() refuses a source that is gone, is no file, is a link, or is a
   const options = { ...fresh, sourceUid: (await stat(source)).uid + 1 };
   await t.throwsAsync(exportFile(source, target, options), { code: 'ERR_STORE_IO' });
   t.deepEqual(await namesBeside(target), []);
+});
+
+/** Puts a link to `victim` where the temporary file of an output is, as another user can in a folder of both. */
+async function replaceParts(folder: string, victim: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.endsWith('.part')) continue;
+    await rm(join(folder, name));
+    await symlink(victim, join(folder, name));
+  }
+}
+
+test('writeStreamTo() does not give the name of the output to what was put in the place of its file', async (t) => {
+  const { folder, target } = await folderOf(t);
+  const victim = join(folder, 'victim');
+  await writeFile(victim, 'mine');
+  await writeFile(target, 'former');
+  async function* attacked(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('some');
+    await replaceParts(join(folder, 'out'), victim);
+    yield Buffer.from('more');
+  }
+  await t.throwsAsync(writeStreamTo(target, attacked(), { overwrite: true, signal }), {
+    code: 'ERR_OUTPUT_UNWRITABLE',
+    message: /ESTALE/,
+  });
+  t.is(await readFile(victim, 'utf8'), 'mine');
+  t.is(await readFile(target, 'utf8'), 'former');
+  t.deepEqual(await namesBeside(target), ['target']);
+});
+
+test('PartFile writes, shares and changes its own file, whatever its name means by now', async (t) => {
+  const { folder, source, target } = await folderOf(t);
+  const victim = join(folder, 'victim');
+  await writeFile(victim, 'mine');
+  await chmod(victim, 0o600);
+  await chmod(source, 0o644);
+  {
+    await using content = await open(source);
+    await using part = await PartFile.open(`${target}.part`);
+    await replaceParts(join(folder, 'out'), victim);
+    await part.reflink(content);
+    await part.write(Buffer.from('theirs'));
+    await t.throwsAsync(part.check(), { code: 'ESTALE' });
+    t.is(await readFile(victim, 'utf8'), 'mine');
+    t.is((await stat(victim)).mode & 0o777, 0o600);
+    await part.hardLink(source, await stat(source));
+    await t.notThrowsAsync(part.check());
+    await rename(source, `${source}.moved`);
+    t.false(await part.hardLink(source, await stat(victim)), 'a source that is gone');
+    await part.write(Buffer.from('copied'));
+    t.is(await readFile(part.path, 'utf8'), 'copied', 'it is an empty file of its own again');
+    t.true(CONTENT.equals(await readFile(`${source}.moved`)), 'and the content is as it was');
+  }
+  t.is(await readFile(victim, 'utf8'), 'mine');
+  t.deepEqual(await namesBeside(target), []);
+});
+
+test('exportFile() does not follow the link of a stranger in a folder that everybody may write in', async (t) => {
+  if (process.geteuid?.() !== 0) {
+    t.pass('needs root: a link of another user');
+    return;
+  }
+  const { folder, source } = await folderOf(t);
+  const victim = join(folder, 'victim');
+  await writeFile(victim, 'mine');
+  for (const mode of [0o1777, 0o777]) {
+    const shared = join(folder, `shared-${mode}`);
+    await mkdir(shared);
+    await chmod(shared, mode);
+    const target = join(shared, 'target');
+    await symlink(victim, target);
+    await lchown(target, 12_345, 12_345);
+    const overwrite = { ...fresh, overwrite: true };
+    await t.throwsAsync(exportFile(source, target, overwrite), { code: 'ERR_OUTPUT_UNWRITABLE' });
+    t.is(await readFile(victim, 'utf8'), 'mine');
+    t.deepEqual(await readdir(shared), ['target']);
+    // In a folder of the stranger's own it is his folder to say what is where.
+    await chown(shared, 12_345, 12_345);
+    await chmod(shared, 0o755);
+    await exportFile(source, target, overwrite);
+    t.true(CONTENT.equals(await readFile(victim)));
+    await writeFile(victim, 'mine');
+  }
 });
 
 function isWritable(folder: string): boolean {

@@ -3,23 +3,16 @@
  * under a temporary name in the same folder and renamed, and the temporary name is removed whatever happens.
  */
 import type { Stats } from 'node:fs';
-import {
-  chmod,
-  constants,
-  copyFile,
-  link,
-  lstat,
-  open,
-  readlink,
-  rename,
-  stat,
-  unlink,
-} from 'node:fs/promises';
+import { constants, link, open, rename } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import { abortable, abortReason } from '../base/clock.ts';
 import { CodedError, systemCode } from '../base/error.ts';
 import { freeBytes } from './capacity.ts';
+import { existsError, noSpace, onOutput, sourceError } from './output-error.ts';
+import { outputName } from './output-name.ts';
+import type { OutputName } from './output-name.ts';
+import { PartFile } from './part-file.ts';
 import { newPartPath, removeLeftParts } from './part-files.ts';
 
 /** How an output is put in place. */
@@ -41,8 +34,6 @@ export interface ExportOptions extends OutputOptions {
 export type ExportMethod = 'reflink' | 'hardlink' | 'copy';
 
 const COPY_BYTES = 1024 * 1024;
-/** As many as Linux follows. */
-const MAX_LINKS = 40;
 
 /**
  * Makes `target` hold the content of `source`: by reflink, else by hard link where allowed, else by copy. With
@@ -57,13 +48,10 @@ export async function exportFile(
   throwIfAborted(options.signal);
   const name = await outputName(target, options);
   await using opened = await openSource(source, options.sourceUid);
-  return await place(name, options, async (temporary) => {
-    const mode = await makeTemporary(temporary, name.asked);
-    if (await reflink(opened.handle, temporary, mode)) return 'reflink';
-    if (options.allowHardLink && (await hardLink(source, temporary, opened.stats))) {
-      return 'hardlink';
-    }
-    await copy(opened, { temporary, output: name.asked }, options.signal);
+  return await place(name, options, async (part) => {
+    const method = await onOutput(name.asked, () => share(part, opened, options));
+    if (method !== undefined) return method;
+    await copy(opened, { part, output: name.asked }, options.signal);
     return 'copy';
   });
 }
@@ -79,11 +67,10 @@ export async function writeStreamTo(
 ): Promise<number> {
   throwIfAborted(options.signal);
   const name = await outputName(target, options);
-  return place(name, options, async (temporary) => {
-    await using file = await onOutput(name.asked, () => open(temporary, 'wx', 0o666));
+  return place(name, options, async (part) => {
     let bytes = 0;
     for await (const chunk of untilAborted(source, options.signal)) {
-      await onOutput(name.asked, () => file.writeFile(chunk));
+      await onOutput(name.asked, () => part.write(chunk));
       bytes += chunk.length;
     }
     return bytes;
@@ -94,23 +81,21 @@ export async function writeStreamTo(
 async function place<T>(
   name: OutputName,
   options: OutputOptions,
-  make: (temporary: string) => Promise<T>,
+  make: (part: PartFile) => Promise<T>,
 ): Promise<T> {
   const folder = dirname(name.path);
   // First, for the room that it may take.
   await removeLeftParts(folder);
-  const temporary = newPartPath(folder);
-  try {
-    const made = await make(temporary);
-    throwIfAborted(options.signal);
-    await onOutput(name.asked, async () =>
-      options.overwrite ? rename(temporary, name.path) : renameToNew(temporary, name),
-    );
-    return made;
-  } finally {
-    // Also after a success: renaming one hard link over another of the same file leaves both.
-    await remove(temporary).catch(() => undefined);
-  }
+  await using part = await onOutput(name.asked, () => PartFile.open(newPartPath(folder)));
+  const made = await make(part);
+  throwIfAborted(options.signal);
+  await onOutput(name.asked, async () => {
+    // Whoever may write in the folder could still put something under the name, but then under the output's as well.
+    await part.check();
+    if (options.overwrite) await rename(part.path, name.path);
+    else await renameToNew(part.path, name);
+  });
+  return made;
 }
 
 /** A rename that refuses an existing name, which POSIX has only as link and unlink. */
@@ -128,36 +113,6 @@ async function renameToNew(temporary: string, name: OutputName): Promise<void> {
     throw systemCode(error) === 'EEXIST' ? existsError(name.asked, error) : error;
   }
   await rename(temporary, name.path);
-}
-
-interface OutputName {
-  /** As the user gave it; named in errors. */
-  readonly asked: string;
-  /** With links followed. */
-  readonly path: string;
-}
-
-async function outputName(target: string, options: OutputOptions): Promise<OutputName> {
-  const asked = resolve(target);
-  return onOutput(asked, async () => {
-    const found = await statOrUndefined(() => lstat(asked));
-    if (found === undefined) return { asked, path: asked };
-    if (!options.overwrite) throw existsError(asked);
-    // By way of the kernel, which may forbid following a stranger's link in a folder like /tmp.
-    const pointed = await statOrUndefined(() => stat(asked));
-    if (pointed !== undefined && !pointed.isFile()) throw notAFile(asked);
-    return { asked, path: found.isSymbolicLink() ? await followLinks(asked) : asked };
-  });
-}
-
-async function followLinks(start: string): Promise<string> {
-  let path = start;
-  for (let links = 0; links < MAX_LINKS; links += 1) {
-    const found = await statOrUndefined(() => lstat(path));
-    if (found?.isSymbolicLink() !== true) return path;
-    path = resolve(dirname(path), await readlink(path));
-  }
-  throw unwritable(start, 'ELOOP');
 }
 
 interface Source {
@@ -183,50 +138,25 @@ async function openSource(
   throw sourceError(path, undefined);
 }
 
-/** An empty file as the umask wants it; answers with that mode, which later steps would lose. */
-async function makeTemporary(temporary: string, output: string): Promise<number> {
-  return onOutput(output, async () => {
-    await using file = await open(temporary, 'wx', 0o666);
-    return (await file.stat()).mode & 0o777;
-  });
-}
-
-/** Shares the blocks, on filesystems that can (btrfs, XFS); false otherwise. */
-async function reflink(source: FileHandle, temporary: string, mode: number): Promise<boolean> {
-  try {
-    // By descriptor: the path may name another file by now.
-    await copyFile(`/proc/self/fd/${source.fd}`, temporary, constants.COPYFILE_FICLONE_FORCE);
-    await chmod(temporary, mode);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Makes the temporary name another name of the source; false when that is not allowed or not possible. */
-async function hardLink(path: string, temporary: string, stats: Stats): Promise<boolean> {
-  if (stats.uid !== process.geteuid?.()) return false;
-  try {
-    await remove(temporary);
-    await link(path, temporary);
-    const linked = await lstat(temporary);
-    if (linked.ino === stats.ino && linked.dev === stats.dev) return true;
-  } catch {
-    // Another filesystem, too many links, or a policy of the kernel: the copy decides.
-  }
-  await remove(temporary);
-  return false;
+/** Has the output share the blocks of the source, or be another name of it; undefined when neither is possible. */
+async function share(
+  part: PartFile,
+  { path, handle, stats }: Source,
+  options: ExportOptions,
+): Promise<ExportMethod | undefined> {
+  if (await part.reflink(handle)) return 'reflink';
+  const isLinkable = options.allowHardLink && stats.uid === process.geteuid?.();
+  return isLinkable && (await part.hardLink(path, stats)) ? 'hardlink' : undefined;
 }
 
 async function copy(
   source: Source,
-  to: { readonly temporary: string; readonly output: string },
+  to: { readonly part: PartFile; readonly output: string },
   signal: AbortSignal,
 ): Promise<void> {
   const { handle, stats } = source;
-  const free = await freeBytes(dirname(to.temporary));
+  const free = await freeBytes(dirname(to.part.path));
   if (free < stats.size) throw noSpace(to.output, { needBytes: stats.size, freeBytes: free });
-  await using file = await onOutput(to.output, () => open(to.temporary, 'w', 0o666));
   const buffer = Buffer.allocUnsafeSlow(Math.min(COPY_BYTES, Math.max(stats.size, 1)));
   for (let position = 0; position < stats.size;) {
     throwIfAborted(signal);
@@ -234,7 +164,7 @@ async function copy(
       handle.read(buffer, 0, buffer.length, position),
     );
     if (bytesRead === 0) throw sourceError(source.path, undefined);
-    await onOutput(to.output, () => file.writeFile(buffer.subarray(0, bytesRead)));
+    await onOutput(to.output, () => to.part.write(buffer.subarray(0, bytesRead)));
     position += bytesRead;
   }
 }
@@ -280,73 +210,6 @@ async function nextChunk(
   }
 }
 
-/** As `rm` with `force`, which loads a module for trees and looks at the file twice. */
-async function remove(path: string): Promise<void> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error;
-  }
-}
-
-async function statOrUndefined(read: () => Promise<Stats>): Promise<Stats | undefined> {
-  try {
-    return await read();
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
 function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw CodedError.from(abortReason(signal));
-}
-
-async function onOutput<T>(output: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const code = systemCode(error);
-    if (error instanceof CodedError || code === undefined) throw error;
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw noSpace(output, { systemCode: code }, error);
-    throw unwritable(output, code, error);
-  }
-}
-
-function existsError(output: string, cause?: unknown): CodedError {
-  return new CodedError('ERR_OUTPUT_EXISTS', `${output} exists already`, {
-    cause,
-    detail: { output },
-  });
-}
-
-function notAFile(output: string): CodedError {
-  return new CodedError('ERR_OUTPUT_UNWRITABLE', `${output} is not a regular file`, {
-    detail: { output, systemCode: 'EEXIST' },
-  });
-}
-
-function unwritable(output: string, code: string, cause?: unknown): CodedError {
-  return new CodedError('ERR_OUTPUT_UNWRITABLE', `cannot write ${output}: ${code}`, {
-    cause,
-    detail: { output, systemCode: code },
-  });
-}
-
-function noSpace(
-  output: string,
-  facts: Readonly<Record<string, string | number>>,
-  cause?: unknown,
-): CodedError {
-  return new CodedError('ERR_NO_SPACE', `no room for ${output}`, {
-    cause,
-    detail: { output, ...facts },
-  });
-}
-
-function sourceError(path: string, cause: unknown): CodedError {
-  return new CodedError('ERR_STORE_IO', 'the content cannot be read from the data folder', {
-    cause,
-    detail: { path, systemCode: systemCode(cause) ?? 'unknown' },
-  });
 }
