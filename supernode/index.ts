@@ -9,7 +9,7 @@ import { MeshNode } from '../core/net/mesh/mesh-node.ts';
 import type { MeshSession } from '../core/net/mesh/mesh-node.ts';
 import { DEFAULT_REQUESTS } from '../core/origin/origin-host-limit.ts';
 import type { OriginHostLimit } from '../core/origin/origin-host-limit.ts';
-import { refuseNewer } from '../core/store/open-folder.ts';
+import { refuseNewer } from '../core/store/folder-format.ts';
 import { PieceStore } from '../core/store/piece-store.ts';
 import { HostLimits } from '../core/swarm/host-limits.ts';
 import { TransferPool } from '../core/swarm/transfer-pool.ts';
@@ -130,7 +130,7 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   warmUps.listener.connected(new SeedWarmer(self.peer, { seeds, listener: warmUps.listener }));
   const counts = new ControlCounts();
   const limits = stack.use(await CellLimits.open(join(options.dataDir, 'limits'), { clock, log }));
-  stack.use(limitSeed(self.peer, { cell: limits, limits: seedLimits, clock, log }));
+  stack.use(limitSeed(self.peer, { ...self, cell: limits, limits: seedLimits, clock, log }));
   const served = { authority, pool, swarm, counts, warmUps, limits };
   const mesh = stack.use(await startMesh(options, served));
   const meshPort = mesh.port ?? options.meshPort;
@@ -251,7 +251,7 @@ async function startPool(
       connectionsPerHost: DEFAULT_REQUESTS,
       ...(options.originHosts === undefined ? {} : { hosts: options.originHosts }),
     },
-    originRates: limits.originHosts,
+    originRates: limits.parts.originHosts,
     link: {
       hostKeyPem: authority.key.exportPem(),
       certificatePem,

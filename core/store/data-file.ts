@@ -1,18 +1,20 @@
 /** The data file of a task: sparse, each piece at its offset. Workers write it; this file makes, mends and checks it. */
 import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { constants, statSync } from 'node:fs';
+import { constants, lstatSync } from 'node:fs';
 import type { Stats } from 'node:fs';
-import { copyFile, mkdir, open, rename, rm, stat, truncate } from 'node:fs/promises';
+import { copyFile, lstat, mkdir, open, rename, rm, truncate } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { abortReason } from '../base/clock.ts';
 import { CodedError, systemCode } from '../base/error.ts';
+import type { SealedFile } from './task-row.ts';
 
 /** Facts of a data file that tell whether it was touched. */
 export interface FileFacts {
   readonly size: number;
   readonly mtimeMs: number;
+  readonly inode: number;
   /** Names the file has; more than one when an output is a hard link to it. */
   readonly links: number;
   /** What the disk holds of it. */
@@ -37,8 +39,9 @@ const READ_BUFFER_BYTES = 256 * 1024;
 /** Makes an empty sparse file of `length` bytes; ERR_NO_SPACE or ERR_STORE_IO. */
 export async function createDataFile(path: string, length: number): Promise<void> {
   await onDisk(path, async () => {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await rm(path, { force: true });
+    await makeFolder(dirname(path));
+    // Also a folder, which only damage can have put there.
+    await rm(path, { recursive: true, force: true });
     await using file = await open(path, 'wx', DATA_MODE);
     await file.chmod(DATA_MODE);
     await file.truncate(length);
@@ -46,13 +49,23 @@ export async function createDataFile(path: string, length: number): Promise<void
 }
 
 export async function removeDataFile(path: string): Promise<void> {
-  await onDisk(path, () => rm(path, { force: true }));
+  await onDisk(path, () => rm(path, { recursive: true, force: true }));
+}
+
+/** Makes a folder for its owner only, in the place of whatever is there and is none. */
+export async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 }).catch(async (error: unknown) => {
+    const code = systemCode(error);
+    if (code !== 'EEXIST' && code !== 'ENOTDIR') throw error;
+    await rm(path, { force: true });
+    await mkdir(path, { mode: 0o700 });
+  });
 }
 
 /** Size, mtime and links; undefined when there is no such regular file. */
 export async function dataFileFacts(path: string): Promise<FileFacts | undefined> {
   try {
-    return factsOf(await stat(path));
+    return factsOf(await lstat(path));
   } catch (error) {
     return absent(path, error);
   }
@@ -61,10 +74,21 @@ export async function dataFileFacts(path: string): Promise<FileFacts | undefined
 /** As `dataFileFacts`, at once: for checks between two steps that nothing may come between. */
 export function dataFileFactsNow(path: string): FileFacts | undefined {
   try {
-    return factsOf(statSync(path));
+    return factsOf(lstatSync(path));
   } catch (error) {
     return absent(path, error);
   }
+}
+
+/** What a row remembers of a file. */
+export function sealOf({ size, mtimeMs, inode }: FileFacts): SealedFile {
+  return { size, mtimeMs, inode };
+}
+
+/** True when the file is what it was. */
+export function isSameFile(facts: FileFacts | undefined, was: SealedFile): boolean {
+  if (facts?.size !== was.size || facts.mtimeMs !== was.mtimeMs) return false;
+  return was.inode === undefined || facts.inode === was.inode;
 }
 
 /**
@@ -163,8 +187,8 @@ async function digestOfRange(
 
 function factsOf(stats: Stats): FileFacts | undefined {
   if (!stats.isFile()) return undefined;
-  const { size, mtimeMs, nlink, blocks } = stats;
-  return { size, mtimeMs, links: nlink, diskBytes: blocks * 512 };
+  const { size, mtimeMs, ino, nlink, blocks } = stats;
+  return { size, mtimeMs, inode: ino, links: nlink, diskBytes: blocks * 512 };
 }
 
 function absent(path: string, error: unknown): undefined {

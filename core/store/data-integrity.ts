@@ -1,5 +1,12 @@
 import { CodedError } from '../base/error.ts';
-import { createDataFile, dataFileFacts, dataFileFactsNow, mendDataFile } from './data-file.ts';
+import {
+  createDataFile,
+  dataFileFacts,
+  dataFileFactsNow,
+  isSameFile,
+  mendDataFile,
+  sealOf,
+} from './data-file.ts';
 import type { FileFacts } from './data-file.ts';
 import type { HadPieces } from './had-pieces.ts';
 import type { SealedFile } from './task-row.ts';
@@ -19,15 +26,42 @@ export interface GuardedTask {
 export class DataIntegrity {
   readonly #task: GuardedTask;
   #sealed: SealedFile | undefined;
+  #rested: SealedFile | undefined;
 
-  constructor(task: GuardedTask, sealed: SealedFile | undefined) {
+  constructor(
+    task: GuardedTask,
+    known: { readonly sealed: SealedFile | undefined; readonly rested: SealedFile | undefined },
+  ) {
     this.#task = task;
-    this.#sealed = sealed;
+    this.#sealed = known.sealed;
+    this.#rested = known.rested;
   }
 
   /** The finished file; undefined while it is not finished. */
   get sealed(): SealedFile | undefined {
     return this.#sealed;
+  }
+
+  /** The unfinished file when nobody wrote to it any more; undefined while somebody may. */
+  get rested(): SealedFile | undefined {
+    return this.#rested;
+  }
+
+  /** Nobody writes to the file until `stir()`: what it looks like is remembered. False when there is nothing to remember. */
+  rest(): boolean {
+    const { path, had } = this.#task;
+    if (this.#sealed !== undefined || this.#rested !== undefined || had.storedBytes === 0)
+      return false;
+    const facts = dataFileFactsNow(path);
+    this.#rested = facts === undefined ? undefined : sealOf(facts);
+    return this.#rested !== undefined;
+  }
+
+  /** The file may be written from now on; true when that is news, and to be journalled before. */
+  stir(): boolean {
+    const isNews = this.#rested !== undefined;
+    this.#rested = undefined;
+    return isNews;
   }
 
   /** Remembers size and mtime of the finished file; ERR_STORE_IO when it is not as long as the content. */
@@ -45,9 +79,7 @@ export class DataIntegrity {
   /** Compares the finished file with what it was. */
   check(): 'same' | 'changed' {
     if (this.#sealed === undefined) return 'same';
-    const facts = dataFileFactsNow(this.#task.path);
-    const isSame = facts?.size === this.#sealed.size && facts.mtimeMs === this.#sealed.mtimeMs;
-    return isSame ? 'same' : 'changed';
+    return isSameFile(dataFileFactsNow(this.#task.path), this.#sealed) ? 'same' : 'changed';
   }
 
   /** Hashes pieces, un-has those that are wrong or not provable, and answers with them, ascending. */
@@ -79,6 +111,7 @@ export class DataIntegrity {
   /** Hashes what is suspect and ends the suspicion: what is right is had, what is wrong is lost. */
   async acquit(): Promise<number[]> {
     const { had } = this.#task;
+    this.#rested = undefined;
     const lost = await this.verify([...(had.suspect?.indexes() ?? [])]);
     had.acquit();
     return lost;
@@ -98,6 +131,7 @@ export class DataIntegrity {
   /** Makes the file fit for writing again; false when all its bytes are lost, and then no piece is had. */
   async mend(): Promise<boolean> {
     const { path, had } = this.#task;
+    this.#rested = undefined;
     if (await mendDataFile(path, had.length)) return true;
     had.clearAll();
     this.#sealed = undefined;
@@ -111,6 +145,7 @@ export class DataIntegrity {
   }
 
   #sealAs(facts: FileFacts | undefined): void {
-    this.#sealed = facts === undefined ? undefined : { size: facts.size, mtimeMs: facts.mtimeMs };
+    this.#rested = undefined;
+    this.#sealed = facts === undefined ? undefined : sealOf(facts);
   }
 }

@@ -12,7 +12,7 @@ function candidate(rest: Partial<EvictionCandidate> & { key: string }): Eviction
     accessedMs: 0,
     bytes: 100,
     diskBytes: 100,
-    inUse: false,
+    isHeld: false,
     isComplete: true,
     ...rest,
   };
@@ -40,7 +40,7 @@ const anyTasks = fc
       accessedMs: fc.nat({ max: NOW }),
       bytes: fc.nat({ max: 1000 }),
       diskBytes: fc.nat({ max: 1000 }),
-      inUse: fc.boolean(),
+      isHeld: fc.boolean(),
       isComplete: fc.boolean(),
     }),
     { maxLength: 30 },
@@ -96,7 +96,7 @@ test('planEviction() never plans a task in use, and never one twice', (t) => {
       const plan = planEviction(tasks, bounds);
       const keys = new Set(plan.map(({ key }) => key));
       t.is(keys.size, plan.length);
-      for (const task of tasks) if (task.inUse) t.false(keys.has(task.key));
+      for (const task of tasks) if (task.isHeld) t.false(keys.has(task.key));
     }),
   );
 });
@@ -106,7 +106,7 @@ test('planEviction() leaves no bound passed unless only tasks in use are left', 
     fc.property(anyTasks, anyLimits, (tasks, bounds) => {
       const gone = new Set(planEviction(tasks, bounds).map(({ key }) => key));
       const left = tasks.filter(({ key }) => !gone.has(key));
-      const free = left.filter(({ inUse }) => !inUse);
+      const free = left.filter(({ isHeld }) => !isHeld);
       const used = sum(left, 'bytes');
       if (free.length === 0) return;
       t.true(left.length <= bounds.maxTasks);
@@ -146,7 +146,7 @@ test('planRoom() covers what is wanted, or evicts nothing', (t) => {
   fc.assert(
     fc.property(anyTasks, anyWanted, (tasks, wanted) => {
       const plan = planRoom(tasks, wanted);
-      const free = tasks.filter(({ inUse }) => !inUse);
+      const free = tasks.filter(({ isHeld }) => !isHeld);
       if (plan === undefined) {
         const isShort =
           sum(free, 'bytes') < wanted.quotaBytes ||

@@ -8,7 +8,8 @@ export interface EvictionCandidate {
   readonly bytes: number;
   /** What the disk gets back: nothing when an output is a hard link to the data file. */
   readonly diskBytes: number;
-  readonly inUse: boolean;
+  /** In use, or kept: it must stay. */
+  readonly isHeld: boolean;
   readonly isComplete: boolean;
 }
 
@@ -34,7 +35,7 @@ export interface Eviction {
   readonly bytes: number;
 }
 
-/** What a sweep removes: stale versions, then expired tasks, then least recently used ones; never one in use. */
+/** What a sweep removes: stale versions, then expired tasks, then least recently used ones; never one that is held. */
 export function planEviction(
   tasks: readonly EvictionCandidate[],
   limits: EvictionLimits,
@@ -108,16 +109,16 @@ function reasonToGo(task: EvictionCandidate, wanted: Wanted): EvictionReason | u
   return undefined;
 }
 
-/** Bytes that could be had by removing everything not in use. */
+/** Bytes that could be had by removing everything that is not held. */
 export function evictableBytes(tasks: readonly EvictionCandidate[]): number {
   let bytes = 0;
-  for (const task of tasks) if (!task.inUse) bytes += task.bytes;
+  for (const task of tasks) if (!task.isHeld) bytes += task.bytes;
   return bytes;
 }
 
 function leastRecentFirst(tasks: readonly EvictionCandidate[]): EvictionCandidate[] {
   return tasks
-    .filter((task) => !task.inUse)
+    .filter((task) => !task.isHeld)
     .toSorted((a, b) => a.accessedMs - b.accessedMs || a.createdMs - b.createdMs);
 }
 

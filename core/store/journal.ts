@@ -1,7 +1,15 @@
 import type { Level } from 'level';
-import { mkdir, rm } from 'node:fs/promises';
-import { CodedError } from '../base/error.ts';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { CodedError, systemCode } from '../base/error.ts';
 import { freeBytes } from './capacity.ts';
+import {
+  clearStrangers,
+  hasLostItsStart,
+  isUsable,
+  repairFolder,
+  toldOfLosses,
+} from './journal-repair.ts';
+import { withoutSum } from './row-sum.ts';
 
 /** One change of the journal; a batch of them is applied whole or not at all. */
 export type JournalChange =
@@ -13,24 +21,39 @@ const CACHE_BYTES = 1024 * 1024;
 const WRITE_BUFFER_BYTES = 1024 * 1024;
 /** Free space with which a journal that met a full disk can be written again. */
 export const JOURNAL_ROOM_BYTES = WRITE_BUFFER_BYTES + 1;
+/** Rows that were overwritten or deleted may take as much as those that are there, and this: rewriting them is not free. */
+const COMPACT_SLACK_BYTES = 8 * 1024 * 1024;
+/** Rows of a journal are put into a new one in batches of so many characters. */
+const SALVAGE_BATCH = 1024 * 1024;
+/** Before and after every key of ours. */
+const FIRST_KEY = ' ';
+const LAST_KEY = '\u{10ffff}';
 
 type Database = Level;
+
+/** Calls of the native database that are not in the types of the universal package. */
+interface Compactable {
+  approximateSize(start: string, end: string): Promise<number>;
+  compactRange(start: string, end: string): Promise<void>;
+}
 
 /** The ordered rows of a data folder in `level`, held by one process at a time. */
 export class Journal implements AsyncDisposable {
   readonly directory: string;
-  /** True when the rows were damaged beyond reading and some or all of them are lost. */
-  readonly wasRepaired: boolean;
-  readonly #database: Database;
+  #database: Database;
+  #wasDamaged: boolean;
   /** Set after a failed write, until the database was opened anew. */
   #isTorn = false;
   #reopening: Promise<void> | undefined;
+  #compacting: Promise<void> = Promise.resolve();
+  /** What the rows took when nothing else was with them; 0: not known yet. */
+  #compactBytes = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor(directory: string, database: Database, wasRepaired: boolean) {
+  private constructor(directory: string, database: Database, wasDamaged: boolean) {
     this.directory = directory;
     this.#database = database;
-    this.wasRepaired = wasRepaired;
+    this.#wasDamaged = wasDamaged;
   }
 
   /** Opens or creates; ERR_STORE_LOCKED when another process has it, ERR_STORE_IO otherwise. */
@@ -38,22 +61,78 @@ export class Journal implements AsyncDisposable {
     // Imported late: reading outputs and policies of this folder must not cost the native add-on.
     const { Level } = await import('level');
     try {
-      await mkdir(directory, { recursive: true, mode: 0o700 });
+      const hadStrangers = await makeFolder(directory);
+      if (await hasLostItsStart(directory)) return await Journal.#openDamaged(directory, Level);
+      const database = await openDatabase(directory, Level);
+      return new Journal(directory, database, hadStrangers || (await toldOfLosses(directory)));
+    } catch (error) {
+      const isDamage = !isLocked(error) && (await isUsable(directory, JOURNAL_ROOM_BYTES));
+      if (!isDamage) throw openError(error, directory);
+    }
+    return await Journal.#openDamaged(directory, Level);
+  }
+
+  /** Saves what can be read; failing that, starts anew: a cache without memory is better than no cache. */
+  static async #openDamaged(directory: string, level: typeof Level): Promise<Journal> {
+    try {
+      await repairFolder(directory, level);
+      const journal = new Journal(directory, await openDatabase(directory, level), true);
+      await journal.salvage();
+      return journal;
+    } catch (error) {
+      if (isLocked(error)) throw openError(error, directory);
+    }
+    try {
+      await rm(directory, { recursive: true, force: true });
+      await makeFolder(directory);
+      return new Journal(directory, await openDatabase(directory, level), true);
     } catch (cause) {
       throw openError(cause, directory);
     }
-    try {
-      return new Journal(directory, await openDatabase(directory, Level), false);
-    } catch (error) {
-      if (levelCode(error) !== 'LEVEL_CORRUPTION') throw openError(error, directory);
-    }
-    return new Journal(directory, await openDamaged(directory, Level), true);
   }
 
+  /** True when rows may be lost, or older than what was last written. */
+  get wasDamaged(): boolean {
+    return this.#wasDamaged;
+  }
+
+  /**
+   * Puts every row that is what was written into a new journal, and leaves the rest behind: a damaged one may hold keys
+   * that are in no order, and cannot even be deleted. ERR_STORE_IO.
+   */
+  async salvage(): Promise<void> {
+    this.#wasDamaged = true;
+    const { Level } = await import('level');
+    const { directory } = this;
+    const fresh = `${directory}.new`;
+    try {
+      await rm(fresh, { recursive: true, force: true });
+      const database = await openDatabase(fresh, Level);
+      try {
+        await copyRows(this.#database, database);
+      } finally {
+        await database.close();
+        await this.#database.close();
+      }
+      await rm(directory, { recursive: true, force: true });
+      await rename(fresh, directory);
+      this.#database = await openDatabase(directory, Level);
+    } catch (cause) {
+      throw openError(cause, directory);
+    }
+  }
+
+  /** True when a row cannot be read, or is not what was written. Read them again after `salvage()`. */
+  static isDamage(error: unknown): boolean {
+    return error instanceof CodedError && error.detail['systemCode'] === 'LEVEL_CORRUPTION';
+  }
+
+  /** Undefined when there is no such row, or none that can be read. */
   get(key: string): string | undefined {
     try {
       return this.#database.getSync(key);
     } catch (cause) {
+      if (levelCode(cause) === 'LEVEL_CORRUPTION') return undefined;
       throw ioError('reading the journal failed', cause, this.directory);
     }
   }
@@ -101,13 +180,38 @@ export class Journal implements AsyncDisposable {
     await this.#reopen();
   }
 
+  /**
+   * Gives back what overwritten and deleted rows take, once that may be more than what is kept; call it now and then.
+   * Level does so by itself only where it happens to write again. Writing goes on meanwhile.
+   */
+  async compact(): Promise<void> {
+    const database: Database = this.#database;
+    if (this.#closed !== undefined || !isCompactable(database)) return;
+    const compacting = this.#compacting.then(() => this.#compact(database));
+    this.#compacting = compacting.catch(() => undefined);
+    await compacting;
+  }
+
   async close(): Promise<void> {
-    this.#closed ??= this.#database.close();
+    // Level must not be closed under a compaction.
+    this.#closed ??= this.#compacting.then(() => this.#database.close());
     await this.#closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #compact(database: Compactable): Promise<void> {
+    if (this.#closed !== undefined || this.#isTorn) return;
+    try {
+      const bytes = await database.approximateSize(FIRST_KEY, LAST_KEY);
+      if (bytes < 2 * this.#compactBytes + COMPACT_SLACK_BYTES) return;
+      await database.compactRange(FIRST_KEY, LAST_KEY);
+      this.#compactBytes = await database.approximateSize(FIRST_KEY, LAST_KEY);
+    } catch (cause) {
+      throw ioError('compacting the journal failed', cause, this.directory);
+    }
   }
 
   /** LevelDB tells a full disk in words only, so the disk is asked. */
@@ -129,6 +233,7 @@ export class Journal implements AsyncDisposable {
   async #reopen(): Promise<void> {
     if (this.#closed !== undefined) return;
     this.#reopening ??= (async () => {
+      await this.#compacting;
       await this.#database.close();
       await this.#database.open();
       this.#isTorn = false;
@@ -137,21 +242,49 @@ export class Journal implements AsyncDisposable {
   }
 }
 
-/** Saves what can be read; failing that, starts anew: a cache without memory is better than no cache. */
-async function openDamaged(directory: string, level: typeof Level): Promise<Database> {
-  try {
-    // Not in the types of the universal package, which also runs in browsers.
-    if ('repair' in level && typeof level.repair === 'function') await level.repair(directory);
-    return await openDatabase(directory, level);
-  } catch (error) {
-    if (levelCode(error) !== 'LEVEL_CORRUPTION') throw openError(error, directory);
+/** Makes the folder; true when something was in it, or in its place, that level would stumble over. */
+async function makeFolder(directory: string): Promise<boolean> {
+  let isDamaged = false;
+  await mkdir(directory, { recursive: true, mode: 0o700 }).catch(async (error: unknown) => {
+    if (systemCode(error) !== 'EEXIST') throw error;
+    isDamaged = true;
+    await rm(directory, { force: true });
+    await mkdir(directory, { mode: 0o700 });
+  });
+  return (await clearStrangers(directory)) || isDamaged;
+}
+
+/** Copies rows that are what was written; ends where no more can be read. */
+async function copyRows(from: Database, to: Database): Promise<void> {
+  let batch: { type: 'put'; key: string; value: string }[] = [];
+  let length = 0;
+  const flush = async (): Promise<void> => {
+    await to.batch(batch);
+    batch = [];
+    length = 0;
+  };
+  const rows = from.iterator()[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await rows.next().catch((error: unknown) => {
+      if (levelCode(error) === 'LEVEL_CORRUPTION') return { done: true as const, value: undefined };
+      throw error;
+    });
+    if (next.done === true) break;
+    const [key, value] = next.value;
+    if (withoutSum(key, value) === undefined) continue;
+    batch.push({ type: 'put', key, value });
+    length += value.length;
+    if (length >= SALVAGE_BATCH) await flush();
   }
-  try {
-    await rm(directory, { recursive: true, force: true });
-    return await openDatabase(directory, level);
-  } catch (cause) {
-    throw openError(cause, directory);
-  }
+  await flush();
+}
+
+function isCompactable(database: Database): database is Database & Compactable {
+  return 'compactRange' in database && 'approximateSize' in database;
+}
+
+function isLocked(error: unknown): boolean {
+  return levelCode(error) === 'LEVEL_LOCKED';
 }
 
 async function openDatabase(directory: string, level: typeof Level): Promise<Database> {
@@ -171,7 +304,7 @@ async function openDatabase(directory: string, level: typeof Level): Promise<Dat
 }
 
 function rangeOf(prefix: string): { gte: string; lt: string } {
-  return { gte: prefix, lt: `${prefix}\u{10ffff}` };
+  return { gte: prefix, lt: prefix + LAST_KEY };
 }
 
 /** The code under `LEVEL_DATABASE_NOT_OPEN`, or the error's own. */
@@ -195,9 +328,9 @@ function openError(cause: unknown, directory: string): CodedError {
 }
 
 function ioError(message: string, cause: unknown, directory: string): CodedError {
-  const systemCode = levelCode(cause);
+  const code = levelCode(cause);
   return new CodedError('ERR_STORE_IO', message, {
     cause,
-    detail: { directory, ...(systemCode === undefined ? {} : { systemCode }) },
+    detail: { directory, ...(code === undefined ? {} : { systemCode: code }) },
   });
 }

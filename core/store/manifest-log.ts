@@ -90,7 +90,8 @@ export class ManifestLog {
     const batches: StoredBatch[] = [];
     const malformed: number[] = [];
     for (const sequence of rowNumbers(rows)) {
-      const row = parseBatches(this.#owner.journal.get(this.#key(sequence)) ?? '');
+      const key = this.#key(sequence);
+      const row = parseBatches(key, this.#owner.journal.get(key) ?? '');
       if (row === undefined) malformed.push(sequence);
       else batches.push(...row);
     }
@@ -231,7 +232,8 @@ export class ManifestLog {
   }
 
   #put(sequence: number, batches: readonly StoredBatch[]): JournalChange {
-    return { type: 'put', key: this.#key(sequence), value: encodeBatches(batches) };
+    const key = this.#key(sequence);
+    return { type: 'put', key, value: encodeBatches(key, batches) };
   }
 
   #key(sequence: number): string {

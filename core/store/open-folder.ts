@@ -1,11 +1,20 @@
 /** Opening a data folder: its format, its rows, and making both fit for what is on disk. */
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CodedError, systemCode } from '../base/error.ts';
+import { systemCode } from '../base/error.ts';
 import type { Bitfield } from '../piece/bitfield.ts';
-import { createDataFile, dataFileFacts, mendDataFile, removeDataFile } from './data-file.ts';
+import {
+  createDataFile,
+  dataFileFacts,
+  isSameFile,
+  makeFolder,
+  mendDataFile,
+  removeDataFile,
+} from './data-file.ts';
 import type { FileFacts } from './data-file.ts';
-import type { Journal, JournalChange } from './journal.ts';
+import { folderError } from './folder-format.ts';
+import { Journal } from './journal.ts';
+import type { JournalChange } from './journal.ts';
 import {
   bitsOfRow,
   encodeTaskRow,
@@ -18,11 +27,13 @@ import {
   taskName,
 } from './task-row.ts';
 import { hasRow } from './row-runs.ts';
+import { withoutSum } from './row-sum.ts';
 import type { TaskRow } from './task-row.ts';
 
 /** Something that was not as it should be and was put right. */
 export interface Repair {
   readonly kind:
+    | 'format-damaged'
     | 'journal-damaged'
     | 'row-malformed'
     | 'row-orphan'
@@ -43,34 +54,13 @@ export interface FoundTask {
   readonly path: string;
 }
 
-const FORMAT = 1;
 const MAX_STATS_AT_ONCE = 64;
-
-/** Throws ERR_STORE_NEWER, having touched nothing, when the folder has a format that this version does not know. */
-export async function refuseNewer(directory: string): Promise<void> {
-  const text = (await readFormat(directory)).trim();
-  // Empty: the machine died while it was written.
-  if (text === '' || text === String(FORMAT)) return;
-  throw new CodedError('ERR_STORE_NEWER', 'the data folder was written by another version', {
-    detail: { directory, format: text.slice(0, 20), known: FORMAT },
-  });
-}
 
 /** Makes the folders, readable by their owner only; one that exists keeps its mode, what is in it does not. */
 export async function makeFolders(directory: string): Promise<void> {
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    await mkdir(join(directory, 'tasks'), { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw folderError(directory, cause);
-  }
-}
-
-export async function writeFormat(directory: string): Promise<void> {
-  try {
-    if ((await readFormat(directory)).trim() === String(FORMAT)) return;
-    await writeFile(join(directory, 'FORMAT.tmp'), `${FORMAT}\n`);
-    await rename(join(directory, 'FORMAT.tmp'), join(directory, 'FORMAT'));
+    await makeFolder(join(directory, 'tasks'));
   } catch (cause) {
     throw folderError(directory, cause);
   }
@@ -91,14 +81,15 @@ export async function findTasks(
   },
 ): Promise<FoundTask[]> {
   const { directory, bootId, onRepair } = options;
-  const { rows, changes } = await readRows(journal, onRepair);
+  const { rows, changes } = await readSoundRows(journal, onRepair);
+  const { wasDamaged } = journal;
   // Rows of one task are written and deleted together, so orphans come of damage only.
-  if (changes.length > 0 || journal.wasRepaired) {
+  if (changes.length > 0 || wasDamaged) {
     changes.push(...(await orphanRows(journal, { rows, onRepair })));
   }
   const checked: CheckedTask[] = [];
   for await (const [row, facts] of withFacts(directory, rows)) {
-    const task = checkTask(row, { facts, bootId, onRepair });
+    const task = checkTask(row, { facts, bootId, wasDamaged, onRepair });
     checked.push(task);
     if (task.isChanged) changes.push(putRow(task.row));
   }
@@ -123,27 +114,51 @@ async function mend(
   journal: Journal,
   task: { readonly row: TaskRow; readonly path: string },
 ): Promise<TaskRow> {
-  if (await mendDataFile(task.path, task.row.length)) return task.row;
+  // Mending changes the file, so it is no longer what the row remembers.
+  if (await mendDataFile(task.path, task.row.length)) return { ...task.row, rested: undefined };
   const row = withoutPieces(task.row);
-  await journal.write([putRow(row)], { durable: true });
+  // Thousands may be gone at once: one durable write has said so for all that were found without a file.
+  if (claimsBytes(task.row)) await journal.write([putRow(row)], { durable: true });
   await createDataFile(task.path, row.length ?? 0);
   return row;
 }
 
-async function readRows(
+/** The rows of a journal that may be damaged: then they are saved into a new one first. */
+async function readSoundRows(
   journal: Journal,
   onRepair: (repair: Repair) => void,
-): Promise<{ rows: Map<string, TaskRow>; changes: JournalChange[] }> {
-  const rows = new Map<string, TaskRow>();
-  const changes: JournalChange[] = [];
+): Promise<FoundRows> {
+  let found = await readRows(journal).catch((error: unknown) => {
+    if (Journal.isDamage(error)) return undefined;
+    throw error;
+  });
+  if (found === undefined || found.altered.length > 0) {
+    for (const name of found?.altered ?? []) onRepair({ kind: 'row-malformed', name, pieces: 0 });
+    await journal.salvage();
+    found = await readRows(journal);
+  }
+  if (journal.wasDamaged) onRepair({ kind: 'journal-damaged', name: 'journal', pieces: 0 });
+  for (const { key } of found.changes) onRepair({ kind: 'row-malformed', name: key, pieces: 0 });
+  return found;
+}
+
+interface FoundRows {
+  readonly rows: Map<string, TaskRow>;
+  /** Deletions of rows that were written so and cannot be understood. */
+  readonly changes: JournalChange[];
+  /** Keys of rows that are not what was written. */
+  readonly altered: string[];
+}
+
+async function readRows(journal: Journal): Promise<FoundRows> {
+  const found: FoundRows = { rows: new Map(), changes: [], altered: [] };
   for await (const [key, value] of journal.rows(TASK_PREFIX)) {
     const row = parseTaskRow(key, value);
-    if (row === undefined) {
-      changes.push({ type: 'del', key });
-      onRepair({ kind: 'row-malformed', name: key, pieces: 0 });
-    } else rows.set(taskName(row), row);
+    if (row !== undefined) found.rows.set(taskName(row), row);
+    else if (withoutSum(key, value) === undefined) found.altered.push(key);
+    else found.changes.push({ type: 'del', key });
   }
-  return { rows, changes };
+  return found;
 }
 
 /** Deletions of manifest rows that no task lists. */
@@ -192,10 +207,11 @@ function checkTask(
   seen: {
     readonly facts: FileFacts | undefined;
     readonly bootId: string | undefined;
+    readonly wasDamaged: boolean;
     readonly onRepair: (repair: Repair) => void;
   },
 ): CheckedTask {
-  const { facts, bootId, onRepair } = seen;
+  const { facts, onRepair } = seen;
   const had = bitsOfRow(row);
   const note = (kind: Repair['kind'], pieces: number): void =>
     onRepair({ kind, name: taskName(row), pieces });
@@ -206,10 +222,12 @@ function checkTask(
   const lost = losePiecesPast(facts.size, { row, had });
   if (lost > 0 || (row.length !== undefined && facts.size < row.length)) {
     note('file-short', lost);
-    const left = { ...row, had: had.bytes, sealed: undefined };
+    // Who cut it may have done more to it.
+    const isSuspect = row.isSuspect || suspicionOf(row, { ...seen, facts }) !== undefined;
+    const left = { ...row, had: had.bytes, sealed: undefined, rested: undefined, isSuspect };
     return { row: left, isChanged: true, isFit: false };
   }
-  const suspicion = suspicionOf(row, { facts, bootId });
+  const suspicion = suspicionOf(row, { ...seen, facts });
   if (had.count > 0 && suspicion !== undefined) note(suspicion, had.count);
   const isSuspect = row.isSuspect || suspicion !== undefined || isTorn(facts.size, { row, had });
   // What is missing will be written, and must not be written into an output.
@@ -220,14 +238,19 @@ function checkTask(
 /** Why the bytes of a file of the right size may not be what the row says. */
 function suspicionOf(
   row: TaskRow,
-  seen: { readonly facts: FileFacts; readonly bootId: string | undefined },
-): 'file-altered' | 'machine-died' | undefined {
-  const { facts, bootId } = seen;
-  const { sealed, boot } = row;
-  if (sealed !== undefined && (facts.size !== sealed.size || facts.mtimeMs !== sealed.mtimeMs)) {
-    return 'file-altered';
-  }
+  seen: {
+    readonly facts: FileFacts;
+    readonly bootId: string | undefined;
+    readonly wasDamaged: boolean;
+  },
+): 'file-altered' | 'machine-died' | 'journal-damaged' | undefined {
+  const { facts, bootId, wasDamaged } = seen;
+  const { boot } = row;
+  const was = row.sealed ?? row.rested;
+  if (was !== undefined && !isSameFile(facts, was)) return 'file-altered';
   if (boot !== undefined && bootId !== undefined && boot !== bootId) return 'machine-died';
+  // An older row may have come back, and claims pieces that were lost since.
+  if (wasDamaged && was === undefined) return 'journal-damaged';
   return undefined;
 }
 
@@ -254,7 +277,13 @@ function isTorn(size: number, { row, had }: RowBits): boolean {
 }
 
 function withoutPieces(row: TaskRow): TaskRow {
-  return { ...row, sealed: undefined, had: new Uint8Array(0), boot: undefined, isSuspect: false };
+  const nothing = { sealed: undefined, rested: undefined, boot: undefined, isSuspect: false };
+  return { ...row, ...nothing, had: new Uint8Array(0) };
+}
+
+/** True when the row says of bytes that they are there. */
+function claimsBytes({ had, sealed }: TaskRow): boolean {
+  return sealed !== undefined || had.some((byte) => byte !== 0);
 }
 
 /** Data files without a row are removed; names that are not ours are left alone. */
@@ -283,20 +312,4 @@ async function namesIn(folder: string): Promise<string[]> {
     if (systemCode(cause) === 'ENOTDIR') return [];
     throw folderError(folder, cause);
   }
-}
-
-async function readFormat(directory: string): Promise<string> {
-  try {
-    return await readFile(join(directory, 'FORMAT'), 'utf8');
-  } catch (cause) {
-    if (systemCode(cause) === 'ENOENT') return '';
-    throw folderError(directory, cause);
-  }
-}
-
-function folderError(directory: string, cause: unknown): CodedError {
-  return new CodedError('ERR_STORE_IO', 'the data folder cannot be used', {
-    cause,
-    detail: { directory, systemCode: systemCode(cause) ?? 'unknown' },
-  });
 }

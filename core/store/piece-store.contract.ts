@@ -42,7 +42,7 @@ export function testPieceStore(test: TestFn, kind: StorageKind): void {
     t.is((await stat(directory)).mode & 0o777, 0o700);
     t.is((await stat(join(directory, 'tasks'))).mode & 0o777, 0o700);
     t.is((await stat(join(directory, 'journal'))).mode & 0o777, 0o700);
-    t.is(await readFile(join(directory, 'FORMAT'), 'utf8'), '1\n');
+    t.regex(await readFile(join(directory, 'FORMAT'), 'utf8'), /^2 [0-9a-f]{8}\n$/);
     t.deepEqual(store.repairs, []);
     t.is(store.usedBytes, 0);
   });
@@ -61,10 +61,10 @@ export function testPieceStore(test: TestFn, kind: StorageKind): void {
   test(title('open() refuses a newer folder and touches nothing'), async (t) => {
     const directory = await folder(t);
     await mkdir(directory, { recursive: true });
-    await writeFile(join(directory, 'FORMAT'), '2\n');
+    await writeFile(join(directory, 'FORMAT'), '3\n');
     await t.throwsAsync(openStore(directory), { code: 'ERR_STORE_NEWER' });
     await t.throwsAsync(stat(join(directory, 'journal')), { code: 'ENOENT' });
-    t.is(await readFile(join(directory, 'FORMAT'), 'utf8'), '2\n');
+    t.is(await readFile(join(directory, 'FORMAT'), 'utf8'), '3\n');
   });
 
   test(title('what was marked is there again after close() and open()'), async (t) => {
@@ -439,7 +439,10 @@ export function testPieceStore(test: TestFn, kind: StorageKind): void {
     const kinds = again.repairs.map(({ kind: repair, pieces }) => `${repair} ${pieces}`);
     t.deepEqual(kinds.toSorted(), ['file-missing 3', 'file-orphan 0', 'file-short 2']);
     t.deepEqual([...(again.find(missing.taskId)?.pieces.indexes() ?? [])], []);
-    t.deepEqual([...(again.find(short.taskId)?.pieces.indexes() ?? [])], [0]);
+    const shortened = again.find(short.taskId);
+    t.true(shortened?.isSuspect, 'who cut it may have done more to it');
+    await shortened?.recover();
+    t.deepEqual([...(shortened?.pieces.indexes() ?? [])], [0]);
     t.true(again.find(whole.taskId)?.isComplete);
     t.is((await stat(missing.path)).size, 3000);
     t.is((await stat(short.path)).size, 3000);
@@ -765,6 +768,59 @@ export function testPieceStore(test: TestFn, kind: StorageKind): void {
     await using again = await openStore(directory, { clock });
     t.is(again.tasks()[0]?.accessedMs, accessed);
   });
+
+  test(title('what is kept is not evicted, across restarts, until its time is over'), async (t) => {
+    const directory = await folder(t);
+    const clock = new ManualClock();
+    const options = { clock, quotaBytes: 10_000, ttlMs: 60_000 };
+    {
+      await using store = await openStore(directory, options);
+      const task = await completeTask(store, 'kept', 4_000);
+      await store.keep(task, clock.now() + 3_600_000);
+      t.is(store.keptBytes, 4_000);
+    }
+    await using store = await openStore(directory, options);
+    const find = (seed: string): unknown => store.find(specOf(seed, 0).taskId);
+    clock.advance(600_000);
+    await store.sweep();
+    t.truthy(find('kept'), 'longer unused than the time for others');
+    await completeTask(store, 'a', 5_000);
+    clock.advance(20_000);
+    await completeTask(store, 'b', 5_000);
+    t.falsy(find('a'), 'what was used later gave way');
+    t.truthy(find('kept'));
+    await t.throwsAsync(store.create(specOf('too big', 7_000)), { code: 'ERR_NO_SPACE' });
+    clock.advance(3_600_000);
+    t.is(store.keptBytes, 0);
+    await completeTask(store, 'c', 9_000);
+    t.falsy(find('kept'), 'its time was over');
+  });
+
+  test(
+    title('keep() has a bound, says so with the numbers, and ends when it is told to'),
+    async (t) => {
+      const directory = await folder(t);
+      const clock = new ManualClock();
+      await using store = await openStore(directory, { clock, quotaBytes: 10_000, maxTasks: 6 });
+      const [a, b] = [await completeTask(store, 'a', 3_000), await completeTask(store, 'b', 3_000)];
+      const until = clock.now() + 60_000;
+      await store.keep(a, until);
+      await store.keep(a, until + 1);
+      t.is(a.keptUntilMs, until + 1);
+      const error = await t.throwsAsync<CodedError>(store.keep(b, until), { code: 'ERR_NO_SPACE' });
+      t.like(error?.detail, { needBytes: 3_000, keptBytes: 3_000, mostBytes: 5_000 });
+      t.is(b.keptUntilMs, undefined);
+      await store.keep(a, undefined);
+      t.is(store.keptBytes, 0);
+      await store.keep(b, until);
+      await store.remove(b);
+      t.is(store.keptBytes, 0);
+      await t.throwsAsync(store.keep(b, until), { code: 'ERR_NOT_FOUND' });
+      for (const seed of ['1', '2', '3'])
+        await store.keep(await completeTask(store, seed, 1), until);
+      await t.throwsAsync(store.keep(a, until), { code: 'ERR_NO_SPACE' }, 'half of the tasks');
+    },
+  );
 }
 
 async function editJournal(

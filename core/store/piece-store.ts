@@ -10,7 +10,8 @@ import { planEviction } from './evict.ts';
 import type { Eviction } from './evict.ts';
 import { JOURNAL_ROOM_BYTES, Journal } from './journal.ts';
 import type { JournalChange } from './journal.ts';
-import { dataPath, findTasks, makeFolders, refuseNewer, writeFormat } from './open-folder.ts';
+import { refuseNewer, writeFormat } from './folder-format.ts';
+import { dataPath, findTasks, makeFolders } from './open-folder.ts';
 import type { Repair } from './open-folder.ts';
 import { RepairLog } from './repair-log.ts';
 import { Room } from './room.ts';
@@ -58,8 +59,9 @@ export class PieceStore implements AsyncDisposable {
   readonly directory: string;
   /** Awaited before the file of a removed task goes: whoever has it open closes it, or the disk gets nothing back. */
   onRemove: (task: StoredTask) => Promise<void> = async () => undefined;
-  /** What was found broken and put right, the first thousand of it. */
-  readonly repairs: readonly Repair[];
+  /** How long opening took, ms. */
+  readonly openMs: number;
+  readonly #repairs: RepairLog;
   readonly #options: PieceStoreOptions & { readonly reserveBytes: number };
   readonly #journal: Journal;
   readonly #around: TaskSurroundings;
@@ -77,13 +79,15 @@ export class PieceStore implements AsyncDisposable {
     readonly options: PieceStoreOptions & { readonly reserveBytes: number };
     readonly around: TaskSurroundings;
     readonly tasks: readonly StoredTask[];
-    readonly repairs: readonly Repair[];
+    readonly repairs: RepairLog;
+    readonly openMs: number;
   }) {
     this.#options = opened.options;
     this.directory = opened.options.directory;
     this.#around = opened.around;
     this.#journal = opened.around.journal;
-    this.repairs = opened.repairs;
+    this.#repairs = opened.repairs;
+    this.openMs = opened.openMs;
     this.#index = new TaskIndex(opened.tasks);
     this.#room = new Room({
       directory: this.directory,
@@ -98,18 +102,19 @@ export class PieceStore implements AsyncDisposable {
   /** Opens or makes a data folder and repairs it; ERR_STORE_LOCKED, ERR_STORE_NEWER or ERR_STORE_IO. */
   static async open(given: PieceStoreOptions): Promise<PieceStore> {
     const directory = resolve(given.directory);
+    const startMs = given.clock.monotonic();
     await refuseNewer(directory);
     await makeFolders(directory);
     const journal = await Journal.open(resolve(directory, 'journal'));
     try {
       // Again, now that nobody else can be writing it.
-      await refuseNewer(directory);
+      const isDamaged = await refuseNewer(directory);
       await writeFormat(directory);
       const { totalBytes } = await diskSpace(directory);
       const reserveBytes = given.reserveBytes ?? defaultReserveBytes(totalBytes);
       const bootId = given.bootId ?? (await readBootId());
       const repairs = new RepairLog(given.log);
-      if (journal.wasRepaired) repairs.add({ kind: 'journal-damaged', name: 'journal', pieces: 0 });
+      if (isDamaged) repairs.add({ kind: 'format-damaged', name: 'FORMAT', pieces: 0 });
       const found = await findTasks(journal, {
         directory,
         bootId,
@@ -121,11 +126,27 @@ export class PieceStore implements AsyncDisposable {
       const tasks = found.map((task) => new StoredTask(around, task));
       repairs.summarise();
       const options = { ...given, directory, reserveBytes };
-      return new PieceStore({ options, around, tasks, repairs: repairs.told });
+      const openMs = given.clock.monotonic() - startMs;
+      return new PieceStore({ options, around, tasks, repairs, openMs });
     } catch (error) {
       await journal.close();
       throw error;
     }
+  }
+
+  /** What was found broken and put right, the first thousand of it. */
+  get repairs(): readonly Repair[] {
+    return this.#repairs.told;
+  }
+
+  /** How many there were in all. */
+  get repairCount(): number {
+    return this.#repairs.count;
+  }
+
+  /** Bytes of tasks that are kept, with what they still lack. */
+  get keptBytes(): number {
+    return this.#room.keptBytes;
   }
 
   /** Bytes of pieces in the store. */
@@ -181,8 +202,28 @@ export class PieceStore implements AsyncDisposable {
     });
   }
 
-  /** Removes stale, expired and surplus tasks, and settles finished files; call it now and then. */
+  /**
+   * Keeps a task from being evicted until that wall time in ms, across restarts; undefined: no longer. What others have
+   * `remove()`d goes all the same. ERR_NO_SPACE when too much would be kept; ERR_NOT_FOUND when it is not here.
+   */
+  async keep(task: StoredTask, untilMs: number | undefined): Promise<void> {
+    await this.#inTurn(async () => {
+      if (untilMs !== undefined) await this.#room.refuseKept(task);
+      await task.keep(untilMs);
+    });
+  }
+
+  /** Removes stale, expired and surplus tasks, settles finished files, and compacts the journal; call it now and then. */
   async sweep(): Promise<{ removed: number; bytes: number }> {
+    const swept = await this.#sweep();
+    await this.#journal.compact().catch((error: unknown) => {
+      const { code } = CodedError.from(error);
+      this.#around.log.warn({ code }, 'the journal could not be compacted');
+    });
+    return swept;
+  }
+
+  async #sweep(): Promise<{ removed: number; bytes: number }> {
     return this.#inTurn(async () => {
       const { quotaBytes, ttlMs } = this.#options;
       const diskShortBytes = await this.#room.diskShortBytes();
@@ -261,6 +302,7 @@ export class PieceStore implements AsyncDisposable {
     if (spec.length !== undefined) await task.setLength(spec.length);
     const missing = task.length === undefined ? task.pieceLength : task.length - task.storedBytes;
     if (missing > 0) await this.#room.ensure(missing, task);
+    if (!task.isComplete) await task.stir();
     if (task.length === undefined) this.#unbounded.add(task);
     else this.#unbounded.delete(task);
     task.touch();
@@ -271,7 +313,7 @@ export class PieceStore implements AsyncDisposable {
   async #evict(plan: readonly Eviction[]): Promise<{ removed: number; bytes: number }> {
     const planned = new Map(plan.map((eviction) => [eviction.key, eviction]));
     // Asked again: the plan is as old as its last `await`.
-    const gone = this.tasks().filter((task) => planned.has(task.name) && !task.inUse);
+    const gone = this.tasks().filter((task) => planned.has(task.name) && !task.isHeld);
     await this.#discard(gone);
     let bytes = 0;
     for (const task of gone) {

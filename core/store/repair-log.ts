@@ -8,6 +8,7 @@ export class RepairLog {
   readonly told: Repair[] = [];
   readonly #log: Log;
   #count = 0;
+  #isOpened = false;
 
   constructor(log: Log) {
     this.#log = log;
@@ -16,10 +17,18 @@ export class RepairLog {
   add(repair: Repair): void {
     this.#count += 1;
     if (this.told.length < MAX_REPAIRS_TOLD) this.told.push(repair);
-    this.#log.debug(repair, 'data folder repaired');
+    if (this.#isOpened) this.#log.warn(repair, 'data folder repaired');
+    else this.#log.debug(repair, 'data folder repaired');
   }
 
+  /** How many there were. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Tells of all there were at opening in one line; what comes later is told one by one. */
   summarise(): void {
+    this.#isOpened = true;
     if (this.#count === 0) return;
     this.#log.warn(
       { repairs: this.#count, first: this.told[0] },

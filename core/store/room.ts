@@ -1,3 +1,4 @@
+import { CodedError } from '../base/error.ts';
 import { freeBytes, noSpace, shortfall } from './capacity.ts';
 import type { RoomState, Shortfall } from './capacity.ts';
 import { dataFileFacts } from './data-file.ts';
@@ -15,6 +16,9 @@ export interface RoomOptions {
   readonly maxTasks: number;
   readonly evict: (plan: readonly Eviction[]) => Promise<unknown>;
 }
+
+/** Of what may be stored and of the number of tasks; the rest is for what comes and goes. */
+const KEPT_SHARE = 0.5;
 
 /** Pieces of a task of unknown length that are on their way, and for which there is room. */
 interface Hold {
@@ -36,6 +40,29 @@ export class Room {
     let bytes = 0;
     for (const task of this.#options.index.all()) bytes += task.storedBytes;
     return bytes;
+  }
+
+  /** Bytes of tasks that are kept, with what they still lack. */
+  get keptBytes(): number {
+    let bytes = 0;
+    for (const task of this.#kept()) bytes += wholeBytes(task);
+    return bytes;
+  }
+
+  /** Throws ERR_NO_SPACE with the numbers when too much would be kept if this task were. */
+  async refuseKept(task: StoredTask): Promise<void> {
+    const { directory, quotaBytes = Infinity, reserveBytes, maxTasks } = this.#options;
+    const onDisk = this.usedBytes + Math.max(0, (await freeBytes(directory)) - reserveBytes);
+    const mostBytes = Math.floor(Math.min(quotaBytes, onDisk) * KEPT_SHARE);
+    const mostTasks = Math.floor(maxTasks * KEPT_SHARE);
+    const others = this.#kept().filter((kept) => kept !== task);
+    const needBytes = wholeBytes(task);
+    let keptBytes = 0;
+    for (const other of others) keptBytes += wholeBytes(other);
+    if (keptBytes + needBytes <= mostBytes && others.length < mostTasks) return;
+    const message = `no more may be kept: ${keptBytes} bytes of ${others.length} tasks are, ${mostBytes} of ${mostTasks} may be`;
+    const detail = { needBytes, keptBytes, mostBytes, keptTasks: others.length, mostTasks };
+    throw new CodedError('ERR_NO_SPACE', message, { detail });
   }
 
   /** What the disk lacks to have its reserve. */
@@ -91,7 +118,7 @@ export class Room {
   async candidates(options: { withDisk: boolean }): Promise<EvictionCandidate[]> {
     const diskBytes = new Map<StoredTask, number>();
     for (const task of options.withDisk ? [...this.#options.index.all()] : []) {
-      if (task.inUse) continue;
+      if (task.isHeld) continue;
       const facts = await dataFileFacts(task.path);
       diskBytes.set(task, facts === undefined || facts.links > 1 ? 0 : facts.diskBytes);
     }
@@ -102,9 +129,13 @@ export class Room {
       accessedMs: task.accessedMs,
       bytes: task.storedBytes,
       diskBytes: diskBytes.get(task) ?? 0,
-      inUse: task.inUse,
+      isHeld: task.isHeld,
       isComplete: task.isComplete,
     }));
+  }
+
+  #kept(): StoredTask[] {
+    return [...this.#options.index.all()].filter((task) => task.keptUntilMs !== undefined);
   }
 
   async #state(needBytes: number, resumed: StoredTask | undefined): Promise<RoomState> {
@@ -129,6 +160,10 @@ export class Room {
     }
     return held;
   }
+}
+
+function wholeBytes(task: StoredTask): number {
+  return Math.max(task.length ?? 0, task.storedBytes);
 }
 
 function isShort(short: Shortfall): boolean {

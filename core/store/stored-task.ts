@@ -42,6 +42,7 @@ export class StoredTask {
   #recovering: Promise<void> | undefined;
   #wholeDigest: string | undefined;
   #isManifestFinal: boolean;
+  #keptUntilMs: number | undefined;
   #boot: string | undefined;
   #marks = 0;
   #isGone = false;
@@ -63,14 +64,15 @@ export class StoredTask {
     this.#wholeDigest = row.wholeDigest;
     this.#isManifestFinal = row.isManifestFinal;
     this.#boot = row.boot;
+    this.#keptUntilMs = row.keptUntilMs;
     this.#use = new TaskUse(around.clock, {
       accessedMs: row.accessedMs,
-      onIdle: () => (this.#manifest.keep = false),
+      onIdle: () => this.#rest(),
     });
     const had = new HadPieces(row);
     const digestOf = (piece: number): string | undefined => this.digestOf(piece);
     this.#had = had;
-    this.#integrity = new DataIntegrity({ path: stored.path, had, digestOf }, row.sealed);
+    this.#integrity = new DataIntegrity({ path: stored.path, had, digestOf }, row);
     this.#writer = new RowWriter((changes, durable) => this.#write(changes, durable));
     this.#manifest = new ManifestLog(
       {
@@ -145,6 +147,17 @@ export class StoredTask {
 
   get inUse(): boolean {
     return this.#use.isActive;
+  }
+
+  /** Wall time until which it is not evicted, ms; undefined: it may be at any time. */
+  get keptUntilMs(): number | undefined {
+    const until = this.#keptUntilMs;
+    return until === undefined || until <= this.#around.clock.now() ? undefined : until;
+  }
+
+  /** False when it may be evicted. */
+  get isHeld(): boolean {
+    return this.inUse || this.keptUntilMs !== undefined;
   }
 
   /** In use until disposed: not evicted, digests kept in memory; ERR_NOT_FOUND when it was removed. */
@@ -228,6 +241,7 @@ export class StoredTask {
   async markHad(piece: number): Promise<void> {
     this.#boot = this.#around.bootId;
     this.#marks += 1;
+    this.#integrity.stir();
     await this.#had.mark(piece, () => this.#writer.flush());
   }
 
@@ -289,6 +303,23 @@ export class StoredTask {
     yield* readPieces(this, range, options);
   }
 
+  /** For `PieceStore` only: keeps it from being evicted until then, across restarts; undefined: no longer. */
+  async keep(untilMs: number | undefined): Promise<void> {
+    const before = this.#keptUntilMs;
+    this.#keptUntilMs = untilMs;
+    try {
+      await this.#writer.flush([], { durable: true });
+    } catch (error) {
+      this.#keptUntilMs = before;
+      throw error;
+    }
+  }
+
+  /** For `PieceStore` only: to be awaited before anybody writes pieces. */
+  async stir(): Promise<void> {
+    if (this.#integrity.stir()) await this.#writer.flush();
+  }
+
   /** For `PieceStore` only: in use until the first `acquire()`, for ten seconds at most. */
   reserve(): void {
     this.#use.reserve();
@@ -330,6 +361,13 @@ export class StoredTask {
       if (marks === this.#marks) this.#boot = undefined;
     }
     await this.#writer.flush();
+  }
+
+  /** The last user is gone: digests are not needed, and whoever changes an unfinished file now is not one of us. */
+  #rest(): void {
+    this.#manifest.keep = false;
+    if (this.#isGone || this.isSuspect || !this.#integrity.rest()) return;
+    this.#writer.flush().catch((error: unknown) => this.#report(error));
   }
 
   async #recover(): Promise<void> {
@@ -404,6 +442,8 @@ export class StoredTask {
       manifestRows: this.#manifest.rows,
       accessedMs: this.accessedMs,
       sealed: this.sealed,
+      rested: this.#integrity.rested,
+      keptUntilMs: this.#keptUntilMs,
       boot: this.#boot,
       isSuspect: this.isSuspect,
       had: this.#had.snapshot(),

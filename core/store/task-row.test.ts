@@ -15,6 +15,7 @@ import {
   taskName,
 } from './task-row.ts';
 import type { StoredBatch, TaskRow } from './task-row.ts';
+import { withSum } from './row-sum.ts';
 import { withNextRow } from './row-runs.ts';
 import type { RowRuns } from './row-runs.ts';
 
@@ -35,12 +36,16 @@ const row: TaskRow = {
   ],
   createdMs: 1,
   accessedMs: 2,
-  sealed: { size: 100, mtimeMs: 1.5 },
+  sealed: { size: 100, mtimeMs: 1.5, inode: 7 },
+  rested: undefined,
+  keptUntilMs: 9,
   boot: 'boot',
   isSuspect: false,
   had: new Uint8Array([0x80, 0x40]),
 };
 const key = taskKey(taskName(row));
+/** Without its sum. */
+const json = encodeTaskRow(row).slice(8);
 
 test('parseTaskRow() gives back what encodeTaskRow() was given', (t) => {
   t.deepEqual(parseTaskRow(key, encodeTaskRow(row)), { ...row, had: Buffer.from([0x80, 0x40]) });
@@ -87,31 +92,43 @@ test('parseTaskRow() refuses a row whose fields are wrong, one by one', (t) => {
     { manifestRows: undefined },
   ];
   for (const change of wrong) {
-    const text = JSON.stringify({ ...JSON.parse(encodeTaskRow(row)), ...change });
-    t.is(parseTaskRow(key, text), undefined, JSON.stringify(change));
+    const text = JSON.stringify({ ...JSON.parse(json), ...change });
+    t.is(parseTaskRow(key, withSum(key, text)), undefined, JSON.stringify(change));
   }
   t.is(parseTaskRow('task/other', encodeTaskRow(row)), undefined);
 });
 
 test('parseTaskRow() passes over fields of a later version that it does not know', (t) => {
-  const text = JSON.stringify({ ...JSON.parse(encodeTaskRow(row)), colour: 'blue' });
-  t.is(parseTaskRow(key, text)?.taskId, row.taskId);
+  const text = JSON.stringify({ ...JSON.parse(json), colour: 'blue' });
+  t.is(parseTaskRow(key, withSum(key, text))?.taskId, row.taskId);
 });
 
 test('parseTaskRow() and parseBatches() never throw, whatever the bytes', (t) => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
-      t.is(parseTaskRow(key, text), undefined);
-      t.is(parseBatches(text), undefined);
+      for (const value of [text, withSum(key, text)]) {
+        t.is(parseTaskRow(key, value), undefined);
+        t.is(parseBatches(key, value), undefined);
+      }
     }),
   );
 });
 
-test('parseTaskRow() of a damaged row refuses it or gives bits that fit the task', (t) => {
+test('parseTaskRow() of a damaged row refuses it, whatever it says now', (t) => {
   const whole = encodeTaskRow(row);
   fc.assert(
     fc.property(fc.nat({ max: whole.length - 1 }), fc.string({ maxLength: 3 }), (at, put) => {
-      const parsed = parseTaskRow(key, whole.slice(0, at) + put + whole.slice(at + 1));
+      const damaged = whole.slice(0, at) + put + whole.slice(at + 1);
+      if (damaged !== whole) t.is(parseTaskRow(key, damaged), undefined);
+    }),
+  );
+});
+
+test('parseTaskRow() of a row that was written before rows had sums takes it, and bits that fit the task', (t) => {
+  t.is(parseTaskRow(key, json)?.taskId, row.taskId);
+  fc.assert(
+    fc.property(fc.nat({ max: json.length - 1 }), fc.string({ maxLength: 3 }), (at, put) => {
+      const parsed = parseTaskRow(key, json.slice(0, at) + put + json.slice(at + 1));
       if (parsed === undefined) return;
       const bits = bitsOfRow(parsed);
       t.is(bits.length, bitCapacity(parsed));
@@ -120,19 +137,25 @@ test('parseTaskRow() of a damaged row refuses it or gives bits that fit the task
   );
 });
 
+test('parseBatches() refuses the row of another task', (t) => {
+  const whole = encodeBatches(manifestKey(taskName(row), 1), []);
+  t.deepEqual(parseBatches(manifestKey(taskName(row), 1), whole), []);
+  t.is(parseBatches(manifestKey(taskName(row), 2), whole), undefined);
+});
+
 test('parseBatches() gives back what encodeBatches() was given', (t) => {
   const batches: StoredBatch[] = [
     { batch: 'signed', signer: undefined, entries: [{ index: 0, digest: hexId('d', 64) }] },
     { batch: 'provisional', signer: 'host', entries: [] },
   ];
-  t.deepEqual(parseBatches(encodeBatches(batches)), batches);
+  t.deepEqual(parseBatches('manifest/x', encodeBatches('manifest/x', batches)), batches);
 });
 
 test('parseBatches() refuses entries that are no digests of pieces', (t) => {
   const digest = hexId('d', 64);
   for (const entry of [[-1, digest], [MAX_PIECES, digest], [0, 'AB'], [0], 0, ['0', digest]]) {
     const text = JSON.stringify({ v: 1, batches: [{ batch: 'b', entries: [entry] }] });
-    t.is(parseBatches(text), undefined, JSON.stringify(entry));
+    t.is(parseBatches('m', withSum('m', text)), undefined, JSON.stringify(entry));
   }
 });
 

@@ -8,6 +8,7 @@ import { Bitfield } from '../piece/bitfield.ts';
 import type { Validators } from '../piece/version.ts';
 import { isRowRuns } from './row-runs.ts';
 import type { RowRuns } from './row-runs.ts';
+import { withoutSum, withSum } from './row-sum.ts';
 
 /** A task as the journal has it. */
 export interface TaskRow {
@@ -25,8 +26,12 @@ export interface TaskRow {
   readonly manifestRows: RowRuns;
   readonly createdMs: number;
   readonly accessedMs: number;
-  /** Size and mtime of the data file when it was found complete. */
+  /** The data file when it was found complete. */
   readonly sealed: SealedFile | undefined;
+  /** The data file of an incomplete task when its last user was gone; undefined while somebody may write to it. */
+  readonly rested: SealedFile | undefined;
+  /** Not evicted before this wall time, ms; undefined: whenever there is need. */
+  readonly keptUntilMs: number | undefined;
   /** Boot under which bytes were last written and may not be on the platter yet; undefined: they are. */
   readonly boot: string | undefined;
   /** True when the bytes have to be hashed before anybody may rely on them. */
@@ -35,10 +40,12 @@ export interface TaskRow {
   readonly had: Uint8Array;
 }
 
-/** What a finished data file looked like; another value means that somebody edited it. */
+/** What a data file looked like; another value means that somebody edited it, or put another in its place. */
 export interface SealedFile {
   readonly size: number;
   readonly mtimeMs: number;
+  /** Undefined in rows of format 1. */
+  readonly inode?: number | undefined;
 }
 
 /** Digests that one signed envelope states. */
@@ -105,12 +112,12 @@ export function encodeTaskRow(row: TaskRow): string {
   let end = row.had.length;
   while (end > 0 && row.had[end - 1] === 0) end -= 1;
   const had = Buffer.from(row.had.subarray(0, end)).toString('base64');
-  return JSON.stringify({ v: ROW_VERSION, ...row, had });
+  return withSum(taskKey(taskName(row)), JSON.stringify({ v: ROW_VERSION, ...row, had }));
 }
 
 /** The row under `key`; undefined when anything in it is not as `encodeTaskRow` writes it. */
 export function parseTaskRow(key: string, text: string): TaskRow | undefined {
-  const value = parseObject(text);
+  const value = parseObject(key, text);
   if (value === undefined) return undefined;
   const field = new Fields(value);
   const row = {
@@ -127,7 +134,9 @@ export function parseTaskRow(key: string, text: string): TaskRow | undefined {
     manifestRows: field.rowRuns('manifestRows'),
     createdMs: field.count('createdMs'),
     accessedMs: field.count('accessedMs'),
-    sealed: field.sealed(),
+    sealed: field.file('sealed'),
+    rested: field.file('rested'),
+    keptUntilMs: field.optional('keptUntilMs', isCount),
     boot: field.optional('boot', isText),
     isSuspect: field.flag('isSuspect'),
     had: field.bytes('had'),
@@ -146,18 +155,18 @@ export function bitsOfRow(row: TaskRow): Bitfield {
   return new Bitfield(capacity, bytes);
 }
 
-export function encodeBatches(batches: readonly StoredBatch[]): string {
+export function encodeBatches(key: string, batches: readonly StoredBatch[]): string {
   const plain = batches.map(({ batch, signer, entries }) => ({
     batch,
     signer,
     entries: entries.map(({ index, digest }) => [index, digest]),
   }));
-  return JSON.stringify({ v: ROW_VERSION, batches: plain });
+  return withSum(key, JSON.stringify({ v: ROW_VERSION, batches: plain }));
 }
 
-/** The batches of a manifest row; undefined when anything in it is malformed. */
-export function parseBatches(text: string): StoredBatch[] | undefined {
-  const batches = parseObject(text)?.['batches'];
+/** The batches of the manifest row under `key`; undefined when anything in it is malformed. */
+export function parseBatches(key: string, text: string): StoredBatch[] | undefined {
+  const batches = parseObject(key, text)?.['batches'];
   if (!Array.isArray(batches)) return undefined;
   const parsed: StoredBatch[] = [];
   for (const value of batches) {
@@ -243,11 +252,14 @@ class Fields {
     };
   }
 
-  sealed(): SealedFile | undefined {
-    const value = this.optional('sealed', isObject);
+  file(name: string): SealedFile | undefined {
+    const value = this.optional(name, isObject);
     if (value === undefined) return undefined;
-    const { size, mtimeMs } = value;
-    if (isCount(size) && typeof mtimeMs === 'number') return { size, mtimeMs };
+    const { size, mtimeMs, inode } = value;
+    const isInode = inode === undefined || typeof inode === 'number';
+    if (isCount(size) && typeof mtimeMs === 'number' && isInode) {
+      return { size, mtimeMs, ...(inode === undefined ? {} : { inode }) };
+    }
     this.isWhole = false;
     return undefined;
   }
@@ -260,9 +272,9 @@ class Fields {
   }
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+function parseObject(key: string, text: string): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(withoutSum(key, text) ?? '');
     return isObject(value) && value['v'] === ROW_VERSION ? value : undefined;
   } catch {
     return undefined;

@@ -53,6 +53,8 @@ export function newTaskRow(spec: TaskSpec, createdMs: number): TaskRow {
     createdMs,
     accessedMs: createdMs,
     sealed: undefined,
+    rested: undefined,
+    keptUntilMs: undefined,
     boot: undefined,
     isSuspect: false,
     had: new Uint8Array(0),

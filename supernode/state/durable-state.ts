@@ -2,7 +2,7 @@ import type { Level } from 'level';
 import { mkdir } from 'node:fs/promises';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError, systemCode } from '../../core/base/error.ts';
-import { refuseNewer, writeFormat } from '../../core/store/open-folder.ts';
+import { refuseNewer, writeFormat } from '../../core/store/folder-format.ts';
 
 /** Between two looks whether another process has let go of the state. */
 const LOCK_POLL_MS = 100;

@@ -156,7 +156,7 @@ test('data folders of a newer version are refused by every program, and left as 
       { program: 'dfget', data: own, part: 'store', args: dfget },
     ] as const;
     for (const { program, data, part, args } of cases) {
-      await writeFile(join(data, part, 'FORMAT'), '2\n');
+      await writeFile(join(data, part, 'FORMAT'), '3\n');
       const before = await snapshot(data);
       const result = await refusal(cluster, program, args);
       t.is(result.exitCode, 10, `${program}: ${result.stderr}`);

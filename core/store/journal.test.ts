@@ -1,0 +1,59 @@
+import test from 'ava';
+import { randomBytes } from 'node:crypto';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { removeFolder, temporaryFolder } from './fixtures/content.ts';
+import { Journal } from './journal.ts';
+
+const MIB = 1024 * 1024;
+const ROWS = 32;
+
+async function folderBytes(directory: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(directory)) {
+    // Level may have removed it since.
+    const facts = await stat(join(directory, name)).catch(() => undefined);
+    bytes += facts?.size ?? 0;
+  }
+  return bytes;
+}
+
+/** Writes 16 MiB that level cannot make smaller, and deletes all of it but one row. */
+async function writeAndDelete(journal: Journal, round: number): Promise<void> {
+  const keys = Array.from({ length: ROWS }, (_none, at) => `row/${at}/${round}`);
+  for (const key of keys) {
+    const value = randomBytes(MIB / 2).toString('latin1');
+    await journal.write([{ type: 'put', key, value }]);
+  }
+  await journal.write(keys.slice(1).map((key) => ({ type: 'del', key })));
+}
+
+test('Journal.compact() keeps the folder small, however much was written and deleted', async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => removeFolder(folder));
+  await using journal = await Journal.open(join(folder, 'journal'));
+  let largest = 0;
+  for (let round = 0; round < 3; round += 1) {
+    await writeAndDelete(journal, round);
+    const before = await folderBytes(journal.directory);
+    largest = Math.max(largest, before);
+    await journal.compact();
+    const after = await folderBytes(journal.directory);
+    t.log(`${before} bytes, then ${after}`);
+    t.true(after < 12 * MIB, `${after} bytes`);
+  }
+  t.true(largest > 12 * MIB, 'there was something to give back');
+  t.not(journal.get('row/0/2'), undefined);
+  t.is(journal.get('row/1/2'), undefined);
+});
+
+test('Journal.close() waits for a compaction under way', async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => removeFolder(folder));
+  const journal = await Journal.open(join(folder, 'journal'));
+  await writeAndDelete(journal, 0);
+  const compacting = journal.compact();
+  await journal.close();
+  await t.notThrowsAsync(compacting);
+  await t.notThrowsAsync(journal.compact(), 'and none begins after it');
+});
