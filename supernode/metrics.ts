@@ -1,8 +1,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { CompressionStats } from '../core/compression/compression-stats.ts';
 import { programVersion } from '../core/base/version.ts';
-import { budgetNames } from './traffic/cell-limits.ts';
-import type { CellBudgets } from './traffic/cell-limits.ts';
+import { ratesByName } from './traffic/cell-budgets.ts';
+import type { CellBudgets } from './traffic/cell-budgets.ts';
 
 /** What is true of the supernode at the moment of a scrape; counts are since its start. */
 export interface MetricsSnapshot {
@@ -16,6 +17,7 @@ export interface MetricsSnapshot {
   readonly originRequests: number;
   readonly originBytes: number;
   readonly uploadBytes: number;
+  readonly compression: CompressionStats;
   readonly links: number;
   /** By `ok` or error code. */
   readonly registrations: ReadonlyMap<string, number>;
@@ -59,6 +61,18 @@ export const supernodeMetrics = {
   origin_requests_total: { kind: 'counter', help: 'Requests made to origins' },
   origin_received_bytes_total: { kind: 'counter', help: 'Payload received from origins' },
   link_sent_bytes_total: { kind: 'counter', help: 'Payload sent over piece links' },
+  link_sent_saved_bytes_total: {
+    kind: 'counter',
+    help: 'Bytes of pieces that did not have to be sent, as they went compressed',
+  },
+  compression_tried_bytes_total: {
+    kind: 'counter',
+    help: 'Bytes of pieces that were compressed here, or tried',
+  },
+  compression_seconds_total: {
+    kind: 'counter',
+    help: 'Processor time that compressing took',
+  },
   links: { kind: 'gauge', help: 'Piece links that are open' },
   registrations_total: { kind: 'counter', help: 'Registrations of tasks that were answered' },
   rejections_total: {
@@ -80,7 +94,7 @@ export const supernodeMetrics = {
   },
   cell_limit_bytes_per_second: {
     kind: 'gauge',
-    help: 'Budgets of the cell: download, origin; 0 is no limit',
+    help: 'Budgets of the cell: download, origin, origin:HOST, between:FROM|TO; 0 is no limit',
     labels: ['limit'],
   },
   cell_share_bytes_per_second: {
@@ -169,9 +183,11 @@ export class SupernodeMetrics implements Disposable {
 
   #setCell(snapshot: MetricsSnapshot): void {
     const { revokedHosts, certificateExpires, joins, budgets, outstanding } = snapshot;
-    for (const limit of budgetNames) {
-      this.#set('cell_limit_bytes_per_second', budgets[limit], { limit });
-      this.#set('cell_share_bytes_per_second', outstanding[limit], { limit });
+    for (const [limit, rate] of ratesByName(budgets)) {
+      this.#set('cell_limit_bytes_per_second', rate, { limit });
+    }
+    for (const [limit, rate] of ratesByName(outstanding)) {
+      this.#set('cell_share_bytes_per_second', rate, { limit });
     }
     this.#set('revoked_hosts', revokedHosts);
     this.#set('certificate_expiry_timestamp_seconds', certificateExpires / 1000);
@@ -182,6 +198,9 @@ export class SupernodeMetrics implements Disposable {
     this.#set('origin_requests_total', snapshot.originRequests);
     this.#set('origin_received_bytes_total', snapshot.originBytes);
     this.#set('link_sent_bytes_total', snapshot.uploadBytes);
+    this.#set('link_sent_saved_bytes_total', snapshot.compression.savedOutBytes);
+    this.#set('compression_tried_bytes_total', snapshot.compression.triedBytes);
+    this.#set('compression_seconds_total', snapshot.compression.compressMs / 1000);
     this.#set('pieces_announced_total', snapshot.piecesAnnounced);
     this.#set('registrations_total', snapshot.registrations.get('ok') ?? 0);
     for (const [code, count] of snapshot.registrations) {

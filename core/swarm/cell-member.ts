@@ -181,7 +181,7 @@ export class CellMember implements AsyncDisposable {
   /** Begins to connect; what the supernode orders to be fetched is fetched by `downloader`, if there is one. */
   start(
     listener: TaskListener,
-    traffic?: Pick<ShareKeeperParts, 'limits'>,
+    traffic?: Pick<ShareKeeperParts, 'limits' | 'named'>,
     downloader?: Pick<Downloader, 'download'>,
   ): void {
     this.#listener = listener;
@@ -215,7 +215,7 @@ export class CellMember implements AsyncDisposable {
       ...(location === undefined ? {} : { location }),
       features: [
         ...(this.#orders === undefined ? [] : ['warm']),
-        ...(this.#share === undefined ? [] : ['limits']),
+        ...(this.#share === undefined ? [] : ['limits', 'limits-named']),
       ],
     };
   }

@@ -124,7 +124,11 @@ export class Engine implements Downloader {
     });
     stack.defer(() => sweep.cancel());
     const engine = new Engine({ ...context, tasks, limits, resources: stack.move() });
-    member?.start(tasks, { limits }, options.takesOrders === true ? engine : undefined);
+    member?.start(
+      tasks,
+      { limits, named: limits.parts },
+      options.takesOrders === true ? engine : undefined,
+    );
     return engine;
   }
 
@@ -260,7 +264,7 @@ async function startPool(
     ...(options.originHosts === undefined ? {} : { hosts: options.originHosts }),
   };
   const onAltered = (name: string): void => hooks.onAltered(name);
-  const common = { origin, clock, random, log, originRates: limits.originHosts, onAltered };
+  const common = { origin, clock, random, log, originRates: limits.parts.originHosts, onAltered };
   const workers = options.workers === undefined ? {} : { workers: options.workers };
   if (options.supernodes.length === 0) return TransferPool.start({ ...common, ...workers });
   const { certificatePem, keyPem } = selfSignedCertificate(key, { now: clock.now() });

@@ -1,8 +1,7 @@
 import type { Clock } from '../base/clock.ts';
-import { KeyedRates } from '../net/keyed-rates.ts';
 import { RateLimiter } from '../net/pacing.ts';
-import { OriginHostLimits } from '../origin/origin-host-limit.ts';
 import type { OriginHostLimit } from '../origin/origin-host-limit.ts';
+import { PartLimits } from './part-limits.ts';
 
 /** What a host may move a second, in bytes; 0 is no limit. */
 export interface RateLimits {
@@ -40,16 +39,15 @@ const STANDSTILL = 1;
  */
 export class HostLimits {
   readonly limiters: Readonly<Record<keyof RateLimits, RateLimiter>>;
-  /** Of what comes from each host of origins. */
-  readonly originHosts: KeyedRates;
+  /** Of what comes from each host of origins, and from hosts of each idc. */
+  readonly parts: PartLimits;
   #own: RateLimits;
   #share: CellShare = {};
   #ceilings: RateLimits = { download: 0, upload: 0, origin: 0 };
 
   constructor(own: RateLimits, clock: Clock, originHosts: readonly OriginHostLimit[] = []) {
     this.#own = own;
-    const hosts = new OriginHostLimits(originHosts);
-    this.originHosts = new KeyedRates((host) => hosts.rateOf(host), clock);
+    this.parts = new PartLimits(originHosts, clock);
     this.limiters = {
       download: new RateLimiter(own.download, clock),
       upload: new RateLimiter(own.upload, clock),

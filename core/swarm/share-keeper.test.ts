@@ -3,6 +3,7 @@ import { ManualClock } from '../base/clock.ts';
 import { silentLog } from '../base/log.ts';
 import type { Demand, Share } from '../wire/messages.ts';
 import type { CellShare, Passage } from './host-limits.ts';
+import { PartLimits } from './part-limits.ts';
 import { ShareKeeper } from './share-keeper.ts';
 
 const LEASE_MS = 30_000;
@@ -11,10 +12,12 @@ const still: Passage = { passed: 0, held: 0, isHolding: false };
 class Host {
   readonly clock = new ManualClock();
   readonly sent: Demand[] = [];
+  readonly parts = new PartLimits([{ host: 'a', bytesPerSecond: 300 }], this.clock);
   share: CellShare = {};
   download = still;
   readonly keeper = new ShareKeeper({
     limits: this.#limits(),
+    named: this.parts,
     send: (demand) => void this.sent.push(demand),
     clock: this.clock,
     log: silentLog,
@@ -100,4 +103,33 @@ test('ShareKeeper frees what has no budget any more', (t) => {
   keeper.take({ type: 'share', seq: 2, leaseMs: LEASE_MS });
   host.pass(2 * LEASE_MS);
   t.deepEqual(host.share, { download: undefined, origin: undefined });
+});
+
+test('ShareKeeper puts shares with names in force, tells what is moved of them, and lowers them after the lease', (t) => {
+  const host = new Host();
+  const { keeper, parts, clock } = host;
+  const { originHosts, idcs } = parts;
+  const named = {
+    'origin:a': { rate: 200, after: 4 },
+    'origin:b': { rate: 500, after: 5 },
+    'between:east|west': { rate: 900, after: 9 },
+    'later:kind': { rate: 1, after: 1 },
+  };
+  keeper.take({ type: 'share', seq: 7, leaseMs: LEASE_MS, named });
+  t.deepEqual([originHosts.rateOf('a'), originHosts.rateOf('b')], [200, 500]);
+  t.deepEqual([originHosts.rateOf('c'), idcs.rateOf('east'), idcs.rateOf('west')], [0, 900, 0]);
+  t.like(host.sent[0]?.named, { 'origin:a': { rate: 0, wantsMore: false, most: 300 } });
+  originHosts.limiter('b').reserve(400);
+  originHosts.limiter('b').reserve(400);
+  clock.advance(1_000);
+  t.like(host.sent.at(-1)?.named, { 'origin:b': { wantsMore: true, most: 0 } });
+  t.true((host.sent.at(-1)?.named?.['origin:b']?.rate ?? 0) >= 400);
+  t.is(host.sent.at(-1)?.seq, 7);
+  keeper.onConnected();
+  t.like(host.sent.at(-1)?.holds, { named: { 'origin:a': 200, 'between:east|west': 900 } });
+  host.pass(LEASE_MS + 1_000);
+  t.deepEqual([originHosts.rateOf('a'), idcs.rateOf('east')], [4, 9]);
+  keeper.take({ type: 'share', seq: 8, leaseMs: LEASE_MS });
+  t.deepEqual([originHosts.rateOf('a'), originHosts.rateOf('b'), idcs.rateOf('east')], [300, 0, 0]);
+  keeper[Symbol.dispose]();
 });

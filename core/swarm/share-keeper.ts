@@ -2,6 +2,8 @@ import type { Clock, Timer } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Demand, Share } from '../wire/messages.ts';
 import type { CellShare, HostLimits, Passage } from './host-limits.ts';
+import { NamedDemand } from './named-demand.ts';
+import type { NamedLimits } from './named-demand.ts';
 
 /** What the limits of this host did that the cell has budgets for. */
 interface Passages {
@@ -11,6 +13,8 @@ interface Passages {
 
 export interface ShareKeeperParts {
   readonly limits: Pick<HostLimits, 'alone' | 'share' | 'setShare' | 'passage'>;
+  /** Those for one host of origins or idc. */
+  readonly named: NamedLimits;
   readonly send: (demand: Demand) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -35,9 +39,11 @@ export class ShareKeeper implements Disposable {
   #reportedMs = 0;
   #last: Passages | undefined;
   #wanted = false;
+  readonly #named: NamedDemand;
 
   constructor(parts: ShareKeeperParts) {
     this.#parts = parts;
+    this.#named = new NamedDemand(parts.named);
   }
 
   /** A new share from the supernode: in force at once, and answered. */
@@ -46,9 +52,12 @@ export class ShareKeeper implements Disposable {
     this.#share = share;
     this.#lease?.cancel();
     this.#leaseEndMs = clock.monotonic() + share.leaseMs;
-    const isLimited = share.download !== undefined || share.origin !== undefined;
+    const { download, origin, named = {} } = share;
+    const hasNamed = Object.keys(named).length > 0;
+    const isLimited = download !== undefined || origin !== undefined || hasNamed;
     this.#lease = isLimited ? clock.after(share.leaseMs, () => this.#lapse(), UNREF) : undefined;
-    this.#parts.limits.setShare({ download: share.download?.rate, origin: share.origin?.rate });
+    this.#parts.limits.setShare({ download: download?.rate, origin: origin?.rate });
+    this.#named.share(named, 'rate');
     this.#look ??= clock.every(LOOK_MS, () => this.#report({ isDue: false }));
     this.#report({ isDue: true });
     if (isLimited) return;
@@ -68,12 +77,13 @@ export class ShareKeeper implements Disposable {
   }
 
   #lapse(): void {
-    const { download, origin } = this.#share ?? {};
+    const { download, origin, named = {} } = this.#share ?? {};
     this.#parts.log.warn(
       { download: download?.after, origin: origin?.after },
       'the supernode was not heard for the length of a lease: the share of the cell is down to its least',
     );
     this.#parts.limits.setShare({ download: download?.after, origin: origin?.after });
+    this.#named.share(named, 'after');
   }
 
   #report({ isDue, isReturn = false }: { isDue: boolean; isReturn?: boolean }): void {
@@ -85,10 +95,12 @@ export class ShareKeeper implements Disposable {
       origin: wantsMore(now.origin, last.origin),
     };
     const hasMoved =
-      now.download.passed > last.download.passed || now.origin.passed > last.origin.passed;
+      now.download.passed > last.download.passed ||
+      now.origin.passed > last.origin.passed ||
+      this.#named.hasMoved;
     const atMs = clock.monotonic();
     const sinceMs = atMs - this.#reportedMs;
-    const isWanting = wants.download || wants.origin;
+    const isWanting = wants.download || wants.origin || this.#named.wantsMore;
     const begins = isWanting && !this.#wanted;
     const isTime = sinceMs >= (hasMoved || isWanting || this.#wanted ? REPORT_MS : IDLE_REPORT_MS);
     if (!isDue && !begins && !isTime) return;
@@ -101,7 +113,8 @@ export class ShareKeeper implements Disposable {
       seq: this.#share?.seq ?? 0,
       download: { rate: rate('download'), wantsMore: wants.download, most: alone.download },
       origin: { rate: rate('origin'), wantsMore: wants.origin, most: alone.origin },
-      ...(isReturn ? { holds: holdsOf(share) } : {}),
+      ...this.#named.told(seconds),
+      ...(isReturn ? { holds: { ...holdsOf(share), ...this.#named.holds } } : {}),
     });
     this.#last = now;
     this.#reportedMs = atMs;

@@ -251,6 +251,9 @@ const Demanded = Type.Object({
   most: Rate,
 });
 
+/** Of budgets for one host of origins or two idcs, by name. */
+const BudgetName = Type.String({ minLength: 1, maxLength: 300 });
+
 /** A host that was sent a share says that it took it, and from time to time what it needs. */
 export const Demand = Type.Object({
   type: Type.Literal('demand'),
@@ -258,8 +261,16 @@ export const Demand = Type.Object({
   seq: Type.Integer({ minimum: 0 }),
   download: Demanded,
   origin: Demanded,
+  /** Of those with names that the last share named. */
+  named: Type.Optional(Type.Record(BudgetName, Demanded, { maxProperties: 64 })),
   /** After a reconnection: what it holds of earlier, which the supernode may have forgotten. */
-  holds: Type.Optional(Type.Object({ download: Type.Optional(Rate), origin: Type.Optional(Rate) })),
+  holds: Type.Optional(
+    Type.Object({
+      download: Type.Optional(Rate),
+      origin: Type.Optional(Rate),
+      named: Type.Optional(Type.Record(BudgetName, Rate, { maxProperties: 64 })),
+    }),
+  ),
 });
 
 /** Of one budget: what the host may move, and what it may still once the lease has run out in silence. */
@@ -272,6 +283,8 @@ export const Share = Type.Object({
   leaseMs: Type.Integer({ minimum: 1, maximum: 3_600_000 }),
   download: Type.Optional(SharedRate),
   origin: Type.Optional(SharedRate),
+  /** For hosts that name `limits-named`. */
+  named: Type.Optional(Type.Record(BudgetName, SharedRate, { maxProperties: 64 })),
 });
 
 /** After a (re)connection: everything held of one version, with the signed manifest that proves it. */

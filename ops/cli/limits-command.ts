@@ -5,7 +5,7 @@ import type { Static } from 'typebox';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
-import { formatLimit, humanBytes } from '../../core/base/units.ts';
+import { formatLimit, humanBytes, parseRate } from '../../core/base/units.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { ApiClient } from './api-client.ts';
 import type { CommandTools } from './preheat-command.ts';
@@ -22,15 +22,36 @@ export const limitsSetOptions = defineOptions({
     kind: 'rate',
     help: 'Most payload that all hosts and the seed together take from origins',
   },
+  'origin-host': {
+    kind: 'string',
+    list: true,
+    separator: ';',
+    valueName: 'HOST=RATE',
+    help: 'The same from one host of origins',
+  },
+  between: {
+    kind: 'string',
+    list: true,
+    separator: ';',
+    valueName: 'FROM|TO=RATE',
+    help: 'Most payload that all hosts of idc TO together take from hosts and the seed of idc FROM',
+  },
 });
 
-const Budgets = Type.Object({ download: Type.Number(), origin: Type.Number() });
+const Rates = Type.Record(Type.String(), Type.Number());
+const Budgets = Type.Object({
+  download: Type.Number(),
+  origin: Type.Number(),
+  originHosts: Type.Optional(Rates),
+  between: Type.Optional(Rates),
+});
 const Row = Type.Object({ share: Type.Number(), rate: Type.Number(), wantsMore: Type.Boolean() });
 const Host = Type.Object({
   peer: Type.String(),
   takesShares: Type.Boolean(),
   download: Type.Optional(Row),
   origin: Type.Optional(Row),
+  named: Type.Optional(Type.Record(Type.String(), Row)),
 });
 const Answer = Type.Object({
   budgets: Budgets,
@@ -62,13 +83,18 @@ export function addLimitsCommands(program: Command, tools: CommandTools): void {
     table: limitsSetOptions,
     env,
     action: async ({ options }) => {
-      const { api, apiKey, download, origin } = options;
+      const { api, apiKey, download, origin, originHost, between } = options;
       const body = {
         ...(download === undefined ? {} : { download }),
         ...(origin === undefined ? {} : { origin }),
+        ...(originHost.length === 0 ? {} : { originHosts: ratesFrom(originHost, '--origin-host') }),
+        ...(between.length === 0 ? {} : { between: ratesFrom(between, '--between') }),
       };
       if (Object.keys(body).length === 0) {
-        throw new CodedError('ERR_USAGE', 'dfops limits set: give --download, --origin, or both');
+        throw new CodedError(
+          'ERR_USAGE',
+          'dfops limits set: give --download, --origin, --origin-host or --between',
+        );
       }
       const call = { method: 'PUT', path: '/api/v1/limits', body, signal } as const;
       const { budgets } = parseSet(await new ApiClient(api, apiKey).ask(call));
@@ -94,8 +120,8 @@ async function getLimits(
 function textOf(answer: Awaited<ReturnType<typeof getLimits>>): string {
   const rows = answer.hosts.map((host) => {
     if (!host.takesShares) return `${host.peer}  keeps to its own limits alone\n`;
-    const parts = (['download', 'origin'] as const).flatMap((name) => {
-      const row = host[name];
+    const { download, origin, named = {} } = host;
+    const parts = Object.entries({ download, origin, ...named }).flatMap(([name, row]) => {
       if (row === undefined) return [];
       const more = row.wantsMore ? ', wants more' : '';
       return [`${name} ${humanBytes(row.share)}/s (moved ${humanBytes(row.rate)}/s${more})`];
@@ -105,6 +131,25 @@ function textOf(answer: Awaited<ReturnType<typeof getLimits>>): string {
   return budgetLines(answer.budgets) + rows.join('');
 }
 
-function budgetLines({ download, origin }: Static<typeof Budgets>): string {
-  return `download  ${formatLimit(download)}\norigin    ${formatLimit(origin)}\n`;
+function budgetLines(budgets: Static<typeof Budgets>): string {
+  const { download, origin, originHosts = {}, between = {} } = budgets;
+  const lines = [
+    `download  ${formatLimit(download)}`,
+    `origin    ${formatLimit(origin)}`,
+    ...Object.entries(originHosts).map(([host, rate]) => `origin:${host}  ${formatLimit(rate)}`),
+    ...Object.entries(between).map(([pair, rate]) => `between:${pair}  ${formatLimit(rate)}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+/** Rates by name of `NAME=RATE`; ERR_USAGE naming the flag for what is not that. */
+function ratesFrom(texts: readonly string[], flag: string): Record<string, number> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const at = text.lastIndexOf('=');
+      const rate = at <= 0 ? undefined : parseRate(text.slice(at + 1));
+      if (rate !== undefined) return [text.slice(0, at), rate] as const;
+      throw new CodedError('ERR_USAGE', `${flag}: expected NAME=RATE, got ${JSON.stringify(text)}`);
+    }),
+  );
 }

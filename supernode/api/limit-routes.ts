@@ -1,25 +1,13 @@
 import { Type } from 'typebox';
+import { BudgetChanges } from '../traffic/cell-budgets.ts';
 import type { CellLimits } from '../traffic/cell-limits.ts';
 import type { ApiApp } from './fastify-app.ts';
 import { pageLimits, pageOf } from './paging.ts';
-
-/** Less is no budget for a cell: it would stand still, and 0 says "no limit". */
-const LEAST = 65_536;
 
 const PageQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
   after: Type.Optional(Type.String({ maxLength: 128 })),
 });
-const Budget = Type.Union([
-  Type.Literal(0),
-  Type.Integer({ minimum: LEAST, maximum: 1_000_000_000_000 }),
-]);
-/** What is to change; what is not named stays. */
-const BudgetChanges = Type.Object(
-  { download: Type.Optional(Budget), origin: Type.Optional(Budget) },
-  { additionalProperties: false },
-);
-
 /** What the routes need of the cell's budgets. */
 export type ServedLimits = Pick<CellLimits, 'budgets' | 'outstanding' | 'hosts' | 'set'>;
 

@@ -104,6 +104,10 @@ export class HostSession implements WarmHost, LimitedHost {
     return this.#hello.features?.includes('limits') === true;
   }
 
+  get takesNamedShares(): boolean {
+    return this.#hello.features?.includes('limits-named') === true;
+  }
+
   share(message: Share): void {
     this.send(message);
   }

@@ -88,3 +88,63 @@ test('CellLimits: a host that is here again by another connection keeps its shar
   t.true((second.told.at(-1)?.download?.rate ?? 0) > 0);
   t.is(first.told.length, 0);
 });
+
+test('CellLimits splits budgets of origin hosts among all, and those of two idcs among hosts of the taking one', async (t) => {
+  const directory = await folder(t);
+  const clock = new ManualClock();
+  const limits = await CellLimits.open(directory, { clock, log: silentLog });
+  const named = (peer: string, idc: string): ReturnType<typeof hostNamed> => ({
+    ...hostNamed(peer),
+    idc,
+    takesNamedShares: true,
+  });
+  const [east, west, old] = [named('east', 'east'), named('west', 'west'), hostNamed('old')];
+  for (const host of [east, west, old]) limits.connected(host);
+  const changes = { originHosts: { 'Files.example': MB }, between: { 'east|west': 2 * MB } };
+  await limits.set(changes);
+  const budgets = {
+    download: 0,
+    origin: 0,
+    originHosts: { 'files.example': MB },
+    between: { 'east|west': 2 * MB },
+  };
+  t.deepEqual(limits.budgets, budgets);
+  for (let round = 0; round < 6; round += 1) {
+    for (const host of [east, west]) {
+      const wanted = { ...quiet, wantsMore: host === west };
+      limits.demanded(host, {
+        ...demandOf(host, false),
+        named: { 'origin:files.example': wanted, 'between:east|west': wanted },
+      });
+    }
+    clock.advance(500);
+  }
+  t.deepEqual(Object.keys(east.told.at(-1)?.named ?? {}), ['origin:files.example']);
+  t.true((west.told.at(-1)?.named?.['origin:files.example']?.rate ?? 0) > 0.95 * MB);
+  t.true((west.told.at(-1)?.named?.['between:east|west']?.rate ?? 0) > 1.9 * MB);
+  t.is(old.told.length, 0);
+  t.true((limits.outstanding.originHosts?.['files.example'] ?? 0) <= MB);
+  await limits[Symbol.asyncDispose]();
+  await using after = await CellLimits.open(directory, { clock, log: silentLog });
+  t.deepEqual(after.budgets, budgets);
+  await after.set({ originHosts: { 'files.example': 0 } });
+  t.deepEqual(after.budgets, { download: 0, origin: 0, between: { 'east|west': 2 * MB } });
+});
+
+test('CellLimits refuses names that are none, and too many of them', async (t) => {
+  const clock = new ManualClock();
+  await using limits = await CellLimits.open(await folder(t), { clock, log: silentLog });
+  for (const name of ['', 'a:80', '*', 'a/b']) {
+    const error = await t.throwsAsync(limits.set({ originHosts: { [name]: MB } }));
+    t.like(error, { code: 'ERR_REQUEST', detail: { path: `originHosts/${name}` } });
+  }
+  for (const name of ['', 'a', 'a|', '|b', 'a|b|c', 'a b|c']) {
+    await t.throwsAsync(limits.set({ between: { [name]: MB } }), { code: 'ERR_REQUEST' }, name);
+  }
+  const many = Array.from({ length: 33 }, (_, at) => [`h${at}`, MB] as const);
+  await t.throwsAsync(limits.set({ originHosts: Object.fromEntries(many) }), {
+    code: 'ERR_REQUEST',
+    message: /at most/,
+  });
+  t.deepEqual(limits.budgets, { download: 0, origin: 0 });
+});

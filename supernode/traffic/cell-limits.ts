@@ -1,26 +1,21 @@
-import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import type { Clock, Timer } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
+import { budgetNamed } from '../../core/swarm/budget-names.ts';
 import type { Demand, Share } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { DurableState } from '../state/durable-state.ts';
 import { BudgetShares, LEASE_MS } from './budget-shares.ts';
-
-/** What all hosts of the cell together may move, bytes per second; 0 is no limit. */
-export const CellBudgets = Type.Object({
-  /** Payload that hosts take from each other and from the seed. */
-  download: Type.Integer({ minimum: 0 }),
-  /** Payload that hosts and the seed take from origins. */
-  origin: Type.Integer({ minimum: 0 }),
-});
-export type CellBudgets = Static<typeof CellBudgets>;
+import { CellBudgets, budgetsByName, changedBudgets, ratesByName } from './cell-budgets.ts';
+import type { BudgetChanges } from './cell-budgets.ts';
 
 /** A connected host, as far as its traffic is concerned. */
 export interface LimitedHost {
   readonly peer: string;
+  readonly idc?: string | undefined;
   /** False: it does not know of shares, and keeps to its own limits alone. */
   readonly takesShares: boolean;
+  /** False: it knows of those of everything alone, not of those for one host of origins or idc. */
+  readonly takesNamedShares?: boolean;
   share(message: Share): void;
 }
 
@@ -30,6 +25,8 @@ export interface HostShare {
   readonly takesShares: boolean;
   readonly download?: ShareRow;
   readonly origin?: ShareRow;
+  /** Of budgets for one host of origins or two idcs, by name. */
+  readonly named?: Readonly<Record<string, ShareRow>>;
 }
 
 /** Bytes per second of one budget: what it may move, and what it said it moved. */
@@ -42,9 +39,8 @@ export interface ShareRow {
 /** What sessions with hosts tell of. */
 export type LimitListener = Pick<CellLimits, 'connected' | 'disconnected' | 'demanded'>;
 
-/** The names of the budgets. */
-export const budgetNames = ['download', 'origin'] as const;
-type BudgetName = (typeof budgetNames)[number];
+/** The budgets of everything: there are others, for one host of origins or two idcs. */
+const totals = ['download', 'origin'] as const;
 
 const TICK_MS = 500;
 const KEY = 'budgets';
@@ -56,7 +52,8 @@ export class CellLimits implements AsyncDisposable {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #hosts = new Map<string, LimitedHost>();
-  readonly #shares = new Map<BudgetName, BudgetShares>();
+  /** By the name of the budget. */
+  readonly #shares = new Map<string, BudgetShares>();
   readonly #timer: Timer;
   #seq = 0;
 
@@ -68,7 +65,7 @@ export class CellLimits implements AsyncDisposable {
     this.#state = state;
     this.#clock = parts.clock;
     this.#log = parts.log;
-    for (const name of budgetNames) this.#setBudget(name, budgets[name], true);
+    this.#setBudgets(budgets, true);
     this.#timer = parts.clock.every(TICK_MS, () => this.#tick());
   }
 
@@ -89,32 +86,35 @@ export class CellLimits implements AsyncDisposable {
   }
 
   get budgets(): CellBudgets {
-    return { download: this.#budgetOf('download'), origin: this.#budgetOf('origin') };
+    return budgetsByName(new Map([...this.#shares].map(([name, { budget }]) => [name, budget])));
   }
 
   /** What all hosts together may move at this moment, at most, by budget. */
   get outstanding(): CellBudgets {
     const now = this.#clock.monotonic();
-    const sum = (name: BudgetName): number =>
-      Math.round(this.#shares.get(name)?.outstanding(now) ?? 0);
-    return { download: sum('download'), origin: sum('origin') };
+    const sums = [...this.#shares].map(
+      ([name, shares]) => [name, Math.round(shares.outstanding(now))] as const,
+    );
+    return budgetsByName(new Map(sums));
   }
 
-  /** Sets some; kept durably when it resolves, in force at the hosts a moment later. */
-  async set(changes: Partial<CellBudgets>): Promise<void> {
+  /**
+   * Sets some; kept durably when it resolves, in force at the hosts a moment later. ERR_REQUEST naming what is wrong with
+   * the name of one.
+   */
+  async set(changes: BudgetChanges): Promise<void> {
     const budgets = await this.#state.update(async () => {
-      const value = { ...this.budgets, ...changes };
+      const value = changedBudgets(this.budgets, changes);
       return { changes: [{ type: 'put', key: KEY, value }], result: value };
     });
-    for (const name of budgetNames) this.#setBudget(name, budgets[name], false);
+    this.#setBudgets(budgets, false);
     this.#log.info({ ...budgets }, 'budgets of the cell set');
     this.#tick();
   }
 
   connected(host: LimitedHost): void {
     this.#hosts.set(host.peer, host);
-    if (!host.takesShares) return;
-    for (const shares of this.#shares.values()) shares.join(host.peer);
+    for (const [name, shares] of this.#shares) if (isFor(name, host)) shares.join(host.peer);
   }
 
   disconnected(host: LimitedHost): void {
@@ -127,9 +127,11 @@ export class CellLimits implements AsyncDisposable {
   demanded({ peer }: LimitedHost, demand: Demand): void {
     const now = this.#clock.monotonic();
     for (const [name, shares] of this.#shares) {
-      const holds = demand.holds?.[name];
-      if (holds !== undefined) shares.claim(peer, holds, { seq: this.#seq, now });
-      shares.report(peer, demand[name], demand.seq);
+      const { holds, named } = demand;
+      const held = isTotal(name) ? holds?.[name] : holds?.named?.[name];
+      if (held !== undefined) shares.claim(peer, held, { seq: this.#seq, now });
+      const wanted = isTotal(name) ? demand[name] : named?.[name];
+      if (wanted !== undefined) shares.report(peer, wanted, demand.seq);
     }
   }
 
@@ -143,11 +145,14 @@ export class CellLimits implements AsyncDisposable {
     await this.#state.close();
   }
 
-  #budgetOf(name: BudgetName): number {
-    return this.#shares.get(name)?.budget ?? 0;
+  #setBudgets(budgets: CellBudgets, isRestored: boolean): void {
+    const rates = ratesByName(budgets);
+    for (const name of new Set([...this.#shares.keys(), ...rates.keys()])) {
+      this.#setBudget(name, rates.get(name) ?? 0, isRestored);
+    }
   }
 
-  #setBudget(name: BudgetName, budget: number, isRestored: boolean): void {
+  #setBudget(name: string, budget: number, isRestored: boolean): void {
     const known = this.#shares.get(name);
     if (known !== undefined && budget > 0) {
       known.setBudget(budget);
@@ -162,7 +167,7 @@ export class CellLimits implements AsyncDisposable {
     const now = this.#clock.monotonic();
     const shares = new BudgetShares(budget, { now, isRestored });
     this.#shares.set(name, shares);
-    for (const { peer, takesShares } of this.#hosts.values()) if (takesShares) shares.join(peer);
+    for (const host of this.#hosts.values()) if (isFor(name, host)) shares.join(host.peer);
   }
 
   /** A budget is no more: all hosts are told what they still have of the others. */
@@ -186,27 +191,47 @@ export class CellLimits implements AsyncDisposable {
   }
 
   #send(host: LimitedHost): void {
-    const parts = budgetNames.flatMap((name) => {
-      const share = this.#shares.get(name)?.shareOf(host.peer);
+    const parts = [...this.#shares].flatMap(([name, shares]) => {
+      const share = shares.shareOf(host.peer);
       return share === undefined ? [] : [[name, { rate: share.rate, after: share.after }] as const];
     });
-    host.share({
-      type: 'share',
-      seq: this.#seq,
-      leaseMs: LEASE_MS,
-      ...Object.fromEntries(parts),
-    });
+    host.share({ type: 'share', seq: this.#seq, leaseMs: LEASE_MS, ...grouped(parts) });
   }
 
   #rowOf({ peer, takesShares }: LimitedHost): HostShare {
-    const rows = budgetNames.flatMap((name) => {
-      const shares = this.#shares.get(name);
-      const share = shares?.shareOf(peer);
-      const demand = shares?.demandOf(peer);
+    const rows = [...this.#shares].flatMap(([name, shares]) => {
+      const share = shares.shareOf(peer);
+      const demand = shares.demandOf(peer);
       if (share === undefined || demand === undefined) return [];
       const { rate, wantsMore } = demand;
       return [[name, { share: share.rate, rate, wantsMore }] as const];
     });
-    return { peer, takesShares, ...Object.fromEntries(rows) };
+    return { peer, takesShares, ...grouped(rows) };
   }
+}
+
+function isTotal(name: string): name is (typeof totals)[number] {
+  return totals.some((total) => total === name);
+}
+
+/** True when the host has a share of the budget: of what two idcs exchange it is the taking one. */
+function isFor(name: string, host: LimitedHost): boolean {
+  if (isTotal(name)) return host.takesShares;
+  if (host.takesNamedShares !== true) return false;
+  const budget = budgetNamed(name);
+  return budget?.kind === 'origin' || budget?.to === host.idc;
+}
+
+/** Of each budget one, as it goes over the wire: those with names apart. */
+function grouped<T>(parts: readonly (readonly [string, T])[]): {
+  download?: T;
+  origin?: T;
+  named?: Record<string, T>;
+} {
+  const named = parts.filter(([name]) => !isTotal(name));
+  const all = parts.filter(([name]) => isTotal(name));
+  return {
+    ...Object.fromEntries(all),
+    ...(named.length === 0 ? {} : { named: Object.fromEntries(named) }),
+  };
 }

@@ -9,19 +9,27 @@ export function limitSeed(
   peer: string,
   parts: {
     readonly cell: CellLimits;
+    readonly idc?: string | undefined;
     readonly limits: HostLimits;
     readonly clock: Clock;
     readonly log: Log;
   },
 ): Disposable {
-  const { cell, limits, clock, log } = parts;
+  const { cell, idc, limits, clock, log } = parts;
   const keeper: ShareKeeper = new ShareKeeper({
     limits,
+    named: limits.parts,
     send: (demand) => cell.demanded(host, demand),
     clock,
     log,
   });
-  const host: LimitedHost = { peer, takesShares: true, share: (share) => keeper.take(share) };
+  const host: LimitedHost = {
+    peer,
+    idc,
+    takesShares: true,
+    takesNamedShares: true,
+    share: (share) => keeper.take(share),
+  };
   cell.connected(host);
   return keeper;
 }
