@@ -239,8 +239,8 @@ test('HttpResponse.body fails with ERR_ORIGIN_STALLED when bytes stop coming, no
   await using http = client();
   const stalled = await get(http, origin.url('/stall'), { bodyTimeoutMs: 50 });
   t.is(await codeOf(read(stalled)), 'ERR_ORIGIN_STALLED');
-  const slow = await get(http, origin.url('/a'), { bodyTimeoutMs: 50 });
-  const timer = await get(http, origin.url('/stall'), { bodyTimeoutMs: 150 });
+  const slow = await get(http, origin.url('/a'), { bodyTimeoutMs: 300 });
+  const timer = await get(http, origin.url('/stall'), { bodyTimeoutMs: 900 });
   // The stalled answer measures out three times the limit, during which nobody reads the other one.
   t.is(await codeOf(read(timer)), 'ERR_ORIGIN_STALLED');
   t.is((await read(slow)).length, MIB);
