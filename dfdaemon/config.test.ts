@@ -40,6 +40,7 @@ test('planDaemon() of nothing is a daemon of this machine, or of this user, with
   t.is(engine.ttlMs, 7 * 86_400_000);
   t.is(engine.quota, undefined);
   t.is(engine.encryption, 'tls');
+  t.is(engine.compression, 'auto');
   t.deepEqual(socket, { path: defaultSocketPath(root.user), mode: 0o600 });
   const { upstreams, ...rest } = proxy;
   t.is(upstreams.default, undefined);
@@ -64,7 +65,7 @@ test('planDaemon() takes every option of the contract', async (t) => {
     '--data-dir /d --supernode a --supernode [::1]:9 --join-token odt1_x --listen 10.0.0.5 --link-port 7 ' +
       '--proxy-port 8 --socket /s/d.sock --socket-mode 0660 --idc east --location a|b|c --seed --quota 10g ' +
       '--reserve 1g --ttl 0 --origin-allow 127.0.0.0/8 --origin-allow ::1 --upload-limit 1m --download-limit 2m ' +
-      '--origin-limit 3m --encryption none --link-workers 2 --proxy-allow 10.0.0.0/8 --proxy-connect-port 443 ' +
+      '--origin-limit 3m --origin-host-limit files.example=50MB/s,4 --origin-host-limit *=,2 --encryption none --compression off --link-workers 2 --proxy-allow 10.0.0.0/8 --proxy-connect-port 443 ' +
       '--proxy-connect-port 8443 --proxy-intercept *.test --proxy-rules {"url":"x","to":"direct"} ' +
       '--registry https://r.example --insecure-registry i.example',
   );
@@ -79,7 +80,12 @@ test('planDaemon() takes every option of the contract', async (t) => {
     uploadRate: 2 ** 20,
     downloadRate: 2 * 2 ** 20,
     originRate: 3 * 2 ** 20,
+    originHosts: [
+      { host: 'files.example', bytesPerSecond: 50 * 2 ** 20, requests: 4 },
+      { host: '*', bytesPerSecond: 0, requests: 2 },
+    ],
     encryption: 'none',
+    compression: 'off',
     workers: 2,
     ttlMs: undefined,
   });

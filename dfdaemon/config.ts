@@ -1,3 +1,4 @@
+import { parseOriginHostLimits } from '../core/origin/origin-host-limit.ts';
 import { transferOptions } from '../core/swarm/transfer-options.ts';
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -249,12 +250,14 @@ function engineOf(
     supernodes: options.supernode.map(formatHostPort),
     wantsSeed: options.seed,
     encryption: options.encryption,
+    compression: options.compression,
     listen: { host: options.listen ?? anyAddress(place), port: options.linkPort },
     advertise: advertisedOf(options),
     originAllow: options.originAllow,
     uploadRate: options.uploadLimit,
     downloadRate: options.downloadLimit,
     originRate: options.originLimit,
+    originHosts: parseOriginHostLimits(options.originHostLimit, '--origin-host-limit'),
     ...(quota === undefined ? {} : { quota }),
     ...(joinToken === undefined ? {} : { joinToken }),
     ...(idc === undefined ? {} : { idc }),

@@ -2,6 +2,7 @@ import test from 'ava';
 import { ManualClock } from '../core/base/clock.ts';
 import { silentLog } from '../core/base/log.ts';
 import { DownloadTally } from './download-tally.ts';
+import { noCompression } from '../core/compression/compression-stats.ts';
 import { LoopLag } from './loop-lag.ts';
 import { DaemonMetrics, dfdaemonMetrics, metricPrefix } from './metrics.ts';
 import type { MetricsSnapshot } from './metrics.ts';
@@ -14,6 +15,7 @@ const snapshot: MetricsSnapshot = {
     links: 4,
     channels: 5,
     activeUploads: 6,
+    compression: { ...noCompression, savedOutBytes: 23, compressMs: 500 },
     queuedBytes: 7,
     originBytes: 8,
   },

@@ -3,6 +3,7 @@ import type { Metric } from 'prom-client';
 import { programVersion } from '../core/base/version.ts';
 import { limitNames } from '../core/swarm/host-limits.ts';
 import type { RateLimits } from '../core/swarm/host-limits.ts';
+import type { CompressionStats } from '../core/compression/compression-stats.ts';
 import type { TransferStats } from '../core/swarm/transfer-messages.ts';
 import type { AdaptiveReport } from './adaptive/adaptive-io.ts';
 import type { DownloadTally } from './download-tally.ts';
@@ -39,6 +40,23 @@ export const dfdaemonMetrics = {
   supernode_connected: { kind: 'gauge', help: '1 while a supernode is connected' },
   link_received_bytes_total: { kind: 'counter', help: 'Payload received over piece links' },
   link_sent_bytes_total: { kind: 'counter', help: 'Payload sent over piece links' },
+  link_sent_saved_bytes_total: {
+    kind: 'counter',
+    help: 'Bytes of pieces that did not have to be sent, as they went compressed',
+  },
+  link_received_saved_bytes_total: {
+    kind: 'counter',
+    help: 'Bytes of pieces that did not have to come, as they came compressed',
+  },
+  compression_tried_bytes_total: {
+    kind: 'counter',
+    help: 'Bytes of pieces that were compressed here, or tried',
+  },
+  compression_seconds_total: {
+    kind: 'counter',
+    help: 'Processor time of "compress", and of "decompress"',
+    labels: ['work'],
+  },
   duplicate_bytes_total: { kind: 'counter', help: 'Payload received more than once' },
   origin_received_bytes_total: { kind: 'counter', help: 'Payload received from origins' },
   links: { kind: 'gauge', help: 'Piece links that are open' },
@@ -193,6 +211,15 @@ export class DaemonMetrics {
     this.#set('link_channels', stats.channels);
     this.#set('active_uploads', stats.activeUploads);
     this.#set('link_queued_bytes', stats.queuedBytes);
+    this.#setCompression(stats.compression);
+  }
+
+  #setCompression(stats: CompressionStats): void {
+    this.#set('link_sent_saved_bytes_total', stats.savedOutBytes);
+    this.#set('link_received_saved_bytes_total', stats.savedInBytes);
+    this.#set('compression_tried_bytes_total', stats.triedBytes);
+    this.#set('compression_seconds_total', stats.compressMs / 1000, { work: 'compress' });
+    this.#set('compression_seconds_total', stats.decompressMs / 1000, { work: 'decompress' });
   }
 
   #setDownloads({ tally, activeDownloads, activeTasks }: MetricsSnapshot): void {

@@ -24,8 +24,10 @@ test('planSupernode() has the ports and defaults of the contract', (t) => {
     httpPort: 8001,
     originAllow: [],
     originRate: 0,
+    originHosts: [],
     uploadRate: 0,
     encryption: 'tls',
+    compression: 'auto',
     push: {},
   });
   t.deepEqual(http, {
@@ -45,6 +47,7 @@ test('planSupernode() passes on what it is told', (t) => {
     'origin-allow': ['127.0.0.0/8', '::1'],
     quota: '10GiB',
     'origin-limit': '20MB/s',
+    'origin-host-limit': ['files.example=50MB/s,4'],
     'link-workers': '2',
     'api-key-file': '/keys',
     'metrics-public': 'false',
@@ -58,6 +61,7 @@ test('planSupernode() passes on what it is told', (t) => {
     originAllow: ['127.0.0.0/8', '::1/128'],
     quota: 10 * 1024 ** 3,
     originRate: 20 * 1024 ** 2,
+    originHosts: [{ host: 'files.example', bytesPerSecond: 50 * 1024 ** 2, requests: 4 }],
     workers: 2,
   });
   const push = {
@@ -74,6 +78,7 @@ test('planSupernode() names the flags that contradict each other', (t) => {
   };
   isRefused({}, /--advertise/);
   isRefused({ listen: '10.0.0.1', 'push-to': 'everybody' }, /--push-to: expected seeds/);
+  isRefused({ listen: '10.0.0.1', 'origin-host-limit': 'a=fast' }, /--origin-host-limit: expected/);
   isRefused({ listen: '10.0.0.1', 'push-credentials': 'puller' }, /--push-credentials/);
   isRefused({ listen: '::' }, /--advertise/);
   isRefused({ listen: '10.0.0.1', advertise: '0.0.0.0' }, /--advertise/);

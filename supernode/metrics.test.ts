@@ -1,4 +1,5 @@
 import test from 'ava';
+import { noCompression } from '../core/compression/compression-stats.ts';
 import { SupernodeMetrics, metricPrefix, supernodeMetrics } from './metrics.ts';
 import type { MetricsSnapshot } from './metrics.ts';
 
@@ -11,6 +12,7 @@ const nothing: MetricsSnapshot = {
   originRequests: 0,
   originBytes: 0,
   uploadBytes: 0,
+  compression: noCompression,
   links: 0,
   registrations: new Map(),
   joins: new Map(),

@@ -8,6 +8,7 @@ import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import { chooseLevel, isWorthSending } from './choose-level.ts';
 import type { Level, LevelFacts } from './choose-level.ts';
+import type { CompressionStats } from './compression-stats.ts';
 import { ContentWorth, START_BYTES, isDenseStart, isDenseType } from './content-worth.ts';
 import { IdleProcessors } from './idle-processors.ts';
 import { UnitCache } from './unit-cache.ts';
@@ -47,20 +48,6 @@ export type UnitForm =
   | { readonly kind: 'raw' }
   | { readonly kind: 'compressed'; readonly bytes: Uint8Array }
   | { readonly kind: 'coming'; readonly ready: Promise<void>; readonly patienceMs: number };
-
-/** Counters since the start. */
-export interface CompressionStats {
-  /** Raw bytes that did not have to be sent, and that did not have to come. */
-  readonly savedOutBytes: number;
-  readonly savedInBytes: number;
-  /** Raw bytes that were compressed here, or tried. */
-  readonly triedBytes: number;
-  /** Time of processors spent compressing, in threads of their own, and decompressing, in this one. */
-  readonly compressMs: number;
-  readonly decompressMs: number;
-  /** Held in compressed forms, bytes. */
-  readonly cachedBytes: number;
-}
 
 /** What compression is made of. */
 export interface CompressionParts {

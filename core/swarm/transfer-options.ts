@@ -23,6 +23,12 @@ export const transferOptions = {
     default: 'tls',
     help: 'Of piece links; none is for networks that are trusted',
   },
+  compression: {
+    kind: 'choice',
+    choices: ['auto', 'off'],
+    default: 'auto',
+    help: 'Of pieces on slow links; off sends and takes them raw',
+  },
   'link-workers': {
     kind: 'integer',
     min: 1,

@@ -9,6 +9,7 @@ import { FromHost, FromSupernode } from '../../core/wire/messages.ts';
 import { DownloadTally } from '../../dfdaemon/download-tally.ts';
 import { dfdaemonMetrics, metricPrefix as dfdaemonPrefix } from '../../dfdaemon/index.ts';
 import { LoopLag } from '../../dfdaemon/loop-lag.ts';
+import { noCompression } from '../../core/compression/compression-stats.ts';
 import { DaemonMetrics } from '../../dfdaemon/metrics.ts';
 import {
   SupernodeMetrics,
@@ -170,6 +171,7 @@ async function supernodeExposition(): Promise<string> {
     originRequests: 0,
     originBytes: 0,
     uploadBytes: 0,
+    compression: noCompression,
     links: 0,
     registrations: none,
     joins: none,
@@ -195,6 +197,7 @@ async function dfdaemonExposition(): Promise<string> {
       links: 0,
       channels: 0,
       activeUploads: 0,
+      compression: noCompression,
       queuedBytes: 0,
       originBytes: 0,
     },

@@ -3,7 +3,7 @@ import type { HostPort } from '../../base/addresses.ts';
 import { abortReason } from '../../base/clock.ts';
 import type { Timer } from '../../base/clock.ts';
 import { CodedError, systemCode } from '../../base/error.ts';
-import { encodeFrame, frameTypes, protocolError } from './frame.ts';
+import { FEATURE_ZSTD, encodeFrame, frameTypes, protocolError } from './frame.ts';
 import { FrameReader } from './frame-reader.ts';
 import { Handshake } from './handshake.ts';
 import type { Authenticated } from './handshake.ts';
@@ -111,6 +111,7 @@ class Greeting {
         identity,
         trust: links.trust,
         record: record(),
+        features: links.compression === undefined ? 0 : FEATURE_ZSTD,
         expected: this.#expected,
         certified: certificate && links.trust.peerIdOfCertificate(certificate),
         send: (frame) => linkSocket.send(frame),

@@ -1,3 +1,4 @@
+import type { Compression } from '../../compression/compression.ts';
 import { CodedError } from '../../base/error.ts';
 import {
   MAX_PIECES,
@@ -14,6 +15,8 @@ import type { Open } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import type { Announcement } from './outbox.ts';
 import type { ServedTask } from './served-task.ts';
+import { keyOf } from './task-version.ts';
+import type { UploadForms } from './upload-block.ts';
 import type { Uploads } from './uploads.ts';
 
 /** A piece that was sent. */
@@ -39,6 +42,8 @@ export interface ServedChannelContext {
   readonly task: ServedTask;
   readonly wire: LinkWire;
   readonly uploads: Uploads;
+  /** Present when the child takes compressed units. */
+  readonly compression: Compression | undefined;
   /** The number of the channel is free again. */
   readonly onReleased: () => void;
   readonly onSent: (sent: SentPiece) => void;
@@ -55,6 +60,7 @@ export class ServedChannel {
   readonly #served: ServedTask;
   readonly #wire: LinkWire;
   readonly #outbox: Outbox;
+  readonly #forms: UploadForms | undefined;
   #ticket: string;
   #isClosing = false;
 
@@ -68,6 +74,7 @@ export class ServedChannel {
     this.#context = context;
     this.#wire = context.wire;
     this.#served = context.task;
+    this.#forms = formsOf(this, context);
     this.#outbox = new Outbox(number, () => context.uploads.queued);
     const pieces = this.#served.pieceCount();
     const map = this.#served.haveMap();
@@ -171,6 +178,7 @@ export class ServedChannel {
       length,
       ...readRequestFlags(header.flags),
       task: this.#served,
+      forms: this.#forms,
       onSent: (ms) => {
         const { peerId, task, version } = this;
         this.#context.onSent({ peerId, task, version, piece, bytes: length, ms });
@@ -201,4 +209,23 @@ export class ServedChannel {
   ): void {
     this.#wire.send({ type, channel: this.number, ...fields }, payload);
   }
+}
+
+/** How units of a task go to a child that takes them compressed. */
+function formsOf(
+  about: { readonly task: string; readonly version: string },
+  { task, compression }: ServedChannelContext,
+): UploadForms | undefined {
+  if (compression === undefined) return undefined;
+  const source = {
+    key: keyOf(about),
+    mediaType: () => task.mediaType?.(),
+    has: (piece: number) => task.has(piece),
+    read: (piece: number, offset: number, target: Uint8Array) => task.read(piece, offset, target),
+  };
+  return {
+    formOf: (unit, linkRate) => compression.formOf(source, unit, linkRate),
+    expect: (unit, linkRate) => compression.expect(source, unit, linkRate),
+    sent: (rawBytes, bytes) => compression.sent(rawBytes, bytes),
+  };
 }

@@ -1,12 +1,8 @@
 import { CodedError } from '../../base/error.ts';
 import type { Announcement } from './outbox.ts';
 import type { ServedChannel } from './served-channel.ts';
-
-/** One version of a task, for those who have opened it here. */
-export interface TaskVersion {
-  readonly task: string;
-  readonly version: string;
-}
+import { keyOf } from './task-version.ts';
+import type { TaskVersion } from './task-version.ts';
 
 /** The channels that others have opened here, by task: whom to tell what. */
 export class ServedIndex {
@@ -50,8 +46,4 @@ export class ServedIndex {
   #of(about: TaskVersion): ServedChannel[] {
     return [...(this.#byTask.get(keyOf(about)) ?? [])];
   }
-}
-
-function keyOf({ task, version }: TaskVersion): string {
-  return `${task}/${version}`;
 }

@@ -15,6 +15,8 @@ export interface ServedTask {
   pieceCount(): number | undefined;
   /** Fills `target` from `offset` of the piece and returns the bytes read; throws a `CodedError` to refuse the piece. */
   read(piece: number, offset: number, target: Uint8Array): number;
+  /** Of the content, as its origin said; where this thread knows. */
+  mediaType?(): string | undefined;
   /** Signed manifest batches that can be passed on. */
   manifest(): readonly string[];
 }

@@ -8,7 +8,8 @@ import { FLAG_LAST, FRAME_HEADER_BYTES, MAX_BLOCK_BYTES, readHeader } from './fr
 import { defaultLinkLimits } from './limits.ts';
 import type { LinkLimits } from './limits.ts';
 import type { ServedTask } from './served-task.ts';
-import { Uploads, blockBytesFor } from './uploads.ts';
+import { blockBytesFor } from './upload-block.ts';
+import { Uploads } from './uploads.ts';
 import type { UploadLane } from './uploads.ts';
 
 /** A lane whose reader is the test: blocks stay until they are taken. */

@@ -4,34 +4,16 @@
 // It has one block under way at a time, so a slow reader holds one block. A link whose block is not taken for a while
 // is slow: it no longer counts as active, and lines up again once its reader has caught up.
 import type { Clock, Timer } from '../../base/clock.ts';
-import { CodedError } from '../../base/error.ts';
+import type { UnitForm } from '../../compression/compression.ts';
+import { LinkRate } from '../../compression/link-rate.ts';
 import { priorities, weightOf, yieldsTo } from '../../base/priority.ts';
 import type { Priority } from '../../base/priority.ts';
 import { FairShares } from '../fair-shares.ts';
 import type { RateLimiter } from '../pacing.ts';
-import {
-  FLAG_LAST,
-  FRAME_HEADER_BYTES,
-  MAX_BLOCK_BYTES,
-  frameTypes,
-  writeHeader,
-} from './frame.ts';
+import { FRAME_HEADER_BYTES, MAX_BLOCK_BYTES } from './frame.ts';
 import type { LinkLimits } from './limits.ts';
-import type { ServedTask } from './served-task.ts';
-
-/** A piece that a child asked for. */
-export interface UploadRequest {
-  readonly channel: number;
-  readonly piece: number;
-  readonly length: number;
-  readonly isUrgent: boolean;
-  readonly priority: Priority;
-  readonly task: ServedTask;
-  /** The whole piece is with the socket, `ms` after its first block was begun. */
-  onSent(ms: number): void;
-  /** It cannot be read; no more of it is sent. */
-  onMiss(error: CodedError): void;
-}
+import { fillBlock, nextBlockBytes, nextUnit, unitsAhead } from './upload-block.ts';
+import type { Upload, UploadRequest } from './upload-block.ts';
 
 /** A link as uploads see it. */
 export interface UploadLane {
@@ -41,14 +23,6 @@ export interface UploadLane {
   setRecordBytes(bytes: number): void;
   /** Its reader took nothing for too long, or others need the memory: close it. */
   onStalled(): void;
-}
-
-interface Upload {
-  readonly request: UploadRequest;
-  offset: number;
-  /** Undefined until its first block is begun. */
-  startedMs: number | undefined;
-  isCancelled: boolean;
 }
 
 interface LaneState {
@@ -67,25 +41,20 @@ interface LaneState {
   /** The block is with the socket; it has been for `sendingMs`. */
   isSending: boolean;
   sendingMs: number;
-  /** Runs while the rate limit holds the block back. */
+  /** Runs while the rate limit, or a unit that is being compressed, holds the block back. */
   pause: Timer | undefined;
+  /** What the link takes, by the times its blocks took. */
+  readonly rate: LinkRate;
   recordBytes: number;
 }
 
+/** Units compressed before they are due, a link. */
+const UNITS_AHEAD = 3;
 const SMALL_RECORD_BYTES = 4096;
 const LARGE_RECORD_BYTES = 16_384;
 const SMALL_RECORDS_BELOW = 1_000_000;
-const MIN_BLOCK_BYTES = 16_384;
 /** A lane that holds a block for longer may be closed when there is none for others. */
 const EVICT_AFTER_MS = 3_000;
-
-/** The largest block that keeps a rate exact: a fiftieth of what passes in a second, 16 KiB to 256 KiB. */
-export function blockBytesFor(bytesPerSecond: number): number {
-  if (bytesPerSecond <= 0) return MAX_BLOCK_BYTES;
-  let bytes = MAX_BLOCK_BYTES;
-  while (bytes > MIN_BLOCK_BYTES && bytes > bytesPerSecond / 50) bytes /= 2;
-  return bytes;
-}
 
 /** Serves the requests of all links of an endpoint, in turn. */
 export class Uploads {
@@ -138,7 +107,13 @@ export class Uploads {
     if (this.#isFull(state, request.priority)) return false;
     this.#lanes.set(lane, state);
     const place = request.isUrgent ? urgentPlace(state.queue) : state.queue.length;
-    state.queue.splice(place, 0, { request, offset: 0, startedMs: undefined, isCancelled: false });
+    state.queue.splice(place, 0, {
+      request,
+      offset: 0,
+      unit: undefined,
+      startedMs: undefined,
+      isCancelled: false,
+    });
     this.#count(state, request.priority, 1);
     if (state.phase === 'idle') this.#lineUp(state);
     else if (isHeldBackFor(state, request.priority)) this.#goBack(state);
@@ -287,7 +262,7 @@ export class Uploads {
     else this.#yield(state);
   }
 
-  /** Takes a block for the next request of a class, and waits until the rate limit lets it pass. */
+  /** Takes a block for the next request of a class, and waits until it is known how its bytes go. */
   #prepare(state: LaneState, priority: Priority): void {
     const upload = nextUpload(state, priority);
     if (upload === undefined) {
@@ -295,12 +270,57 @@ export class Uploads {
       return;
     }
     state.priority = priority;
-    const rate = this.#limiter?.bytesPerSecond ?? 0;
-    const bytes = Math.min(blockBytesFor(rate), upload.request.length - upload.offset);
-    this.#classes.pay(priority, bytes, weightOf(priority));
     this.#blocksOut += 1;
     state.block = this.#free.pop() ?? Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + MAX_BLOCK_BYTES);
     upload.startedMs ??= this.#clock.monotonic();
+    const coming = this.#shape(state, upload);
+    if (coming === undefined) {
+      this.#ask(state, upload);
+      return;
+    }
+    let isOver = false;
+    const goOn = (isReady: boolean): void => {
+      if (isOver) return;
+      isOver = true;
+      state.pause?.cancel();
+      if (isReady) this.#shape(state, upload);
+      this.#ask(state, upload);
+    };
+    const patience = this.#clock.after(coming.patienceMs, () => goOn(false));
+    void coming.ready.then(() => goOn(true));
+    state.pause = {
+      cancel: () => {
+        isOver = true;
+        patience.cancel();
+      },
+    };
+  }
+
+  /** Gives the upload the compressed form of its next unit, where there is one; returns what to wait for, if that pays. */
+  #shape(state: LaneState, upload: Upload): (UnitForm & { kind: 'coming' }) | undefined {
+    const unit = nextUnit(upload);
+    const form = unit && upload.request.forms?.formOf(unit, this.#linkRate(state));
+    if (unit === undefined || form === undefined || form.kind === 'raw') return undefined;
+    if (form.kind === 'coming') return form;
+    upload.unit = { bytes: form.bytes, rawBytes: unit.length, sent: 0 };
+    return undefined;
+  }
+
+  /** Bytes a second that the link takes, or that the rate limit leaves it; undefined while neither is known. */
+  #linkRate({ rate }: LaneState): number | undefined {
+    const limit = this.#limiter?.bytesPerSecond ?? 0;
+    if (limit <= 0) return rate.bytesPerSecond;
+    const share = limit / Math.max(1, this.#active.size);
+    return Math.min(share, rate.bytesPerSecond ?? share);
+  }
+
+  /** Waits until the rate limit lets the next block pass: its bytes on the wire. */
+  #ask(state: LaneState, upload: Upload): void {
+    state.pause = undefined;
+    const { priority } = upload.request;
+    const rate = this.#limiter?.bytesPerSecond ?? 0;
+    const bytes = nextBlockBytes(upload, rate);
+    this.#classes.pay(priority, bytes, weightOf(priority));
     this.#setRecords(state, rate);
     if (this.#limiter === undefined || rate <= 0) {
       this.#send(state, upload, bytes);
@@ -319,20 +339,31 @@ export class Uploads {
     const { block } = state;
     if (block === undefined) return;
     // What a request cancelled meanwhile has paid to the rate limit is forfeit: at most one block.
-    if (upload.isCancelled || !readBlock(upload, block, bytes)) {
+    if (upload.isCancelled || !fillBlock(upload, block, bytes)) {
       this.#giveBack(state);
       upload.isCancelled = true;
       this.#dropCancelled(state);
       if (this.#isHeld(state)) this.#goOn(state, upload);
       return;
     }
-    upload.offset += bytes;
     this.#bytesOut += bytes;
     state.isSending = true;
     state.sendingMs = 0;
+    const sentMs = this.#clock.monotonic();
     state.lane.writeBlock(block.subarray(0, FRAME_HEADER_BYTES + bytes), () => {
+      state.rate.note(bytes, this.#clock.monotonic() - sentMs);
       if (this.#isHeld(state)) this.#flushed(state, upload);
     });
+    this.#lookAhead(state);
+  }
+
+  /** While a block is on its way, what follows it is compressed, if that pays. */
+  #lookAhead(state: LaneState): void {
+    const linkRate = this.#linkRate(state);
+    if (linkRate === undefined) return;
+    for (const { forms, unit } of unitsAhead(state.queue, UNITS_AHEAD)) {
+      forms.expect(unit, linkRate);
+    }
   }
 
   /** False once the lane was dropped, which callbacks to it may bring about. */
@@ -387,6 +418,7 @@ function newLane(lane: UploadLane, number: number): LaneState {
     isSending: false,
     sendingMs: 0,
     pause: undefined,
+    rate: new LinkRate(),
     recordBytes: LARGE_RECORD_BYTES,
   };
 }
@@ -426,21 +458,4 @@ function urgentPlace(queue: readonly Upload[]): number {
 function isOf(upload: Upload, channel: number, piece: number | undefined): boolean {
   const { request } = upload;
   return request.channel === channel && (piece === undefined || request.piece === piece);
-}
-
-/** Fills `block` with the next `bytes` of the piece behind a DATA header; false when they cannot be read. */
-function readBlock(upload: Upload, block: Buffer, bytes: number): boolean {
-  const { request, offset } = upload;
-  const { channel, piece, length, task } = request;
-  try {
-    const target = block.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + bytes);
-    const got = task.read(piece, offset, target);
-    if (got !== bytes) throw new CodedError('ERR_STORE_IO', `the piece ends after ${offset + got}`);
-  } catch (error) {
-    request.onMiss(CodedError.from(error));
-    return false;
-  }
-  const flags = offset + bytes === length ? FLAG_LAST : 0;
-  writeHeader(block, { type: frameTypes.data, flags, channel, a: piece, b: offset }, bytes);
-  return true;
 }

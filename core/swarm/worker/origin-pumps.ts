@@ -185,10 +185,11 @@ export class OriginPumps {
 
   async #pump(
     args: PumpArgs,
-    { body }: OriginBody,
+    { body, head }: OriginBody,
     signal: AbortSignal,
   ): Promise<{ bytes: number; digest?: string }> {
     const task = this.#files.get(args.key);
+    if (head.contentType !== undefined) this.#files.setMediaType(args.key, head.contentType);
     const limiter = new RateLimiter(args.rate ?? 0, this.#clock);
     const whole = args.whole ? createHash('sha256') : undefined;
     const end = args.end ?? Number.POSITIVE_INFINITY;

@@ -13,6 +13,8 @@ const MAX_OPEN_FILES = 256;
 /** Data files of the tasks this worker knows: positioned reads and writes, synchronous on purpose (§1: in the worker, so that buffers can be reused at once). */
 export class TaskFiles {
   readonly #tasks = new Map<string, TransferTask>();
+  /** Of those that came from an origin through this worker. */
+  readonly #mediaTypes = new Map<string, string>();
   readonly #files = new LRUCache<string, number>({
     max: MAX_OPEN_FILES,
     dispose: (descriptor) => closeSync(descriptor),
@@ -26,7 +28,17 @@ export class TaskFiles {
 
   drop(key: string): void {
     this.#tasks.delete(key);
+    this.#mediaTypes.delete(key);
     this.#files.delete(key);
+  }
+
+  /** What the origin says that the content is. */
+  setMediaType(key: string, mediaType: string): void {
+    if (this.#tasks.has(key)) this.#mediaTypes.set(key, mediaType);
+  }
+
+  mediaType(key: string): string | undefined {
+    return this.#mediaTypes.get(key);
   }
 
   find(key: string): TransferTask | undefined {

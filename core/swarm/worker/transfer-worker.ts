@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
+import { noCompression } from '../../compression/compression-stats.ts';
 import { CodedError } from '../../base/error.ts';
 import type { Log } from '../../base/log.ts';
 import { servePort } from '../../base/port-rpc.ts';
@@ -93,7 +94,7 @@ function pumpsOpen(): OriginPumps {
 
 function stats(): TransferStats {
   const none = { bytesIn: 0, bytesOut: 0, duplicateBytes: 0, links: 0, channels: 0 };
-  const idle = { activeUploads: 0, queuedBytes: 0 };
+  const idle = { activeUploads: 0, queuedBytes: 0, compression: noCompression };
   const { bytes: originBytes = 0 } = pumps ?? {};
   return { ...none, ...idle, ...links?.stats(), originBytes };
 }
