@@ -30,16 +30,17 @@ export class FairLine<Item> {
     waiters.push({ item, priority, flow, bytes });
   }
 
-  /** Takes out who is next of the classes that may pass, and the bytes he asked for. */
+  /** Takes out who is next of those of whom one may pass, and the bytes he asked for. */
   shift(
-    mayPass: (priority: Priority) => boolean = () => true,
+    mayPass: (priority: Priority, flow: unknown) => boolean = () => true,
   ): { readonly item: Item; readonly bytes: number } | undefined {
-    const priority = this.#classes.next([...this.#waiting.keys()].filter(mayPass));
-    const flows = priority === undefined ? undefined : this.#waiting.get(priority);
-    if (priority === undefined || flows === undefined) return undefined;
-    const shares = this.#flows.get(priority);
-    const flow = shares?.next(flows.keys());
-    const [first] = flows.get(flow) ?? [];
+    const flowsOf = (priority: Priority): unknown[] =>
+      [...(this.#waiting.get(priority)?.keys() ?? [])].filter((flow) => mayPass(priority, flow));
+    const due = [...this.#waiting.keys()].filter((priority) => flowsOf(priority).length > 0);
+    const priority = this.#classes.next(due);
+    if (priority === undefined) return undefined;
+    const flow = this.#flows.get(priority)?.next(flowsOf(priority));
+    const [first] = this.#waiting.get(priority)?.get(flow) ?? [];
     if (first === undefined) return undefined;
     this.#out(first);
     this.pay(first, first.bytes);

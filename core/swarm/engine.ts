@@ -40,6 +40,8 @@ export interface EngineOptions {
   /** True: the supernode may order this host to fetch content before anybody asks for it. */
   readonly takesOrders?: boolean;
   readonly encryption?: 'tls' | 'none';
+  /** Default auto. */
+  readonly compression?: 'auto' | 'off';
   /** Where the piece link listens; absent: any free port on all addresses. */
   readonly listen?: { readonly host: string; readonly port: number };
   /** Addresses, without port, at which others reach the piece link; none: where the supernode sees this host. */
@@ -277,7 +279,9 @@ async function startPool(
       certificatePem,
       certificateKeyPem: keyPem,
       encryption: options.encryption ?? 'tls',
+      isCompressing: options.compression !== 'off',
       uploadRate: limits.limiters.upload.shared,
+      downloadRate: limits.limiters.download.shared,
     },
   });
 }

@@ -58,6 +58,7 @@ function contextOf(pool: ChannelPool): {
     clock,
     random: new SeededRandom(1),
     signal: controller.signal,
+    rate: new SharedArrayBuffer(8),
     ticket: () => 'ticket',
     idc: () => 'here',
     wantsManifest: () => false,

@@ -7,6 +7,7 @@ import { Bitfield } from '../piece/bitfield.ts';
 import type { Parent } from '../wire/messages.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import { StallWatch } from './stall-watch.ts';
+import type { ReceivedBytes } from './transfer-messages.ts';
 import type { ParentNews, RemoteChannel, TransferPool } from './transfer-pool.ts';
 
 /**
@@ -37,6 +38,8 @@ export interface ParentLinkContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly signal: AbortSignal;
+  /** Memory of the limiter of the task. */
+  readonly rate: SharedArrayBuffer;
   ticket(): string;
   /** The idc of this host; undefined: not known. */
   idc(): string | undefined;
@@ -154,8 +157,8 @@ export class ParentLink {
   watch(onStalled: () => void): void {
     const channel = this.#channel;
     if (channel === undefined || !this.#stall.isCountDue()) return;
-    const note = (bytes: number): void => {
-      if (channel === this.#channel && this.#stall.note(bytes)) onStalled();
+    const note = (received: ReceivedBytes): void => {
+      if (channel === this.#channel && this.#stall.note(received)) onStalled();
     };
     channel.receivedBytes().then(note, () => undefined);
   }
@@ -213,13 +216,13 @@ export class ParentLink {
   }
 
   async #open(): Promise<void> {
-    const { pool, task, signal } = this.#context;
+    const { pool, task, rate, signal } = this.#context;
     this.#isOpening = true;
     this.#pieces = new Bitfield(task.pieces.length);
     this.#doubted.clear();
     try {
       const channel = await pool.openChannel(
-        { peer: this.peer, addresses: this.addresses, task, ticket: this.#context.ticket() },
+        { peer: this.peer, addresses: this.addresses, task, ticket: this.#context.ticket(), rate },
         { listener: this.#listener(), signal },
       );
       if (signal.aborted || this.#isClosed) {

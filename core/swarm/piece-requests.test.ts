@@ -26,6 +26,7 @@ class Bench {
   readonly reading = new Set<number>();
   readonly backs: string[] = [];
   isTakenBack = true;
+  isHeldBack = false;
   readonly parents = new Map<string, ParentLink>();
   readonly clock = new ManualClock();
   readonly requests: PieceRequests;
@@ -48,6 +49,7 @@ class Bench {
       isSupervised: () => true,
       parent: (peer) => this.parents.get(peer),
       isReading: (piece) => this.reading.has(piece),
+      isHeldBack: () => this.isHeldBack,
       take: async (_parent, ask, signal) => {
         const { promise, resolve } = Promise.withResolvers<void>();
         this.taken.push({ ask, signal, end: resolve });

@@ -20,6 +20,8 @@ export interface PieceRequestsParts {
   parent(peer: string): ParentLink | undefined;
   /** True while the piece comes from the origin. */
   isReading(piece: number): boolean;
+  /** True while a limit of this host holds up what comes: then no parent is late. */
+  isHeldBack(): boolean;
   /** Takes a piece of a parent; what it throws has been dealt with. */
   take(parent: ParentLink, ask: Ask, signal: AbortSignal): Promise<void>;
 }
@@ -250,6 +252,7 @@ export class PieceRequests {
   }
 
   #hedge(): void {
+    if (this.#parts.isHeldBack()) return;
     const ask = this.#picker.hedge(this.#parts.clock.monotonic());
     if (ask !== undefined) this.#start(ask);
   }

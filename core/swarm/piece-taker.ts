@@ -27,7 +27,7 @@ export interface PieceTakerParts {
   onBroken(error: CodedError): void;
 }
 
-type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'downloadLimiter' | 'turns'>;
+type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'turns'>;
 
 /** Takes pieces of one task from parents, one a call: in its turn, verified, journalled. */
 export class PieceTaker {
@@ -67,14 +67,13 @@ export class PieceTaker {
     const parts = this.#parts;
     const { stored } = parts;
     const { piece: index, length, digest, isUrgent } = piece;
-    await parts.rate.take(length, { signal });
+    const request = { bytes: length, signal };
+    using _own = await parts.rate.turns.take({ ...request, account: parts.account() });
     using _turn = await this.#context.turns.take({
-      bytes: length,
+      ...request,
       account: parts.account(),
-      signal,
       onYield: () => void parent.takeBack(index),
     });
-    await this.#context.downloadLimiter.take(length, { signal, account: parts.account() });
     using _room = await this.#context.store.grow(stored, [index]);
     const { priority } = parts.account();
     const asked = { index, length, digest, isUrgent, priority };

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { ManualClock } from '../base/clock.ts';
 import type { Priority } from '../base/priority.ts';
+import { RateLimiter } from '../net/pacing.ts';
 import { RequestTurns } from './request-turns.ts';
 
 interface Made {
@@ -9,8 +10,12 @@ interface Made {
 }
 
 /** Requests of a host, and the order in which they may be made. */
-function begin(): {
+function begin(
+  rate = 0,
+  bytes = 100,
+): {
   clock: ManualClock;
+  limiter: RateLimiter;
   made: Made[];
   yielded: string[];
   ask: (priority: Priority, flow: string, signal?: AbortSignal) => Promise<void>;
@@ -18,18 +23,20 @@ function begin(): {
   turns: RequestTurns;
 } {
   const clock = new ManualClock();
-  const turns = new RequestTurns(clock);
+  const limiter = new RateLimiter(rate, clock);
+  const turns = new RequestTurns(clock, limiter);
   const made: Made[] = [];
   const yielded: string[] = [];
   return {
     clock,
+    limiter,
     made,
     yielded,
     turns,
     ask: async (priority, flow, signal = new AbortController().signal) => {
       const account = { priority, flow };
       const onYield = (): void => void yielded.push(flow);
-      const slot = await turns.take({ bytes: 100, account, signal, onYield });
+      const slot = await turns.take({ bytes, account, signal, onYield });
       made.push({ flow, slot });
     },
     end: async (flow) => {
@@ -106,4 +113,82 @@ test('RequestTurns: who gives up leaves no turn behind', async (t) => {
   late.abort(new Error('too late'));
   await both.catch(() => undefined);
   t.true(turns.running <= 3);
+});
+
+const KIB = 1_024;
+
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
+}
+
+/** Makes so many requests of a flow and lets them come as far as they may; what may not waits. */
+async function askMany(
+  ask: (priority: Priority, flow: string) => Promise<void>,
+  requests: { readonly flow: string; readonly count: number; readonly priority?: Priority },
+): Promise<void> {
+  const { flow, count, priority = 'normal' } = requests;
+  for (let at = 0; at < count; at += 1) void ask(priority, flow);
+  await settle();
+}
+
+test('RequestTurns under a limit: half a second of it is asked for ahead, however low it is two pieces', async (t) => {
+  const fast = begin(10_000_000, 256 * KIB);
+  await askMany(fast.ask, { flow: 'a', count: 64 });
+  t.is(fast.turns.running, 20);
+  await fast.end('a');
+  t.is(fast.turns.running, 20);
+  const slow = begin(100_000, 16 * 1_024 * KIB);
+  await askMany(slow.ask, { flow: 'a', count: 64 });
+  t.is(slow.turns.running, 2);
+});
+
+test('RequestTurns under a limit: each task has something under way, and each its part of what is asked', async (t) => {
+  const { ask, end, made, turns } = begin(1_000_000, 256 * KIB);
+  await askMany(ask, { flow: 'first', count: 64 });
+  t.is(turns.running, 2);
+  for (const flow of ['second', 'third']) await askMany(ask, { flow, count: 64 });
+  t.deepEqual(
+    made.map(({ flow }) => flow),
+    ['first', 'first', 'second', 'third'],
+  );
+  const ended: string[] = [];
+  for (let round = 0; round < 30; round += 1) {
+    const flow = made[0]?.flow ?? '';
+    ended.push(flow);
+    await end(flow);
+  }
+  for (const flow of ['first', 'second', 'third']) {
+    const count = ended.filter((one) => one === flow).length;
+    t.true(Math.abs(count - 10) <= 2, `${flow}: ${count}`);
+  }
+});
+
+test('RequestTurns under a limit: what matters more finds room at once, and what matters less none', async (t) => {
+  const { ask, made, turns } = begin(100_000, 16 * 1_024 * KIB);
+  await askMany(ask, { flow: 'warm', count: 8, priority: 'warm-up' });
+  t.is(turns.running, 2);
+  await askMany(ask, { flow: 'release', count: 8, priority: 'release' });
+  t.is(made.filter(({ flow }) => flow === 'release').length, 2);
+  await askMany(ask, { flow: 'other', count: 8 });
+  t.is(turns.running, 4);
+});
+
+test('RequestTurns: a limit that is raised, or that slow parents do not reach, lets more ask by and by', async (t) => {
+  const { ask, clock, limiter, turns } = begin(100_000, 256 * KIB);
+  limiter.reserve(1_000_000);
+  await askMany(ask, { flow: 'a', count: 64 });
+  t.is(turns.running, 0, 'what is owed comes first');
+  clock.advance(9_600);
+  await settle();
+  t.is(turns.running, 2);
+  clock.advance(400);
+  await settle();
+  t.is(turns.running, 2);
+  clock.advance(700);
+  await settle();
+  t.true(turns.running > 4 && turns.running <= 9, `${turns.running}`);
+  limiter.setRate(0);
+  clock.advance(100);
+  await settle();
+  t.is(turns.running, 64);
 });

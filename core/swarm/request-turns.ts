@@ -1,17 +1,27 @@
 import { abortable } from '../base/clock.ts';
-import type { Clock } from '../base/clock.ts';
-import { priorities, yieldsTo } from '../base/priority.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { priorities, weightOf, yieldsTo } from '../base/priority.ts';
 import type { Priority } from '../base/priority.ts';
 import { FairLine } from '../net/fair-line.ts';
 import type { Account } from '../net/fair-line.ts';
+import type { RateLimiter } from '../net/pacing.ts';
 
 /** One request of a class is not yet a competition: it may wait for something else than this host's link. */
 const COMPETING = 2;
 /** Requests are taken back for the sake of a more important class no more often than this. */
 const TAKE_BACK_MS = 2_000;
+/** Under a limit so much is asked for ahead: longer than any round trip. */
+const AHEAD_MS = 500;
+/** However low the limit: one piece that comes, one that is asked for meanwhile. */
+const LEAST_AHEAD = 2;
+/** While no more than this is asked for, each flow may have one request under way: so they share by time, not by piece. */
+const ALL_FLOWS_BYTES = 4_194_304;
+/** A limit that was not reached for so long lets one more ask: those under way may be with slow parents. */
+const UNUSED_MS = 100;
+const LOOK_MS = 100;
 
-interface Running {
-  readonly priority: Priority;
+interface Running extends Account {
+  readonly bytes: number;
   readonly onYield: () => void;
 }
 
@@ -21,22 +31,27 @@ export interface TurnRequest {
   readonly account: Account;
   readonly signal: AbortSignal;
   /** A more important class wants the link: take the request back if nothing has come of it. */
-  readonly onYield: () => void;
+  readonly onYield?: () => void;
 }
 
 /**
- * The requests of all tasks of a host. Where no rate is set its own link may be what they compete for, and who has
+ * Requests for pieces, each made in its turn. Where no rate is set the link may be what they compete for, and who has
  * most requests under way gets most of it: while a class that is much more important wants something, those that yield
- * to it have one request under way together, in turns. So they go on, and the link is not theirs.
+ * to it have one request under way together, in turns. So they go on, and the link is not theirs. Where a rate is set no
+ * more is asked for than comes in a moment, and who asks next is who is next by weight; what comes pays on its way in.
  */
 export class RequestTurns {
   readonly #clock: Clock;
+  readonly #limiter: Pick<RateLimiter, 'bytesPerSecond' | 'owedMs'>;
   readonly #running = new Set<Running>();
   readonly #line = new FairLine<() => void>();
   #tookBackMs = Number.NEGATIVE_INFINITY;
+  #timer: Timer | undefined;
 
-  constructor(clock: Clock) {
+  /** `limiter`: what the bytes that are asked for will pay to. */
+  constructor(clock: Clock, limiter: Pick<RateLimiter, 'bytesPerSecond' | 'owedMs'>) {
     this.#clock = clock;
+    this.#limiter = limiter;
   }
 
   /** Requests under way. */
@@ -47,14 +62,16 @@ export class RequestTurns {
   /** Resolves when the request may be made; dispose it when that has ended. */
   async take({ bytes, account, signal, onYield }: TurnRequest): Promise<Disposable> {
     signal.throwIfAborted();
-    const one = { priority: account.priority, onYield };
-    if (this.#mayRun(one.priority)) {
+    const { priority, flow } = account;
+    const one = { priority, flow, bytes, onYield: onYield ?? (() => undefined) };
+    if (this.#mayRun(priority, flow)) {
       this.#line.pay(account, bytes);
       return this.#run(one);
     }
     const { promise, resolve } = Promise.withResolvers<Disposable>();
     const pass = (): void => resolve(this.#run(one));
     this.#line.push(pass, account, bytes);
+    this.#lookAgain();
     try {
       return await abortable(promise, signal);
     } catch (error) {
@@ -76,13 +93,44 @@ export class RequestTurns {
 
   #letPass(): void {
     for (;;) {
-      const next = this.#line.shift((priority) => this.#mayRun(priority));
-      if (next === undefined) return;
+      const next = this.#line.shift((priority, flow) => this.#mayRun(priority, flow));
+      if (next === undefined) break;
       next.item();
     }
+    this.#lookAgain();
   }
 
-  #mayRun(priority: Priority): boolean {
+  /** What is owed is paid by and by, and a limit that is raised or not reached tells nobody. */
+  #lookAgain(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#line.isEmpty) return;
+    const look = (): void => {
+      if (this.#limiter.owedMs < -UNUSED_MS) {
+        this.#line.shift((priority) => this.#isInTurn(priority))?.item();
+      }
+      this.#letPass();
+    };
+    this.#timer = this.#clock.after(LOOK_MS, look, { ref: false });
+  }
+
+  #mayRun(priority: Priority, flow: unknown): boolean {
+    return this.#isRoom({ priority, flow }) && this.#isInTurn(priority);
+  }
+
+  /** True while less is asked for than the limit lets come in a moment; what matters less takes nobody's room. */
+  #isRoom({ priority, flow }: Account): boolean {
+    const { bytesPerSecond, owedMs } = this.#limiter;
+    if (bytesPerSecond <= 0) return true;
+    if (owedMs > AHEAD_MS) return false;
+    const least = weightOf(priority);
+    const running = [...this.#running].filter((one) => weightOf(one.priority) >= least);
+    const bytes = running.reduce((sum, one) => sum + one.bytes, 0);
+    if (running.length < LEAST_AHEAD || bytes < (bytesPerSecond * AHEAD_MS) / 1_000) return true;
+    return bytes < ALL_FLOWS_BYTES && !running.some((one) => one.flow === flow);
+  }
+
+  #isInTurn(priority: Priority): boolean {
     const above = priorities.find((other) => yieldsTo(priority, other) && this.#competes(other));
     if (above === undefined) return true;
     return !this.#running.values().some((one) => yieldsTo(one.priority, above));

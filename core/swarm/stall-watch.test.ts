@@ -11,7 +11,8 @@ function run(
   const { clock, watch } = parts;
   for (let tenths = 0; tenths < seconds * 10; tenths += 1) {
     clock.advance(100);
-    if (watch.isCountDue() && watch.note((tenths * bytesPerSecond) / 10)) return tenths / 10;
+    const bytes = (tenths * bytesPerSecond) / 10;
+    if (watch.isCountDue() && watch.note({ bytes, isHeldBack: false })) return tenths / 10;
   }
   return undefined;
 }
@@ -39,6 +40,17 @@ test('StallWatch leaves a slow parent alone, and one that trickles not', (t) => 
     watch.asked();
     t.is(run({ clock, watch }, 60, rate) !== undefined, isStalled, `${rate} bytes/s`);
   }
+});
+
+test('StallWatch leaves a parent alone whose bytes wait for a limit of this host', (t) => {
+  const clock = new ManualClock();
+  const watch = new StallWatch(clock);
+  watch.asked();
+  for (let second = 0; second < 60; second += 1) {
+    clock.advance(1_000);
+    if (watch.isCountDue()) t.false(watch.note({ bytes: 1_000_000, isHeldBack: true }));
+  }
+  t.true(run({ clock, watch }, 60, 0) !== undefined, 'and not when they do no longer');
 });
 
 test('StallWatch counts nothing while nothing is asked, nor while whole pieces come', (t) => {

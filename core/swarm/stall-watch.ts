@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import type { ReceivedBytes } from './transfer-messages.ts';
 
 /** Without a whole piece for this long, bytes are counted. */
 const QUIET_MS = 2_000;
@@ -58,11 +59,14 @@ export class StallWatch {
     return true;
   }
 
-  /** Takes the bytes brought so far, pieces that are not whole among them; true when it has stalled. */
-  note(bytes: number): boolean {
+  /**
+   * Takes the bytes brought so far, pieces that are not whole among them; true when it has stalled. Nobody stalls whose
+   * bytes wait for a limit of ours.
+   */
+  note({ bytes, isHeldBack }: ReceivedBytes): boolean {
     const now = this.#clock.monotonic();
     if (this.#askedSinceMs === undefined) return false;
-    if (this.#seen === undefined || bytes - this.#seen.bytes >= STALL_BYTES) {
+    if (isHeldBack || this.#seen === undefined || bytes - this.#seen.bytes >= STALL_BYTES) {
       this.#seen = { bytes, ms: now };
       return false;
     }

@@ -77,7 +77,7 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
 
   private constructor(options: SwarmTasksOptions) {
     this.#options = options;
-    this.#turns = new RequestTurns(options.clock);
+    this.#turns = new RequestTurns(options.clock, options.downloadLimiter);
     this.#reporter = new Reporter(options.clock, (tasks) => {
       for (let start = 0; start < tasks.length; start += MAX_REPORT_TASKS) {
         const part = tasks.slice(start, start + MAX_REPORT_TASKS);

@@ -68,7 +68,7 @@ class Transfers {
         await writePiece(to.task, index);
         return { bytes: length, ms: 1 };
       },
-      receivedBytes: async () => 0,
+      receivedBytes: async () => ({ bytes: 0, isHeldBack: false }),
       askManifest: async () => undefined,
       renew: async () => undefined,
       close: async () => undefined,
@@ -137,7 +137,7 @@ async function begin(
     key: HostKey.generate(),
     reporter: new Reporter(clock, () => undefined),
     downloadLimiter: new RateLimiter(0, clock),
-    turns: new RequestTurns(clock),
+    turns: new RequestTurns(clock, new RateLimiter(0, clock)),
     verifySupernode: (signer) => {
       if (signer !== cell.peerId) throw new CodedError('ERR_SIGNATURE', 'no supernode');
     },

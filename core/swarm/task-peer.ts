@@ -97,6 +97,7 @@ export class TaskPeer {
       signal: this.#controller.signal,
       parent: (peer) => this.#parents.get(peer),
       isReading: (piece) => this.#origin.isReading(piece),
+      isHeldBack: () => context.downloadLimiter.isHolding || this.rate.isHolding,
       take: async (...asked) => taker.take(...asked).finally(() => this.#pulse.poke()),
     });
     this.#parents = this.#newParents();
@@ -253,6 +254,7 @@ export class TaskPeer {
         ...context,
         task: this.stored,
         signal: this.#controller.signal,
+        rate: this.rate.shared,
         ticket: () => this.#ticket,
         wantsManifest: () => !context.isSupervised(),
       },

@@ -1,21 +1,30 @@
 import type { Clock } from '../base/clock.ts';
 import { RateLimiter } from '../net/pacing.ts';
+import { RequestTurns } from './request-turns.ts';
 
 /** Payload per second of one task that several downloads share: the most generous wish counts, 0 is no limit. */
 export class TaskRate {
+  /** No more of its pieces is asked for than may come in a moment. */
+  readonly turns: RequestTurns;
   readonly #limiter: RateLimiter;
   #isRated = false;
   #isSet = false;
 
   constructor(clock: Clock) {
     this.#limiter = new RateLimiter(0, clock);
+    this.turns = new RequestTurns(clock, this.#limiter);
   }
 
   get bytesPerSecond(): number {
     return this.#limiter.bytesPerSecond;
   }
 
-  /** For the threads that read its origin. */
+  /** Bytes of it wait at this moment. */
+  get isHolding(): boolean {
+    return this.#limiter.isHolding;
+  }
+
+  /** For the threads that take it from hosts and its origin. */
   get shared(): SharedArrayBuffer {
     return this.#limiter.shared;
   }
@@ -33,10 +42,5 @@ export class TaskRate {
   set(bytesPerSecond: number): void {
     this.#isSet = true;
     this.#limiter.setRate(bytesPerSecond);
-  }
-
-  /** Resolves when the bytes may pass. */
-  async take(bytes: number, options: { signal: AbortSignal }): Promise<void> {
-    await this.#limiter.take(bytes, options);
   }
 }

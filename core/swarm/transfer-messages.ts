@@ -1,3 +1,4 @@
+import type { CompressionStats } from '../compression/compression-stats.ts';
 import type { Priority } from '../base/priority.ts';
 import type { ErrorObject } from '../base/error.ts';
 import type { OriginHostLimit } from '../origin/origin-host-limit.ts';
@@ -26,8 +27,12 @@ export interface TransferInit {
     readonly certificatePem: string;
     readonly certificateKeyPem: string;
     readonly encryption: 'tls' | 'none';
+    /** Compresses where it pays, and takes compressed pieces; default false. */
+    readonly isCompressing?: boolean;
     /** Memory of the limiter of all that is sent; absent: no limit. */
     readonly uploadRate?: SharedArrayBuffer;
+    /** Memory of the limiter of all that is taken; absent: no limit. */
+    readonly downloadRate?: SharedArrayBuffer;
   };
 }
 
@@ -121,6 +126,8 @@ export interface TransferOperations {
       readonly task: string;
       readonly version: string;
       readonly ticket: string;
+      /** Memory of the limiter of the task. */
+      readonly rate?: SharedArrayBuffer;
     };
     result: { readonly pieces: readonly number[]; readonly address: string };
   };
@@ -131,7 +138,7 @@ export interface TransferOperations {
   'channel-close': { args: { readonly channel: number }; result: void };
   'channel-manifest': { args: { readonly channel: number }; result: void };
   /** Bytes of pieces that came on the channel so far, whole or not. */
-  'channel-bytes': { args: { readonly channel: number }; result: number };
+  'channel-bytes': { args: { readonly channel: number }; result: ReceivedBytes };
   fetch: {
     args: {
       readonly channel: number;
@@ -212,6 +219,13 @@ export interface TransferOperations {
   close: { args: undefined; result: void };
 }
 
+/** What came of a parent. */
+export interface ReceivedBytes {
+  readonly bytes: number;
+  /** Some of it waits for a limit here, so that no more may have been asked for. */
+  readonly isHeldBack: boolean;
+}
+
 /** What workers tell without being asked. */
 export interface TransferEvents {
   /** Of several channels at once. */
@@ -258,6 +272,7 @@ export interface TransferStats {
   readonly links: number;
   readonly channels: number;
   readonly activeUploads: number;
+  readonly compression: CompressionStats;
   readonly queuedBytes: number;
   readonly originBytes: number;
 }

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { Clock } from '../base/clock.ts';
+import { sumCompression } from '../compression/compression-stats.ts';
 import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import type { Priority } from '../base/priority.ts';
@@ -12,6 +13,7 @@ import { OriginBodies } from './origin-bodies.ts';
 import type { RemoteOrigin } from './origin-bodies.ts';
 import { keyOf } from './task-key.ts';
 import type {
+  ReceivedBytes,
   TransferInit,
   TransferOriginRequest,
   TransferStats,
@@ -43,7 +45,7 @@ export interface RemoteChannel {
   takeBack(index: number): Promise<boolean>;
   askManifest(): Promise<void>;
   /** Bytes of pieces that came so far, whole or not. */
-  receivedBytes(): Promise<number>;
+  receivedBytes(): Promise<ReceivedBytes>;
   renew(ticket: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -191,6 +193,8 @@ export class TransferPool implements AsyncDisposable {
       readonly addresses: readonly string[];
       readonly task: StoredTask;
       readonly ticket: string;
+      /** Memory of the limiter of the task. */
+      readonly rate: SharedArrayBuffer;
     },
     options: { readonly listener: ChannelListener; readonly signal: AbortSignal },
   ): Promise<RemoteChannel> {
@@ -199,11 +203,11 @@ export class TransferPool implements AsyncDisposable {
     const { promise: closed, resolve } = Promise.withResolvers<CodedError>();
     this.#channels.set(channel, { ...options.listener, worker, close: resolve });
     try {
-      const { peer, addresses, task, ticket } = to;
+      const { peer, addresses, task, ticket, rate } = to;
       const { taskId, version } = task;
       const opened = await worker.call(
         'channel-open',
-        { channel, peer, addresses, key: keyOf(task), task: taskId, version, ticket },
+        { channel, peer, addresses, key: keyOf(task), task: taskId, version, ticket, rate },
         options,
       );
       return this.#remoteChannel({ channel, worker, closed, to }, opened);
@@ -252,6 +256,7 @@ export class TransferPool implements AsyncDisposable {
       links: sum((stats) => stats.links),
       channels: sum((stats) => stats.channels),
       activeUploads: sum((stats) => stats.activeUploads),
+      compression: sumCompression(all.map(({ compression }) => compression)),
       queuedBytes: sum((stats) => stats.queuedBytes),
       originBytes: sum((stats) => stats.originBytes),
     };

@@ -111,14 +111,14 @@ for (const encryption of ['tls', 'none'] as const) {
     await until(() => parent.endpoint.stats().queuedBytes === 0);
   });
 
-  test(`a fetch with a limit slows its parent and not its own host (${encryption})`, async (t) => {
+  test(`a download limit slows the parent and not its own host (${encryption})`, async (t) => {
+    const clock = new SystemClock();
+    const downloadLimiter = new RateLimiter(64 * MIB, clock);
     await using parent = await startHost({ encryption });
-    await using child = await startHost({ encryption });
+    await using child = await startHost({ encryption, downloadLimiter });
     parent.tasks.set(task, endless);
     const link = await child.endpoint.connect(parent.peer);
     const channel = await link.open({ task, version, ticket: ticketFor(child.peerId) });
-    const clock = new SystemClock();
-    const limiters = [new RateLimiter(64 * MIB, clock)];
     const before = process.memoryUsage().arrayBuffers;
     let mostQueued = 0;
     let mostMemory = 0;
@@ -129,7 +129,7 @@ for (const encryption of ['tls', 'none'] as const) {
     const begun = clock.monotonic();
     const sinks = [0, 1, 2, 3, 4].map(() => new CountingSink());
     await Promise.all(
-      sinks.map(async (sink, piece) => channel.fetch({ piece, length: 16 * MIB, sink, limiters })),
+      sinks.map(async (sink, piece) => channel.fetch({ piece, length: 16 * MIB, sink })),
     );
     watch.cancel();
     const ms = clock.monotonic() - begun;
@@ -137,8 +137,61 @@ for (const encryption of ['tls', 'none'] as const) {
     t.true(mostQueued <= BLOCK + 4096, `${mostQueued} bytes were queued`);
     t.true(mostMemory < 32 * MIB, `memory grew by ${mostMemory}`);
     for (const { bytes } of sinks) t.is(bytes, 16 * MIB);
+    t.is(downloadLimiter.passedBytes, 80 * MIB);
   });
 }
+
+test('a host that reads no more because of its limit is heard of, and hears no silence', async (t) => {
+  const limits = { pingAfterMs: 50, silentMs: 150, tickMs: 25 };
+  const downloadLimiter = new RateLimiter(1, new SystemClock());
+  await using child = await startHost({ limits, downloadLimiter });
+  await using parent = await startHost({ limits });
+  parent.tasks.set(task, endless);
+  child.tasks.set(task, new MemoryTask(contentOf(10), 10));
+  const link = await child.endpoint.connect(parent.peer);
+  const channel = await link.open({ task, version, ticket: ticketFor(child.peerId) });
+  const fetched = [0, 1].map(async (piece) =>
+    channel.fetch({ piece, length: 16 * MIB, sink: new CountingSink() }),
+  );
+  await until(() => channel.isHeldBack && channel.receivedBytes >= 8 * MIB);
+  // On the same link, and not read for now: an answer is due all the time.
+  const back = await parent.endpoint.connect(child.peer);
+  t.is(back.remoteAddress.length > 0, true);
+  const asked = back.open({ task, version, ticket: ticketFor(parent.peerId) });
+  await new SystemClock().sleep(600);
+  t.false(back.isClosed);
+  t.false(link.isClosed);
+  downloadLimiter.setRate(0);
+  t.is((await asked).has(0), true);
+  for (const { bytes } of await Promise.all(fetched)) t.is(bytes, 16 * MIB);
+});
+
+test('the limit of one task holds up no other on its link, nor what else comes on it', async (t) => {
+  await using parent = await startHost();
+  await using child = await startHost();
+  parent.tasks.set(task, new MemoryTask(contentOf(2 * MIB), MIB));
+  const link = await child.endpoint.connect(parent.peer);
+  const ticket = ticketFor(child.peerId);
+  const limiter = new RateLimiter(1_000, new SystemClock());
+  const slow = await link.open({ task, version, ticket, limiter });
+  const free = await link.open({ task, version, ticket });
+  const sink = new MemorySink(MIB);
+  const controller = new AbortController();
+  const waiting = slow.fetch({ piece: 0, length: MIB, sink }, { signal: controller.signal });
+  await until(() => slow.receivedBytes === MIB);
+  const other = new MemorySink(MIB);
+  t.is((await free.fetch({ piece: 1, length: MIB, sink: other })).bytes, MIB);
+  t.true(sink.written < MIB / 2, `${sink.written}`);
+  t.true(slow.isHeldBack);
+  controller.abort(new Error('enough'));
+  await t.throwsAsync(waiting);
+  t.is(sink.aborted, 1);
+  // It can be had again, on the same channel.
+  limiter.setRate(0);
+  const again = new MemorySink(MIB);
+  await slow.fetch({ piece: 0, length: MIB, sink: again });
+  t.is(again.finished, 1);
+});
 
 test('announcements for a reader that stops reading do not pile up', async (t) => {
   await using parent = await startHost();

@@ -1,13 +1,18 @@
+import type { UnitIntake } from '../../compression/incoming-units.ts';
 import { CodedError } from '../../base/error.ts';
 import { DEFAULT_PRIORITY } from '../../base/priority.ts';
+import type { RateLimiter } from '../pacing.ts';
+import { Arrival } from './arrival.ts';
 import { FLAG_OFFER, frameTypes, protocolError, requestFlags } from './frame.ts';
 import type { FrameFields, FrameHeader } from './frame.ts';
 import { HaveMap } from './have-map.ts';
+import type { FramePart, Inflow } from './inflow.ts';
 import type { LinkWire } from './link-wire.ts';
 import { parseIndexes, parseManifest, remoteError } from './messages.ts';
 import { Outbox } from './outbox.ts';
 import { PieceFetch } from './piece-fetch.ts';
 import type { FetchRequest, FetchResult } from './piece-fetch.ts';
+import { keyOf } from './task-version.ts';
 
 /** Pieces that a parent announces. */
 export interface HaveNews {
@@ -24,6 +29,8 @@ export interface ChannelRequest {
   readonly version: string;
   /** Ticket envelope for this host. */
   readonly ticket: string;
+  /** What comes of the task passes it, too. */
+  readonly limiter?: RateLimiter | undefined;
   /** Newly announced pieces; those of the first have-map are in `channel.have`. */
   readonly onHave?: ((news: HaveNews) => void) | undefined;
   /** Pieces that are no longer served. */
@@ -43,6 +50,9 @@ export interface LateBytes {
 /** What a channel needs of its link. */
 export interface ChannelContext {
   readonly wire: LinkWire;
+  readonly inflow: Inflow;
+  /** Takes compressed units; absent: none were agreed on. */
+  readonly intake: UnitIntake | undefined;
   /** The number of the channel is free again. */
   readonly onReleased: () => void;
   /** A fetch has begun or ended. */
@@ -63,13 +73,16 @@ export class Channel {
   readonly #wire: LinkWire;
   readonly #request: ChannelRequest;
   readonly #outbox: Outbox;
-  readonly #fetches = new Map<number, PieceFetch>();
+  /** By piece. */
+  readonly #arrivals = new Map<number, Arrival>();
   /** Pieces cancelled, by how many CANCELLED are still to come; DATA of them is late. */
   readonly #cancelled = new Map<number, number>();
   readonly #opened = Promise.withResolvers<Channel>();
   readonly #ended = Promise.withResolvers<CodedError | undefined>();
+  readonly #readOn = (): void => this.#wire.resumeReads();
   #phase: 'opening' | 'open' | 'closing' | 'closed' = 'opening';
   #isAbandoned = false;
+  #received = 0;
   #have: HaveMap | undefined;
   #pieceLength = 0;
 
@@ -104,12 +117,22 @@ export class Channel {
 
   /** Fetches under way. */
   get fetching(): number {
-    return this.#fetches.size;
+    return this.#arrivals.size;
   }
 
   /** True while an answer is due, so that silence means something. */
   get isExpecting(): boolean {
-    return this.#phase === 'opening' || this.#fetches.size > 0;
+    return this.#phase === 'opening' || this.#arrivals.values().some(({ isOver }) => !isOver);
+  }
+
+  /** Bytes of pieces that came, those that wait for a limit among them. */
+  get receivedBytes(): number {
+    return this.#received;
+  }
+
+  /** True while bytes that came wait for a limit here, or nothing is read because too many do. */
+  get isHeldBack(): boolean {
+    return this.#wire.isPaused || this.#arrivals.values().some(({ isHeld }) => isHeld);
   }
 
   has(piece: number): boolean {
@@ -125,15 +148,16 @@ export class Channel {
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<FetchResult> {
     const { signal } = options;
-    const fetch = new PieceFetch(request, this.#wire.clock);
+    const { intake } = this.#context;
+    const context = { clock: this.#wire.clock, peerId: this.peerId, key: keyOf(this), intake };
+    const fetch = new PieceFetch(request, context);
     const refusal = this.#refusal(request.piece, signal);
     if (refusal !== undefined) {
       fetch.fail(refusal);
       return fetch.result;
     }
-    this.#fetches.set(request.piece, fetch);
-    this.#context.onFetches();
-    const cancel = (): void => this.#cancel(fetch, CodedError.from(signal?.reason));
+    const arrival = this.#expect(fetch);
+    const cancel = (): void => this.#cancel(arrival, CodedError.from(signal?.reason));
     signal?.addEventListener('abort', cancel, { once: true });
     const { piece, length, isUrgent = false, priority = DEFAULT_PRIORITY } = request;
     const flags = requestFlags({ isUrgent, priority });
@@ -147,9 +171,9 @@ export class Channel {
 
   /** Takes a request back that waits in the parent's line; false when its bytes are coming, or it is over. */
   takeBack(piece: number): boolean {
-    const fetch = this.#fetches.get(piece);
-    if (fetch === undefined || fetch.hasBegun) return false;
-    this.#cancel(fetch, new CodedError('ERR_INTERRUPTED', 'the request was taken back'));
+    const arrival = this.#arrivals.get(piece);
+    if (arrival === undefined || arrival.hasBegun) return false;
+    this.#cancel(arrival, new CodedError('ERR_INTERRUPTED', 'the request was taken back'));
     return true;
   }
 
@@ -198,21 +222,20 @@ export class Channel {
   /** Bytes of a piece; throws ERR_PROTOCOL when they are not the next ones asked for. @internal */
   onData(header: FrameHeader, at: number, part: Uint8Array): void {
     const piece = header.a;
+    const { inflow } = this.#context;
     if (this.#phase === 'closing' || this.#cancelled.has(piece)) {
       const { peerId, task, version } = this;
+      inflow.paid(part.length);
       this.#context.onLateBytes({ peerId, task, version, piece, bytes: part.length });
       return;
     }
-    const fetch = this.#fetches.get(piece);
-    if (fetch === undefined) throw protocolError('DATA comes that was not asked for');
-    this.#context.onBytesIn(part.length);
-    const failure = fetch.take(header, at, part);
-    if (fetch.pauseMs > 0) this.#wire.pauseReads(fetch.pauseMs);
-    if (failure !== undefined) this.#cancel(fetch, failure);
-    else if (fetch.isWhole) {
-      this.#forget(fetch);
-      fetch.finish();
-    }
+    const arrival = this.#arrivals.get(piece);
+    if (arrival === undefined) throw protocolError('DATA comes that was not asked for');
+    this.#received += part.length;
+    arrival.take({ header, at, bytes: part });
+    if (!inflow.isFull) return;
+    this.#wire.pauseReads();
+    inflow.onRoom(this.#readOn);
   }
 
   /** The link has ended. @internal */
@@ -287,10 +310,10 @@ export class Channel {
   #onRefused(piece: number, error: CodedError): void {
     // It was written before our CANCEL was read, or instead of the last DATA.
     if (this.#cancelled.has(piece)) return;
-    const fetch = this.#fetches.get(piece);
-    if (fetch === undefined) throw protocolError('a request is refused that was not made');
-    this.#forget(fetch);
-    fetch.fail(error);
+    const arrival = this.#arrivals.get(piece);
+    if (arrival === undefined) throw protocolError('a request is refused that was not made');
+    this.#forget(arrival);
+    arrival.fail(error);
   }
 
   #onCancelled(piece: number): void {
@@ -300,35 +323,64 @@ export class Channel {
     else this.#cancelled.set(piece, due - 1);
   }
 
-  #cancel(fetch: PieceFetch, error: CodedError): void {
-    const { piece } = fetch.request;
-    if (this.#fetches.get(piece) !== fetch) return;
-    this.#forget(fetch);
-    this.#cancelled.set(piece, (this.#cancelled.get(piece) ?? 0) + 1);
-    this.#send(frameTypes.cancel, { a: piece });
-    fetch.fail(error);
+  #expect(fetch: PieceFetch): Arrival {
+    const { inflow, onFetches } = this.#context;
+    const { piece, priority = DEFAULT_PRIORITY } = fetch.request;
+    const arrival: Arrival = new Arrival(fetch, {
+      inflow,
+      account: { priority, flow: keyOf(this) },
+      limiter: this.#request.limiter,
+      onPass: (part) => this.#pass(arrival, part),
+    });
+    this.#arrivals.set(piece, arrival);
+    onFetches();
+    return arrival;
   }
 
-  #forget(fetch: PieceFetch): void {
-    this.#fetches.delete(fetch.request.piece);
+  /** Limits have let bytes of a piece pass; what is wrong with them ends the link. */
+  #pass(arrival: Arrival, { header, at, bytes }: FramePart): void {
+    const { fetch } = arrival;
+    this.#context.onBytesIn(bytes.length);
+    try {
+      const failure = fetch.take(header, at, bytes);
+      if (failure !== undefined) return this.#cancel(arrival, failure);
+    } catch (error) {
+      return this.#wire.broken(error);
+    }
+    if (!fetch.isWhole) return;
+    this.#forget(arrival);
+    fetch.finish();
+  }
+
+  #cancel(arrival: Arrival, error: CodedError): void {
+    const { piece } = arrival.fetch.request;
+    if (this.#arrivals.get(piece) !== arrival) return;
+    this.#forget(arrival);
+    this.#cancelled.set(piece, (this.#cancelled.get(piece) ?? 0) + 1);
+    this.#send(frameTypes.cancel, { a: piece });
+    arrival.fail(error);
+  }
+
+  #forget({ fetch }: Arrival): void {
+    this.#arrivals.delete(fetch.request.piece);
     this.#context.onFetches();
   }
 
   #refusal(piece: number, signal: AbortSignal | undefined): CodedError | undefined {
     if (signal?.aborted === true) return CodedError.from(signal.reason);
     if (!this.isOpen) return new CodedError('ERR_LINK', 'the channel is closed');
-    if (this.#fetches.has(piece)) {
+    if (this.#arrivals.has(piece)) {
       return new CodedError('ERR_BUSY', 'the piece is being fetched on this channel already');
     }
     return undefined;
   }
 
   #end(error: CodedError | undefined): void {
-    const fetches = [...this.#fetches.values()];
-    this.#fetches.clear();
+    const arrivals = [...this.#arrivals.values()];
+    this.#arrivals.clear();
     this.#context.onFetches();
-    for (const fetch of fetches) {
-      fetch.fail(error ?? new CodedError('ERR_LINK', 'the channel was closed'));
+    for (const arrival of arrivals) {
+      arrival.fail(error ?? new CodedError('ERR_LINK', 'the channel was closed'));
     }
     this.#ended.resolve(error);
   }

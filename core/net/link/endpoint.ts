@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Server, Socket } from 'node:net';
 import type { Clock } from '../../base/clock.ts';
+import type { Compression } from '../../compression/compression.ts';
 import { CodedError, systemCode } from '../../base/error.ts';
 import type { Log } from '../../base/log.ts';
 import type { RateLimiter } from '../pacing.ts';
@@ -9,6 +10,7 @@ import { Dialler } from './dialler.ts';
 import type { DialAttempt, PeerAddresses } from './dialler.ts';
 import { acceptLink, dialLink } from './greeting.ts';
 import type { GreetingContext } from './greeting.ts';
+import { Inflow } from './inflow.ts';
 import type { Link, LinkContext } from './link.ts';
 import type { LinkIdentity, LinkTrust } from './link-identity.ts';
 import { socketServer } from './link-socket.ts';
@@ -18,8 +20,9 @@ import { defaultLinkLimits } from './limits.ts';
 import type { LinkLimits } from './limits.ts';
 import type { OfferedManifest, SentPiece } from './served-channel.ts';
 import { ServedIndex } from './served-index.ts';
-import type { TaskVersion } from './served-index.ts';
 import type { FindTask } from './served-task.ts';
+import { keyOf } from './task-version.ts';
+import type { TaskVersion } from './task-version.ts';
 import { Ticker } from './ticker.ts';
 import type { TickTime } from './ticker.ts';
 import { Uploads } from './uploads.ts';
@@ -48,13 +51,17 @@ export interface LinkEndpointOptions {
   readonly log: Log;
   /** Paid for each block of payload before it is sent. */
   readonly uploadLimiter?: RateLimiter | undefined;
+  /** Paid for what comes of pieces before it is handed on. */
+  readonly downloadLimiter?: RateLimiter | undefined;
+  /** Compresses what is sent over slow links, and takes what comes compressed; absent: neither. Not closed by us. */
+  readonly compression?: Compression | undefined;
   readonly limits?: Partial<LinkLimits> | undefined;
   readonly events?: LinkEvents | undefined;
 }
 
 /** Counters since the start, and how things are now. */
 export interface LinkStats {
-  /** Payload of pieces received, late bytes aside, and sent. */
+  /** Payload of pieces received, late bytes aside, and sent; of what is compressed, as it is on the wire. */
   readonly bytesIn: number;
   readonly bytesOut: number;
   /** Payload that came after its fetch was cancelled. */
@@ -86,6 +93,7 @@ export class LinkEndpoint implements AsyncDisposable {
   readonly #limits: LinkLimits;
   readonly #links: LinkTable;
   readonly #uploads: Uploads;
+  readonly #inflow: Inflow;
   readonly #greeting: GreetingContext;
   readonly #dialler: Dialler;
   readonly #ticker: Ticker;
@@ -108,6 +116,7 @@ export class LinkEndpoint implements AsyncDisposable {
     const limits = this.#limits;
     this.#links = new LinkTable(limits);
     this.#uploads = new Uploads({ limits, clock, limiter: options.uploadLimiter });
+    this.#inflow = new Inflow(options.downloadLimiter);
     this.#greeting = {
       identity,
       encryption,
@@ -172,6 +181,7 @@ export class LinkEndpoint implements AsyncDisposable {
 
   /** Tells those who opened the task here that these pieces are no longer served. */
   retract(about: TaskVersion & { readonly pieces: readonly number[] }): void {
+    this.#options.compression?.forget(keyOf(about), about.pieces);
     this.#served.announce(about, 'unhave');
   }
 
@@ -182,6 +192,7 @@ export class LinkEndpoint implements AsyncDisposable {
 
   /** Closes the channels that others have on the task here, with ERR_NOT_FOUND. */
   withdraw(about: TaskVersion): void {
+    this.#options.compression?.forget(keyOf(about));
     this.#served.withdraw(about);
   }
 
@@ -233,14 +244,16 @@ export class LinkEndpoint implements AsyncDisposable {
   }
 
   #linkContext(): LinkContext {
-    const { clock, log, trust, findTask, events = {} } = this.#options;
+    const { clock, log, trust, findTask, compression, events = {} } = this.#options;
     return {
       limits: this.#limits,
       clock,
       log,
       trust,
       findTask,
+      compression,
       uploads: this.#uploads,
+      inflow: this.#inflow,
       onClosed: (link, error) => this.#onLinkClosed(link, error),
       onServed: (channel) => this.#served.add(channel),
       onUnserved: (channel) => this.#served.remove(channel),
@@ -282,7 +295,10 @@ export class LinkEndpoint implements AsyncDisposable {
 
   #onLinkClosed(link: Link, error: CodedError): void {
     this.#links.remove(link);
-    if (this.#links.size === 0) this.#ticker.stop();
+    if (this.#links.size === 0) {
+      this.#ticker.stop();
+      this.#options.compression?.rest();
+    }
     this.#options.events?.onLinkClosed?.(link, error);
   }
 
@@ -294,6 +310,7 @@ export class LinkEndpoint implements AsyncDisposable {
   #tick(time: TickTime): void {
     for (const link of this.#links.all()) link.tick(time);
     this.#uploads.tick(time.countedMs);
+    this.#inflow.tick();
     this.#sinceRecheckMs += time.elapsedMs;
     if (this.#sinceRecheckMs >= this.#limits.recheckMs) this.recheck();
   }

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../base/clock.ts';
+import type { Clock } from '../../base/clock.ts';
 import { CodedError } from '../../base/error.ts';
 import { encodeFrame } from './frame.ts';
 import type { FrameFields } from './frame.ts';
@@ -12,27 +12,26 @@ export class LinkWire implements UploadLane {
   readonly peerId: string;
   readonly clock: Clock;
   readonly #socket: LinkSocket;
-  readonly #onUnread: (error: CodedError) => void;
+  readonly #onBroken: (error: CodedError) => void;
   readonly #unsent = new Set<Outbox>();
   #isClosed = false;
-  #pause: Timer | undefined;
-  #pausedUntilMs = 0;
+  #isPaused = false;
 
-  /** `onUnread` is told when the other side does not read what it is sent. */
+  /** `onBroken` is told when the other side does not read what it is sent, or sends what is wrong. */
   constructor(
     peerId: string,
-    options: { socket: LinkSocket; clock: Clock; onUnread: (error: CodedError) => void },
+    options: { socket: LinkSocket; clock: Clock; onBroken: (error: CodedError) => void },
   ) {
     this.peerId = peerId;
     this.clock = options.clock;
     this.#socket = options.socket;
-    this.#onUnread = options.onUnread;
+    this.#onBroken = options.onBroken;
     this.#socket.onDrain(() => this.#flushAll());
   }
 
   /** True while we ourselves leave what comes in the kernel. */
   get isPaused(): boolean {
-    return this.#pause !== undefined;
+    return this.#isPaused;
   }
 
   send(fields: FrameFields, payload?: Uint8Array | string): void {
@@ -46,17 +45,17 @@ export class LinkWire implements UploadLane {
     this.#flushAll();
   }
 
-  /** Stops reading for `ms`; the sender is slowed by TCP. */
-  pauseReads(ms: number): void {
-    const untilMs = this.clock.monotonic() + ms;
-    if (this.#isClosed || (this.isPaused && untilMs <= this.#pausedUntilMs)) return;
-    this.#pausedUntilMs = untilMs;
+  /** Stops reading; the sender is slowed by TCP. */
+  pauseReads(): void {
+    if (this.#isClosed || this.#isPaused) return;
+    this.#isPaused = true;
     this.#socket.pause();
-    this.#pause?.cancel();
-    this.#pause = this.clock.after(ms, () => {
-      this.#pause = undefined;
-      this.#socket.resume();
-    });
+  }
+
+  resumeReads(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (!this.#isClosed) this.#socket.resume();
   }
 
   writeBlock(block: Uint8Array, onFlushed: () => void): void {
@@ -71,18 +70,21 @@ export class LinkWire implements UploadLane {
     this.fail('a block of a piece is not read');
   }
 
+  /** Closes the link because of what came of the other side. */
+  broken(error: unknown): void {
+    if (!this.#isClosed) this.#onBroken(CodedError.from(error));
+  }
+
   /** Closes the link because the other side does not read. */
   fail(reason: string): void {
     if (this.#isClosed) return;
     const detail = { peer: this.peerId, reason };
-    this.#onUnread(new CodedError('ERR_LINK', 'the peer does not read', { detail }));
+    this.#onBroken(new CodedError('ERR_LINK', 'the peer does not read', { detail }));
   }
 
   close(): void {
     this.#isClosed = true;
     this.#unsent.clear();
-    this.#pause?.cancel();
-    this.#pause = undefined;
   }
 
   #flushAll(): void {

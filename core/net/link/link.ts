@@ -1,14 +1,17 @@
 import { abortable } from '../../base/clock.ts';
 import type { Clock } from '../../base/clock.ts';
+import type { Compression } from '../../compression/compression.ts';
+import { UnitIntake } from '../../compression/incoming-units.ts';
 import { CodedError } from '../../base/error.ts';
 import type { Log } from '../../base/log.ts';
 import { Channel } from './channel.ts';
 import type { ChannelRequest, LateBytes } from './channel.ts';
-import { encodeFrame, frameTypes, protocolError } from './frame.ts';
+import { FEATURE_ZSTD, encodeFrame, frameTypes, protocolError } from './frame.ts';
 import type { FrameHeader } from './frame.ts';
 import type { FrameHandler } from './frame-reader.ts';
 import type { Authenticated } from './handshake.ts';
 import { LinkWire } from './link-wire.ts';
+import type { Inflow } from './inflow.ts';
 import type { LinkTrust } from './link-identity.ts';
 import type { LinkSocket } from './link-socket.ts';
 import type { LinkLimits } from './limits.ts';
@@ -28,7 +31,9 @@ export interface LinkContext {
   readonly log: Log;
   readonly trust: LinkTrust;
   readonly uploads: Uploads;
+  readonly inflow: Inflow;
   readonly findTask: FindTask;
+  readonly compression: Compression | undefined;
   readonly onClosed: (link: Link, error: CodedError) => void;
   readonly onServed: (channel: ServedChannel) => void;
   readonly onUnserved: (channel: ServedChannel) => void;
@@ -64,6 +69,9 @@ export class Link implements FrameHandler {
   readonly #wire: LinkWire;
   readonly #liveness: Liveness;
   readonly #record: string;
+  /** The other side takes compressed units. */
+  readonly #takesUnits: boolean;
+  readonly #intake: UnitIntake | undefined;
   readonly #channels = new Map<number, Channel>();
   readonly #served = new Map<number, ServedChannel>();
   readonly #ended = Promise.withResolvers<CodedError>();
@@ -71,6 +79,8 @@ export class Link implements FrameHandler {
   #refusedOpens = 0;
   /** Bytes that had come at the last tick. */
   #received = 0;
+  /** For how long nothing was read, since the other side was told of us. */
+  #unreadMs = 0;
 
   constructor(connection: LinkConnection, context: LinkContext) {
     const { socket, authenticated } = connection;
@@ -82,11 +92,13 @@ export class Link implements FrameHandler {
     this.#socket = socket;
     this.#receiver = connection.receiver;
     this.#record = authenticated.record;
+    this.#takesUnits = (authenticated.features & FEATURE_ZSTD) !== 0;
+    this.#intake = context.compression && new UnitIntake(context.compression);
     this.#liveness = new Liveness(context.limits);
     this.#wire = new LinkWire(this.peerId, {
       socket,
       clock: context.clock,
-      onUnread: (error) => this.fail(error),
+      onBroken: (error) => this.fail(error),
     });
   }
 
@@ -180,6 +192,7 @@ export class Link implements FrameHandler {
     this.#received = received;
     this.#receiver.handOn();
     if (this.#isClosed) return;
+    this.#stayHeard(time.elapsedMs);
     const isAnswerDue =
       !this.#wire.isPaused && this.#channels.values().some(({ isExpecting }) => isExpecting);
     const verdict = this.#liveness.tick(time, { isIdle: this.isIdle, isAnswerDue });
@@ -189,6 +202,14 @@ export class Link implements FrameHandler {
       const detail = { peer: this.peerId, reason: 'silent' };
       this.fail(new CodedError('ERR_LINK', 'the peer is silent', { detail }));
     }
+  }
+
+  /** While nothing is read no ping is answered: the other side hears of us all the same. */
+  #stayHeard(elapsedMs: number): void {
+    this.#unreadMs = this.#wire.isPaused ? this.#unreadMs + elapsedMs : 0;
+    if (this.#unreadMs < this.#context.limits.pingAfterMs) return;
+    this.#unreadMs = 0;
+    this.#wire.send({ type: frameTypes.pong });
   }
 
   /** Looks again at the record of the peer and at its tickets. @internal */
@@ -225,7 +246,7 @@ export class Link implements FrameHandler {
   }
 
   #newChannel(request: ChannelRequest): Channel {
-    const { limits, onBytesIn, onLateBytes } = this.#context;
+    const { limits, inflow, onBytesIn, onLateBytes } = this.#context;
     if (this.#channels.size >= limits.maxChannels) {
       throw new CodedError('ERR_BUSY', `${limits.maxChannels} channels are open on the link`);
     }
@@ -233,6 +254,8 @@ export class Link implements FrameHandler {
     while (this.#channels.has(number)) number += 2;
     const channel = new Channel(number, request, {
       wire: this.#wire,
+      inflow,
+      intake: this.#intake,
       onBytesIn,
       onLateBytes,
       onReleased: () => this.#channels.delete(number),
@@ -288,6 +311,7 @@ export class Link implements FrameHandler {
       task: served,
       wire: this.#wire,
       uploads,
+      compression: this.#takesUnits ? this.#context.compression : undefined,
       onSent,
       onOffered,
       onReleased: () => {

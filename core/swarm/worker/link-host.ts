@@ -9,10 +9,13 @@ import { verifySignature } from '../../identity/peer-id.ts';
 import { CellTrust } from '../../identity/trust.ts';
 import type { CellTrustData } from '../../identity/trust.ts';
 import type { Channel, HaveNews } from '../../net/link/channel.ts';
+import { Compression } from '../../compression/compression.ts';
+import { noCompression } from '../../compression/compression-stats.ts';
 import { LinkEndpoint } from '../../net/link/endpoint.ts';
 import type { ServedTask } from '../../net/link/served-task.ts';
 import { RateLimiter } from '../../net/pacing.ts';
 import type {
+  ReceivedBytes,
   TransferEvents,
   TransferInit,
   TransferOperations,
@@ -36,12 +39,11 @@ const HAVE_MS = 25;
 /** The piece links of one worker: serves the tasks it knows and takes pieces for the main thread. */
 export class LinkHost {
   readonly #endpoint: LinkEndpoint;
+  readonly #compression: Compression | undefined;
   readonly #files: TaskFiles;
   readonly #emit: Emit;
   readonly #clock = new SystemClock();
   readonly #channels = new Map<number, Channel>();
-  /** Bytes of pieces that came, by channel. */
-  readonly #received = new Map<number, number>();
   readonly #manifests = new Map<string, string[]>();
   /** By task, the pieces that are not for everybody yet, and to whom each was offered. */
   readonly #offers = new Map<string, Map<number, Set<string>>>();
@@ -64,6 +66,9 @@ export class LinkHost {
     this.#files = parts.files;
     this.#emit = parts.emit;
     const key = HostKey.fromPem(options.hostKeyPem);
+    const { log } = parts;
+    const isCompressing = options.isCompressing === true;
+    this.#compression = isCompressing ? new Compression({ clock: this.#clock, log }) : undefined;
     this.#endpoint = new LinkEndpoint({
       identity: {
         peerId: key.peerId,
@@ -87,8 +92,10 @@ export class LinkHost {
       encryption: options.encryption,
       findTask: (task, version, child) => this.#served(`${task}/${version}`, child),
       clock: this.#clock,
-      log: parts.log,
+      log,
+      compression: this.#compression,
       uploadLimiter: new RateLimiter(options.uploadRate ?? 0, this.#clock),
+      downloadLimiter: new RateLimiter(options.downloadRate ?? 0, this.#clock),
     });
   }
 
@@ -142,13 +149,14 @@ export class LinkHost {
     args: Args<'channel-open'>,
     signal: AbortSignal,
   ): Promise<{ pieces: readonly number[]; address: string }> {
-    const { channel: id, peer, addresses, task, version, ticket } = args;
+    const { channel: id, peer, addresses, task, version, ticket, rate } = args;
     const link = await this.#endpoint.connect({ peerId: peer, addresses }, { signal });
     const channel = await link.open(
       {
         task,
         version,
         ticket,
+        limiter: rate && new RateLimiter(rate, this.#clock),
         onHave: (news) => this.#gatherHave(id, news),
         onUnhave: (pieces) => {
           // In the order they were said: what is withdrawn may have been announced a moment ago.
@@ -162,7 +170,6 @@ export class LinkHost {
     this.#channels.set(id, channel);
     void channel.closed.then((error) => {
       this.#channels.delete(id);
-      this.#received.delete(id);
       const { code, message } = error ?? new CodedError('ERR_LINK', 'the channel was closed');
       this.#emit('channel-closed', { channel: id, code, message });
     });
@@ -181,8 +188,9 @@ export class LinkHost {
     this.#channels.get(channel)?.askManifest();
   }
 
-  receivedBytes(channel: number): number {
-    return this.#received.get(channel) ?? 0;
+  receivedBytes(id: number): ReceivedBytes {
+    const channel = this.#channels.get(id);
+    return { bytes: channel?.receivedBytes ?? 0, isHeldBack: channel?.isHeldBack === true };
   }
 
   /** Takes one piece: hashed and written as it comes, and kept only if its digest is right. */
@@ -192,10 +200,7 @@ export class LinkHost {
     const { piece, length, digest, isUrgent, priority } = args;
     const writer = new PieceWriter(this.#files, this.#files.get(args.key), piece);
     const sink = {
-      write: (_offset: number, chunk: Uint8Array): void => {
-        this.#received.set(args.channel, this.receivedBytes(args.channel) + chunk.length);
-        writer.write(chunk);
-      },
+      write: (_offset: number, chunk: Uint8Array): void => writer.write(chunk),
       finish: (): void => {
         if (writer.digest() === digest) return;
         throw new CodedError('ERR_PIECE_DIGEST', `piece ${piece} from ${channel.peerId} is wrong`, {
@@ -215,11 +220,14 @@ export class LinkHost {
   stats(): Omit<TransferStats, 'originBytes'> {
     const { bytesIn, bytesOut, duplicateBytes, links, channels, activeUploads, queuedBytes } =
       this.#endpoint.stats();
-    return { bytesIn, bytesOut, duplicateBytes, links, channels, activeUploads, queuedBytes };
+    const { stats: compression = noCompression } = this.#compression ?? {};
+    const now = { links, channels, activeUploads, queuedBytes, compression };
+    return { bytesIn, bytesOut, duplicateBytes, ...now };
   }
 
   async close(): Promise<void> {
     await this.#endpoint.close();
+    await this.#compression?.[Symbol.asyncDispose]();
   }
 
   /** What parents announce within a moment is told together: one message to the main thread, not one a piece. */
@@ -273,6 +281,7 @@ export class LinkHost {
       offers: () => this.#offersTo(current(), child),
       pieceCount: () => countOf(current()),
       read: (piece, offset, target) => this.#read(current(), { piece, offset, target }),
+      mediaType: () => this.#files.mediaType(key),
       manifest: () => this.#manifests.get(key) ?? [],
     };
   }
