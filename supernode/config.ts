@@ -124,6 +124,7 @@ export function planSupernode(flags: SupernodeFlags): SupernodePlan {
       originHosts: parseOriginHostLimits(flags.originHostLimit, '--origin-host-limit'),
       uploadRate: flags.uploadLimit,
       encryption: flags.encryption,
+      compression: flags.compression,
       push,
       ...(idc === undefined ? {} : { idc }),
       ...(quota === undefined ? {} : { quota }),

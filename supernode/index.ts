@@ -49,6 +49,8 @@ export interface SupernodeOptions {
   readonly originHosts?: readonly OriginHostLimit[];
   readonly uploadRate: number;
   readonly encryption: 'tls' | 'none';
+  /** Default auto. */
+  readonly compression?: 'auto' | 'off';
   readonly quota?: number;
   readonly reserve?: number;
   readonly workers?: number;
@@ -257,6 +259,7 @@ async function startPool(
       certificatePem,
       certificateKeyPem: keyPem,
       encryption: options.encryption,
+      isCompressing: options.compression !== 'off',
       uploadRate: limits.limiters.upload.shared,
     },
   });

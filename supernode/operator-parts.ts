@@ -76,6 +76,7 @@ async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot
     originRequests: seeds.requests,
     originBytes: transfer.originBytes,
     uploadBytes: transfer.bytesOut,
+    compression: transfer.compression,
     links: transfer.links,
     registrations: counts.registrations,
     joins: authority.joins,
