@@ -250,6 +250,7 @@ function engineOf(
     supernodes: options.supernode.map(formatHostPort),
     wantsSeed: options.seed,
     encryption: options.encryption,
+    compression: options.compression,
     listen: { host: options.listen ?? anyAddress(place), port: options.linkPort },
     advertise: advertisedOf(options),
     originAllow: options.originAllow,
