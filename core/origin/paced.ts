@@ -1,10 +1,7 @@
 import { CodedError } from '../base/error.ts';
 import type { Account } from '../net/fair-line.ts';
+import { partBytesFor } from '../net/pacing.ts';
 import type { RateLimiter } from '../net/pacing.ts';
-
-/** A piece of a rate-limited body stands for at most this time, so that the rate is even. */
-const PACE_SECONDS = 0.05;
-const MIN_PACED_BYTES = 1024;
 
 /** The bytes of `chunk` as the limiter lets them pass; throws the reason of the signal. */
 export async function* paced(
@@ -17,8 +14,7 @@ export async function* paced(
     return;
   }
   for (let start = 0; start < chunk.length;) {
-    const rate = limiter.bytesPerSecond;
-    const most = rate > 0 ? Math.max(MIN_PACED_BYTES, Math.floor(rate * PACE_SECONDS)) : Infinity;
+    const most = partBytesFor(limiter.bytesPerSecond);
     const part = chunk.subarray(start, Math.min(chunk.length, start + most));
     try {
       // A copy: who waits leaves the line as whom he came.

@@ -48,9 +48,9 @@ export interface Upload {
   isCancelled: boolean;
 }
 
-const MIN_BLOCK_BYTES = 16_384;
+const MIN_BLOCK_BYTES = 4096;
 
-/** The largest block that keeps a rate exact: a fiftieth of what passes in a second, 16 KiB to 256 KiB. */
+/** The largest block that keeps a rate exact: a fiftieth of what passes in a second, 4 KiB to 256 KiB. */
 export function blockBytesFor(bytesPerSecond: number): number {
   if (bytesPerSecond <= 0) return MAX_BLOCK_BYTES;
   let bytes = MAX_BLOCK_BYTES;

@@ -9,6 +9,7 @@ import type { Priority } from '../../base/priority.ts';
 import { OriginConnections } from '../../origin/origin-connections.ts';
 import { OriginHostLimits } from '../../origin/origin-host-limit.ts';
 import type { OriginBody } from '../../origin/origin.ts';
+import { paced } from '../../origin/paced.ts';
 import { openResumable } from '../../origin/read-origin.ts';
 import type {
   TransferEvents,
@@ -202,8 +203,7 @@ export class OriginPumps {
       piece += 1;
       writer = new PieceWriter(this.#files, task, piece);
     };
-    for await (const chunk of body) {
-      await limiter.take(chunk.length, { signal });
+    for await (const chunk of pacedBody(body, limiter, signal)) {
       let rest = chunk;
       whole?.update(chunk);
       bytes += chunk.length;
@@ -249,6 +249,14 @@ export class OriginPumps {
     if (body === undefined) throw new CodedError('ERR_NOT_FOUND', 'the body is not open');
     return body;
   }
+}
+
+async function* pacedBody(
+  body: AsyncIterable<Uint8Array>,
+  limiter: RateLimiter,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of body) yield* paced(chunk, limiter, { signal });
 }
 
 /** Waits until the piece may be written; ERR_NO_SPACE when it never may. */
