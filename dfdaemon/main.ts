@@ -151,7 +151,8 @@ async function openProxyPort(
   const { RegistryMirror } = await import('./proxy/registry-mirror.ts');
   const { host, engine, log } = parts;
   const { linkPort } = engine.pool;
-  const bodies = new BodyStreams({ clock, random: new SystemRandom(), log });
+  const { origin: limiter } = engine.limits.limiters;
+  const bodies = new BodyStreams({ clock, random: new SystemRandom(), log, limiter });
   const common = { engine, bodies, clock, log };
   const { upstreams, loginFile } = plan.proxy;
   const logins = loginFile === undefined ? undefined : await openLogins(loginFile, log);
@@ -161,6 +162,7 @@ async function openProxyPort(
     plan: plan.proxy,
     host,
     counts: host.forwardCounts,
+    originLimiter: limiter,
     mirror: (shared) => new RegistryMirror({ ...shared, ...mirrored }),
     ownPorts: linkPort === undefined ? [] : [linkPort],
     name: engine.key.peerId.slice(-12),

@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises';
 import test from 'ava';
 import { contentDigest, seededBytes } from '../../bench/origin/content.ts';
 import { SystemClock } from '../../core/base/clock.ts';
+import { RateLimiter } from '../../core/net/pacing.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { SystemRandom } from '../../core/base/random.ts';
 import { AddressGuard } from '../../core/origin/address-guard.ts';
@@ -49,6 +50,7 @@ async function get(
     readonly afterBytes?: number;
     readonly allow?: readonly string[];
     readonly stallMs?: number;
+    readonly limiter?: RateLimiter;
     readonly bodies?: BodyStreams;
     readonly onChunk?: (length: number) => Promise<void> | void;
     readonly onTurn?: (turn: object) => void;
@@ -102,8 +104,10 @@ for (const isNamed of [true, false]) {
     const host = await joined(swarm);
     const digest = await contentDigest(content);
     const request = { url: swarm.origin.url('/f'), ...(isNamed ? { digest } : {}) };
-    const got = await get(host, request, { ...SHORT, afterBytes: 2 * MIB });
+    const limiter = new RateLimiter(0, clock);
+    const got = await get(host, request, { ...SHORT, afterBytes: 2 * MIB, limiter });
     t.is(got.error, undefined);
+    t.is(limiter.passedBytes, got.direct, 'a limit of what comes from origins would hold');
     t.is(got.digest, digest);
     t.true(got.direct >= 4 * MIB);
     t.is(got.fromMesh + got.direct, content.length);

@@ -4,6 +4,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import { abortReason } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
+import type { RateLimiter } from '../../core/net/pacing.ts';
 import type { Random } from '../../core/base/random.ts';
 import type { OriginConnections } from '../../core/origin/origin-connections.ts';
 import type { OriginBody } from '../../core/origin/origin.ts';
@@ -45,6 +46,8 @@ export interface BodyStreamsOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Of what comes from origins; absent: no limit. */
+  readonly limiter?: RateLimiter | undefined;
   /** Without a byte from the mesh for so long, and the time a piece takes at 2 MiB/s, the origin is asked. Default 3,000. */
   readonly stallMs?: number;
 }

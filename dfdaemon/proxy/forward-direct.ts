@@ -1,10 +1,12 @@
 import { pipeline } from 'node:stream/promises';
 import type { Clock } from '../../core/base/clock.ts';
 import type { HttpResponse } from '../../core/net/http-client.ts';
+import type { RateLimiter } from '../../core/net/pacing.ts';
 import { OriginConnections } from '../../core/origin/origin-connections.ts';
 import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { answerHeaders, requestHeaders } from './forward-headers.ts';
 import type { ForwardedRequest } from './forward-proxy.ts';
+import { limitedBody } from './limited-body.ts';
 
 const CONNECTIONS_PER_HOST = 64;
 const MAX_WAITING_PER_HOST = 1024;
@@ -18,6 +20,8 @@ export interface ForwardDirectOptions {
   readonly access: ProxyAccess;
   readonly clock: Clock;
   readonly via: string;
+  /** Of what comes from origins; absent: no limit. */
+  readonly originLimiter?: RateLimiter | undefined;
 }
 
 /** Passes requests to their origins and the answers back, both streamed, redirects and errors included. */
@@ -44,7 +48,7 @@ export class ForwardDirect implements AsyncDisposable {
 
   /** Answers with what the origin says; throws what kept it from saying anything. */
   async answer(forwarded: ForwardedRequest): Promise<void> {
-    const { request, response, signal } = forwarded;
+    const { request, response, priority, signal } = forwarded;
     const hasBody = hasBodyOf(forwarded);
     const answer = await this.ask(forwarded, {
       headers: requestHeaders(forwarded.headers, this.#options),
@@ -58,7 +62,9 @@ export class ForwardDirect implements AsyncDisposable {
       response.end();
       return;
     }
-    await pipeline(answer.body, response, { signal });
+    const { originLimiter } = this.#options;
+    const body = limitedBody(answer.body, originLimiter, { priority, signal });
+    await pipeline(body, response, { signal });
   }
 
   /** One request to the origin of `forwarded`; the answer's body is unread. */

@@ -7,6 +7,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Priority } from '../../core/base/priority.ts';
 import type { Log } from '../../core/base/log.ts';
+import type { RateLimiter } from '../../core/net/pacing.ts';
 import type { AdmittedUser, ProxyAccess } from './access.ts';
 import { ForwardDirect } from './forward-direct.ts';
 import { refuseLoop } from './forward-headers.ts';
@@ -28,6 +29,8 @@ export interface ForwardProxyOptions {
   readonly counts: ForwardCounts;
   readonly clock: Clock;
   readonly log: Log;
+  /** Of what comes from origins; absent: no limit. */
+  readonly originLimiter?: RateLimiter | undefined;
   /** What this proxy is called in `Via`; another one must have another name. */
   readonly via: string;
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
+import type { RateLimiter } from '../../core/net/pacing.ts';
 import type { ProxyPlan } from '../config.ts';
 import type { ServedHost } from '../local-api/served-host.ts';
 import { ProxyAccess } from './access.ts';
@@ -19,6 +20,7 @@ export interface SharedParts {
   readonly access: ProxyAccess;
   /** The name of this program in the header of that name. */
   readonly via: string;
+  readonly originLimiter: RateLimiter | undefined;
 }
 
 /** What the proxy port serves and with what. */
@@ -28,6 +30,8 @@ export interface OpenProxyOptions {
   readonly engine: ContentOpener;
   readonly bodies: BodyStreams;
   readonly counts: ForwardCounts;
+  /** Of what comes from origins without the mesh; absent: no limit. */
+  readonly originLimiter?: RateLimiter | undefined;
   /** Makes the registry mirror, from what it shares with the rest of the proxy. */
   readonly mirror?: (shared: SharedParts) => MirrorHandler;
   /** Ports of this program besides the one that is opened here. */
@@ -40,10 +44,10 @@ export interface OpenProxyOptions {
 
 /** The proxy port with all that answers there; throws ERR_CONFIG for a bad rule, ERR_KEY_FILE, ERR_ADDRESS_IN_USE, ERR_USAGE. */
 export async function openProxy(options: OpenProxyOptions): Promise<ProxyServer> {
-  const { plan, host, engine, bodies, counts, ownPorts, clock, log } = options;
+  const { plan, host, engine, bodies, counts, ownPorts, originLimiter, clock, log } = options;
   const via = `odonata-${options.name}`;
   const access = new ProxyAccess(plan);
-  const common = { access, counts, clock, log, via };
+  const common = { access, counts, originLimiter, clock, log, via };
   const rules = async (): Promise<ProxyRules> => {
     const { ProxyRules: Rules } = await import('./rules.ts');
     return new Rules(plan.rules);

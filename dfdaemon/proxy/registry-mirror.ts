@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
+import type { RateLimiter } from '../../core/net/pacing.ts';
 import type { ProxyAccess } from './access.ts';
 import type { BodyStreams } from './body-stream.ts';
 import { refuseLoop } from './forward-headers.ts';
@@ -31,6 +32,8 @@ export interface RegistryMirrorOptions {
   readonly access: Pick<ProxyAccess, 'admit' | 'checkFor'>;
   /** The name of this program in `Via`, by which a request that comes round in a circle is known. */
   readonly via: string;
+  /** Of what comes from registries; absent: no limit. */
+  readonly originLimiter?: RateLimiter | undefined;
   /** What this host is at registries, for clients that send no login of their own; absent: nothing. */
   readonly logins?: Pick<LoginFile, 'current'> | undefined;
   readonly clock: Clock;
@@ -51,9 +54,9 @@ export class RegistryMirror implements AsyncDisposable {
 
   constructor(options: RegistryMirrorOptions) {
     this.#options = options;
-    const { access, counts, clock, log, via, logins: file } = options;
+    const { access, counts, clock, log, logins: file } = options;
     this.#client = new UpstreamClient({ access, clock });
-    this.#upstream = new UpstreamAnswers({ client: this.#client, counts, via });
+    this.#upstream = new UpstreamAnswers({ ...options, client: this.#client, counts });
     const client = this.#client;
     this.#signIn = file && new RegistrySignIn({ file, client, clock, log });
     const parts = { ...options, client: this.#client, upstream: this.#upstream };

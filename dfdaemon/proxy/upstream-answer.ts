@@ -1,5 +1,7 @@
 import { pipeline } from 'node:stream/promises';
 import type { HttpResponse } from '../../core/net/http-client.ts';
+import type { RateLimiter } from '../../core/net/pacing.ts';
+import { limitedBody } from './limited-body.ts';
 import { answerHeaders, requestHeaders } from './forward-headers.ts';
 import type { AnswerKind, RegistryCounts } from './registry-counts.ts';
 import { ownHeaders, upstreamUrl } from './registry-exchange.ts';
@@ -11,16 +13,20 @@ export class UpstreamAnswers {
   readonly #client: UpstreamClient;
   readonly #counts: RegistryCounts;
   readonly #via: string;
+  readonly #limiter: RateLimiter | undefined;
 
   /** `via` is the name of this program in the header of that name. */
   constructor(options: {
     readonly client: UpstreamClient;
     readonly counts: RegistryCounts;
     readonly via: string;
+    /** Of blobs that come from registries. */
+    readonly originLimiter?: RateLimiter | undefined;
   }) {
     this.#client = options.client;
     this.#counts = options.counts;
     this.#via = options.via;
+    this.#limiter = options.originLimiter;
   }
 
   /** Asks what the client asked, by default in the same way; the answer's body is unread. Errors as those of `UpstreamClient.ask`. */
@@ -59,11 +65,14 @@ export class UpstreamAnswers {
       return;
     }
     response.flushHeaders();
-    await pipeline(this.#counted(answer, kind), response, { signal });
+    const { priority } = exchange;
+    const limiter = kind === 'blob' ? this.#limiter : undefined;
+    const body = limitedBody(answer.body, limiter, { priority, signal });
+    await pipeline(this.#counted(body, kind), response, { signal });
   }
 
-  async *#counted(answer: HttpResponse, kind: AnswerKind): AsyncGenerator<Uint8Array> {
-    for await (const chunk of answer.body) {
+  async *#counted(body: AsyncIterable<Uint8Array>, kind: AnswerKind): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body) {
       this.#counts.sent(kind, 'direct', chunk.length);
       yield chunk;
     }
