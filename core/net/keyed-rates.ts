@@ -30,6 +30,11 @@ export class KeyedRates {
     return made;
   }
 
+  /** True while somebody waits for a share. */
+  get isHolding(): boolean {
+    return this.#shared.values().some((limiter) => limiter.isHolding);
+  }
+
   /** The lower of what is set here and the share. */
   rateOf(key: string): number {
     const own = this.#ownOf(key);

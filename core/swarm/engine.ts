@@ -116,7 +116,9 @@ export class Engine implements Downloader {
     if (member !== undefined) stack.use(member);
     const context = { key, store, pool, member, clock, random, log };
     const downloadLimiter = limits.limiters.download;
-    const tasks = stack.use(await SwarmTasks.open({ ...context, downloadLimiter }));
+    const tasks = stack.use(
+      await SwarmTasks.open({ ...context, downloadLimiter, idcRates: limits.parts.idcs }),
+    );
     hooks.onAltered = (name) => tasks.recheck(name);
     const sweep = clock.every(SWEEP_MS, () => {
       store

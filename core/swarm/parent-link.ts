@@ -51,8 +51,8 @@ export interface ParentLinkContext {
 export class ParentLink {
   readonly peer: string;
   readonly role: 'peer' | 'seed';
-  /** It stands in another idc. */
-  readonly isFar: boolean;
+  /** The other idc that it stands in; undefined: that of this host, or not known. */
+  readonly otherIdc: string | undefined;
   addresses: readonly string[];
   inFlight = 0;
   #channel: RemoteChannel | undefined;
@@ -77,12 +77,17 @@ export class ParentLink {
     this.peer = parent.peer;
     this.role = parent.role;
     const own = context.idc();
-    this.isFar = own !== undefined && parent.idc !== undefined && parent.idc !== own;
+    this.otherIdc = own === undefined || parent.idc === own ? undefined : parent.idc;
     this.addresses = parent.addresses;
     this.#stall = new StallWatch(context.clock);
     this.#context = context;
     this.#events = events;
     this.#pieces = new Bitfield(context.task.pieces.length);
+  }
+
+  /** It stands in another idc. */
+  get isFar(): boolean {
+    return this.otherIdc !== undefined;
   }
 
   get isOpen(): boolean {
@@ -137,6 +142,8 @@ export class ParentLink {
       readonly digest: string;
       readonly isUrgent: boolean;
       readonly priority: Priority;
+      /** Told how many bytes are in the file, before they are verified. */
+      readonly onCame?: ((bytes: number) => void) | undefined;
     },
     options: { readonly signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }> {

@@ -1,5 +1,6 @@
 import { CodedError } from '../base/error.ts';
 import type { Account } from '../net/fair-line.ts';
+import type { RateLimiter } from '../net/pacing.ts';
 import { pieceRange } from '../piece/piece-length.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { Ledger } from './ledger.ts';
@@ -19,6 +20,10 @@ export interface PieceTakerParts {
   account(): Account;
   /** True when another parent may have written to the place of a piece that came. */
   came(peer: string, piece: number, ms: number): Promise<boolean>;
+  /** True for a piece that somebody reads while it comes in. */
+  isReadEarly(piece: number): boolean;
+  /** Such a piece: so many bytes are in the file, not verified yet. */
+  onCame(piece: number, bytes: number): void;
   onHad(piece: number, peer: string, bytes: number): void;
   /** The parent did not give it. */
   onFailed(parent: ParentLink, piece: { index: number; bytes: number }, error: CodedError): void;
@@ -27,7 +32,11 @@ export interface PieceTakerParts {
   onBroken(error: CodedError): void;
 }
 
-type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'turns'>;
+type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'turns' | 'idcRates' | 'clock'>;
+
+/** So long a piece of another idc waits for the budget; then it is asked of somebody else, if there is one. */
+const FAR_PATIENCE_MS = 500;
+const MAX_FAR_REST_MS = 5_000;
 
 /** Takes pieces of one task from parents, one a call: in its turn, verified, journalled. */
 export class PieceTaker {
@@ -68,6 +77,7 @@ export class PieceTaker {
     const { stored } = parts;
     const { piece: index, length, digest, isUrgent } = piece;
     const request = { bytes: length, signal };
+    await this.#payFar(parent, length, signal);
     using _own = await parts.rate.turns.take({ ...request, account: parts.account() });
     using _turn = await this.#context.turns.take({
       ...request,
@@ -76,7 +86,10 @@ export class PieceTaker {
     });
     using _room = await this.#context.store.grow(stored, [index]);
     const { priority } = parts.account();
-    const asked = { index, length, digest, isUrgent, priority };
+    // Of the cell's own seed alone, which signed the digest, too: what a host sends may be wrong.
+    const isTold = parent.role === 'seed' && parts.isReadEarly(index);
+    const onCame = isTold ? (bytes: number) => parts.onCame(index, bytes) : undefined;
+    const asked = { index, length, digest, isUrgent, priority, onCame };
     const fetched = await parent.fetch(asked, { signal });
     const isDoubtful = await parts.came(parent.peer, index, fetched.ms);
     // It was restated meanwhile.
@@ -84,6 +97,23 @@ export class PieceTaker {
     if (isDoubtful) await this.#checkPlace({ piece: index, length }, digest);
     await this.#keep(index);
     parts.onHad(index, parent.peer, fetched.bytes);
+  }
+
+  /** What comes from another idc is paid before it is asked for; ERR_BUSY when that would take long. */
+  async #payFar({ otherIdc }: ParentLink, bytes: number, signal: AbortSignal): Promise<void> {
+    const { idcRates, clock } = this.#context;
+    if (otherIdc === undefined || idcRates === undefined) return;
+    const limiter: RateLimiter = idcRates.limiter(otherIdc);
+    if (limiter.bytesPerSecond === 0) return void limiter.reserve(bytes);
+    using patience = clock.deadline(FAR_PATIENCE_MS, { signal });
+    try {
+      await limiter.take(bytes, { signal: patience.signal, account: this.#parts.account() });
+    } catch (cause) {
+      signal.throwIfAborted();
+      const retryAfterMs = Math.min(MAX_FAR_REST_MS, Math.max(FAR_PATIENCE_MS, limiter.owedMs));
+      const message = `no more may come from ${otherIdc} at this moment`;
+      throw new CodedError('ERR_BUSY', message, { cause, detail: { retryAfterMs } });
+    }
   }
 
   /** Two parents wrote the piece to its place at the same time, and one of them may have lied. */

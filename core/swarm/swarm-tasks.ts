@@ -4,7 +4,6 @@ import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { HostKey } from '../identity/host-key.ts';
-import type { RateLimiter } from '../net/pacing.ts';
 import { withoutSecrets } from '../piece/task-id.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
 import type { Check, TaskSpec, Update } from '../wire/messages.ts';
@@ -15,6 +14,7 @@ import { closeUnread, isWorthAlone } from './registrar.ts';
 import type { SwarmRegistration } from './registrar.ts';
 import { Reporter } from './reporter.ts';
 import { RequestTurns } from './request-turns.ts';
+import type { SwarmContext } from './swarm-context.ts';
 import { TaskPeer } from './task-peer.ts';
 import { TaskPlaces } from './task-places.ts';
 import { keyOf } from './task-key.ts';
@@ -47,7 +47,7 @@ interface ActiveTask {
   lingering: Timer | undefined;
 }
 
-export interface SwarmTasksOptions {
+export interface SwarmTasksOptions extends Pick<SwarmContext, 'downloadLimiter' | 'idcRates'> {
   readonly key: HostKey;
   readonly store: PieceStore;
   readonly pool: TransferPool;
@@ -55,7 +55,6 @@ export interface SwarmTasksOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly downloadLimiter: RateLimiter;
 }
 
 const TICKET_RENEWAL_MS = 7 * 60_000;

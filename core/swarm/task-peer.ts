@@ -97,7 +97,7 @@ export class TaskPeer {
       signal: this.#controller.signal,
       parent: (peer) => this.#parents.get(peer),
       isReading: (piece) => this.#origin.isReading(piece),
-      isHeldBack: () => context.downloadLimiter.isHolding || this.rate.isHolding,
+      isHeldBack: () => this.rate.isHolding || isHolding(context),
       take: async (...asked) => taker.take(...asked).finally(() => this.#pulse.poke()),
     });
     this.#parents = this.#newParents();
@@ -281,6 +281,8 @@ export class TaskPeer {
       signal: this.#controller.signal,
       account: () => ({ priority: this.#priority, flow: keyOf(this.stored) }),
       came: async (peer, piece, ms) => this.#requests.came(peer, piece, ms),
+      isReadEarly: (piece) => this.readers.isEarly(piece),
+      onCame: (piece, bytes) => this.readers.came(piece, bytes),
       onHad: (piece, peer, bytes) => this.#had(piece, peer, bytes),
       onFailed: (parent, piece, error) => {
         if (!this.isEnding) this.#failures.failed(parent, piece, error);
@@ -443,4 +445,9 @@ export class TaskPeer {
     const [isAsked, isWanted] = [this.#requests.count > 0, this.#requests.isAnyWanted];
     this.ledger.wait(waitReason({ parents, isSupervised, isAsked, isWanted }));
   }
+}
+
+/** A limit of this host holds up what comes. */
+function isHolding({ downloadLimiter, idcRates }: SwarmContext): boolean {
+  return downloadLimiter.isHolding || idcRates?.isHolding === true;
 }
