@@ -24,6 +24,8 @@ import { DaemonMetrics } from './metrics.ts';
 import { ForwardCounts } from './proxy/forward-counts.ts';
 import { RegistryCounts } from './proxy/registry-counts.ts';
 
+const MAX_REPAIRS_SHOWN = 100;
+
 type StoredTask = ReturnType<Engine['store']['tasks']>[number];
 
 /** What the host is told besides its engine. */
@@ -111,6 +113,19 @@ export class EngineHost implements ServedHost, Disposable {
     }
   }
 
+  async keep(
+    of: { readonly task: string; readonly version: string },
+    forMs: number | undefined,
+  ): Promise<void> {
+    const { store } = this.#engine;
+    const stored = store.find(of.task, of.version);
+    if (stored === undefined) {
+      throw new CodedError('ERR_NOT_FOUND', `task ${of.task} is not on this host`);
+    }
+    await store.keep(stored, forMs);
+    this.#options.log.info({ task: of.task, version: of.version, forMs }, 'task kept');
+  }
+
   limits(): LimitsReport {
     const { own, share, inForce } = this.#engine.limits;
     const tasks = taskLimits(this.#engine.tasks);
@@ -126,13 +141,14 @@ export class EngineHost implements ServedHost, Disposable {
 
   health(): HostHealth {
     const supernode = this.#supernode();
+    const { store } = this.#engine;
     const { linkPort: port, workers } = this.#engine.pool;
     const isWhole = supernode.state !== 'disconnected' && workers.alive === workers.total;
     const running = isWhole ? 'ok' : 'degraded';
     const alive = workers.alive === 0 ? 'down' : running;
     return {
       status: this.slots.isStopping ? 'stopping' : alive,
-      store: { isReady: true },
+      store: { isReady: true, openMs: Math.round(store.openMs), repairs: store.repairCount },
       link: { isReady: port !== undefined, ...(port === undefined ? {} : { port }) },
       workers,
       supernode,
@@ -165,6 +181,8 @@ export class EngineHost implements ServedHost, Disposable {
         bytes: engine.store.usedBytes,
         tasks: engine.store.tasks().length,
         ...(quotaBytes === undefined ? {} : { quotaBytes }),
+        keptBytes: engine.store.keptBytes,
+        repairs: engine.store.repairs.slice(0, MAX_REPAIRS_SHOWN),
       },
       traffic: {
         linkReceivedBytes: bytesIn,
@@ -227,7 +245,7 @@ function movedBy({
 }
 
 function summaryOf(stored: StoredTask): TaskSummary {
-  const { url, length, wholeDigest: digest } = stored;
+  const { url, length, wholeDigest: digest, keptUntilMs } = stored;
   return {
     task: stored.taskId,
     version: stored.version,
@@ -239,6 +257,7 @@ function summaryOf(stored: StoredTask): TaskSummary {
     isComplete: stored.isComplete,
     isPrivate: stored.isPrivate,
     isInUse: stored.inUse,
+    ...(keptUntilMs === undefined ? {} : { keptUntilMs }),
     createdMs: stored.createdMs,
     accessedMs: stored.accessedMs,
   };

@@ -23,6 +23,7 @@ const { SystemClock } = await import('../core/base/clock.ts');
 const { CodedError } = await import('../core/base/error.ts');
 const { stopOnSignals } = await import('../core/base/stop-signals.ts');
 const { defaultDataDir, dfdaemonOptions, planDaemon } = await import('./config.ts');
+const { addKeepCommand } = await import('./keep-command.ts');
 const { addLimitsCommand } = await import('./limits-command.ts');
 const { addProxyCommands } = await import('./proxy/proxy-command.ts');
 const { addSetupCommand } = await import('./setup/setup-command.ts');
@@ -62,6 +63,15 @@ try {
     env: process.env,
     uid: process.getuid?.() ?? 0,
     home: homedir(),
+    print: (text) => process.stdout.write(text),
+  });
+  addKeepCommand(program, {
+    env: process.env,
+    user: {
+      uid: process.getuid?.() ?? 0,
+      home: homedir(),
+      runtimeDir: process.env['XDG_RUNTIME_DIR'],
+    },
     print: (text) => process.stdout.write(text),
   });
   addLimitsCommand(program, {

@@ -203,13 +203,13 @@ export class PieceStore implements AsyncDisposable {
   }
 
   /**
-   * Keeps a task from being evicted until that wall time in ms, across restarts; undefined: no longer. What others have
-   * `remove()`d goes all the same. ERR_NO_SPACE when too much would be kept; ERR_NOT_FOUND when it is not here.
+   * Keeps a task from being evicted for so many ms from now, across restarts; undefined: no longer. What somebody
+   * removes goes all the same. ERR_NO_SPACE when too much would be kept; ERR_NOT_FOUND when it is not here.
    */
-  async keep(task: StoredTask, untilMs: number | undefined): Promise<void> {
+  async keep(task: StoredTask, forMs: number | undefined): Promise<void> {
     await this.#inTurn(async () => {
-      if (untilMs !== undefined) await this.#room.refuseKept(task);
-      await task.keep(untilMs);
+      if (forMs !== undefined) await this.#room.refuseKept(task);
+      await task.keep(forMs === undefined ? undefined : this.#around.clock.now() + forMs);
     });
   }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
 import { addDownloadRoute } from './download-route.ts';
 import { addHealthRoutes, addStatusRoute } from './host-routes.ts';
+import { addKeepRoutes } from './keep-routes.ts';
 import { addLimitRoutes } from './limit-routes.ts';
 import { newHttpServer } from './http-server.ts';
 import type { ServedHost } from './served-host.ts';
@@ -38,6 +39,7 @@ export class LocalApi implements AsyncDisposable {
     const server = newHttpServer({ log, maxConnections: host.slots.max + OTHER_CONNECTIONS });
     addDownloadRoute(server, { host, clock, log });
     addTaskRoutes(server, host);
+    addKeepRoutes(server, host);
     addHealthRoutes(server, host);
     addStatusRoute(server, host);
     addLimitRoutes(server, host);

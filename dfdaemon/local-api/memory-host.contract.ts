@@ -77,6 +77,17 @@ export class MemoryHost implements ServedHost {
     this.stored.splice(this.stored.indexOf(this.#find(of)), 1);
   }
 
+  async keep(
+    of: { readonly task: string; readonly version: string },
+    forMs: number | undefined,
+  ): Promise<void> {
+    const found = this.#find(of);
+    const { keptUntilMs: _before, ...rest } = found;
+    const keptUntilMs = new SystemClock().now() + (forMs ?? 0);
+    const kept = forMs === undefined ? rest : { ...rest, keptUntilMs };
+    this.stored.splice(this.stored.indexOf(found), 1, kept);
+  }
+
   limits(): LimitsReport {
     return this.limited;
   }
@@ -92,7 +103,7 @@ export class MemoryHost implements ServedHost {
     const alive = workers.alive === 0 ? 'down' : running;
     return {
       status: this.slots.isStopping ? 'stopping' : alive,
-      store: { isReady: true },
+      store: { isReady: true, openMs: 1, repairs: 0 },
       link: { isReady: false },
       workers,
       supernode: this.supernode,
@@ -115,7 +126,13 @@ export class MemoryHost implements ServedHost {
       peer: 'peer',
       addresses: [],
       downloads: { active: this.slots.active, activeTasks: 0, done: 0, failed: 0 },
-      storage: { directory: '/nowhere', bytes: 0, tasks: this.stored.length },
+      storage: {
+        directory: '/nowhere',
+        bytes: 0,
+        tasks: this.stored.length,
+        keptBytes: 0,
+        repairs: [],
+      },
       traffic,
     };
   }

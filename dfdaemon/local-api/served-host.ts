@@ -18,6 +18,8 @@ export interface TaskSummary {
   /** Fetched with headers of its user's. */
   readonly isPrivate: boolean;
   readonly isInUse: boolean;
+  /** Not evicted before this time; absent: whenever there is need. */
+  readonly keptUntilMs?: number;
   readonly createdMs: number;
   readonly accessedMs: number;
 }
@@ -34,7 +36,13 @@ export interface SupernodeHealth {
 /** What `/healthz` answers: `degraded` serves, and says what is missing; `down` cannot fetch or send a byte. */
 export interface HostHealth {
   readonly status: 'ok' | 'degraded' | 'down' | 'stopping';
-  readonly store: { readonly isReady: boolean };
+  readonly store: {
+    readonly isReady: boolean;
+    /** How long opening it took, ms. */
+    readonly openMs: number;
+    /** What was found broken since the start and put right; the log tells what. */
+    readonly repairs: number;
+  };
   /** `isReady` false without a supernode: there is nobody to link with. */
   readonly link: { readonly isReady: boolean; readonly port?: number };
   /** Threads that carry payload: one that ends is replaced, unless that happens again and again. */
@@ -66,6 +74,14 @@ export interface HostStatus extends HostHealth {
     readonly bytes: number;
     readonly tasks: number;
     readonly quotaBytes?: number;
+    /** Of tasks that are kept from eviction, with what they still lack. */
+    readonly keptBytes: number;
+    /** The first of the repairs that `store.repairs` counts. */
+    readonly repairs: readonly {
+      readonly kind: string;
+      readonly name: string;
+      readonly pieces: number;
+    }[];
   };
   /** Payload since the start. */
   readonly traffic: {
@@ -116,6 +132,11 @@ export interface ServedHost {
   versions(task: string): readonly TaskSummary[];
   /** Throws ERR_TASK_IN_USE, or ERR_NOT_FOUND. */
   remove(of: { readonly task: string; readonly version: string }): Promise<void>;
+  /** Keeps a version from eviction for so long; undefined: no longer. ERR_NO_SPACE when too much would be kept, or ERR_NOT_FOUND. */
+  keep(
+    of: { readonly task: string; readonly version: string },
+    forMs: number | undefined,
+  ): Promise<void>;
   limits(): LimitsReport;
   /** Resolves when they are in force; ERR_NOT_FOUND, and nothing is changed, for a task that is not downloaded. */
   setLimits(changes: LimitChanges): Promise<void>;

@@ -71,6 +71,8 @@ async function removeTask(
   const busy = chosen.find(({ isInUse }) => isInUse);
   // Looked at before the first is removed: all of it goes, or nothing.
   if (busy !== undefined) throw inUse(busy);
+  const kept = chosen.find(({ keptUntilMs }) => keptUntilMs !== undefined);
+  if (kept !== undefined) throw isKept(kept);
   for (const summary of chosen) await host.remove(summary);
   return { task, removed: chosen.map((summary) => summary.version) };
 }
@@ -107,6 +109,12 @@ function chosenVersions(
   const chosen = versions.filter((summary) => summary.version === version);
   if (chosen.length > 0) return chosen;
   throw new CodedError('ERR_NOT_FOUND', `this host has no version ${version} of the task`);
+}
+
+function isKept({ task, version, keptUntilMs = 0 }: TaskSummary): CodedError {
+  const until = new Date(keptUntilMs).toISOString();
+  const message = `the task is kept until ${until}; first run dfdaemon keep ${task} --end`;
+  return new CodedError('ERR_TASK_IN_USE', message, { detail: { task, version, keptUntilMs } });
 }
 
 function inUse({ task, version }: TaskSummary): CodedError {

@@ -5,7 +5,7 @@ import type { ErrorFacts } from '../../core/base/error-codes.ts';
 import { environmentName } from '../../core/base/options.ts';
 import type { OptionTable } from '../../core/base/options.ts';
 import { renderOptionsDoc } from '../../core/base/render-options.ts';
-import { dfdaemonOptions, limitsFlags, proxyCaFlags } from '../../dfdaemon/index.ts';
+import { dfdaemonOptions, keepFlags, limitsFlags, proxyCaFlags } from '../../dfdaemon/index.ts';
 import { dfgetOptions } from '../../dfget/args.ts';
 import { limitsSetOptions } from '../../ops/cli/limits-command.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
@@ -20,6 +20,7 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   supernode: supernodeFlags,
   'supernode token create': tokenCreateFlags,
   dfdaemon: dfdaemonOptions,
+  'dfdaemon keep': keepFlags,
   'dfdaemon limits': limitsFlags,
   'dfdaemon proxy ca': proxyCaFlags,
   dfget: dfgetOptions,
