@@ -7,6 +7,7 @@ import { begin } from './download.ts';
 import type { DownloadRequest } from './download-events.ts';
 import type { Engine } from './engine.ts';
 import { InlineContent } from './open-content-inline.ts';
+import { readEarly } from './open-content-early.ts';
 import type { TaskLease } from './swarm-tasks.ts';
 
 /** One version's content, read in order by as many readers as there are, while it comes in or when it is here. */
@@ -26,11 +27,22 @@ export interface OpenContent extends AsyncDisposable {
    * 256 KiB; what a reader does not take stays on disk. Of content named by a digest the last piece is given only
    * when the whole has that digest. Throws ERR_STALLED after `stallMs` in which nothing could be given,
    * ERR_ORIGIN_RANGE for a start past the end, or what ended the task.
+   *
+   * With `isEarly` the first piece, where all of it and more is read, is given while it comes from the cell's seed,
+   * before it is verified; nothing after it is given until it is, and if it is not, ERR_DIGEST_MISMATCH is thrown. Who
+   * reads so must be able to take an answer back, and to check what he got when the reading ends within that piece.
    */
   read(
     range: { readonly start: number; readonly end?: number },
-    options: { readonly signal: AbortSignal; readonly stallMs?: number },
+    options: ReadOptions,
   ): AsyncIterable<Uint8Array>;
+}
+
+/** How content is read. */
+export interface ReadOptions {
+  readonly signal: AbortSignal;
+  readonly stallMs?: number;
+  readonly isEarly?: boolean;
 }
 
 /** How long a task goes on when its last reader has left: engines hang up early and come back for the rest. */
@@ -122,11 +134,12 @@ class SwarmContent implements OpenContent {
 
   async *read(
     range: { readonly start: number; readonly end?: number },
-    options: { readonly signal: AbortSignal; readonly stallMs?: number },
+    options: ReadOptions,
   ): AsyncGenerator<Uint8Array, void, undefined> {
     const signal = AbortSignal.any([options.signal, this.#closing.signal]);
     using reader = this.#parts.lease.peer?.readers.add(range);
     let at = range.start;
+    if (options.isEarly === true) at = yield* this.#firstPiece(range, { ...options, signal });
     for (;;) {
       throwIfAborted(signal);
       const { length } = this;
@@ -141,6 +154,27 @@ class SwarmContent implements OpenContent {
         yield chunk;
       }
     }
+  }
+
+  /** The first piece as it comes in; returns how far it was given, once that is verified. */
+  async *#firstPiece(
+    range: { readonly start: number; readonly end?: number },
+    options: ReadOptions,
+  ): AsyncGenerator<Uint8Array, number, undefined> {
+    const { peer } = this.#parts.lease;
+    const { length, pieceLength, pieces } = this.#stored;
+    const piece = range.start / pieceLength;
+    const isMore = range.start + pieceLength < Math.min(range.end ?? Infinity, length ?? 0);
+    if (peer === undefined || !Number.isInteger(piece) || !isMore || pieces.has(piece)) {
+      return range.start;
+    }
+    using came = peer.readers.readEarly(piece);
+    return yield* readEarly(this.#stored, {
+      piece,
+      came,
+      wait: async (isSo) => this.#wait(isSo, range.start, options),
+      signal: options.signal,
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -200,11 +234,16 @@ class SwarmContent implements OpenContent {
   }
 
   /** Resolves when there may be more to give from `at` on. */
-  async #more(
-    at: number,
-    { signal, stallMs }: { readonly signal: AbortSignal; readonly stallMs?: number },
-  ): Promise<void> {
+  async #more(at: number, options: ReadOptions): Promise<void> {
     const isReady = (): boolean => this.readyUntil(at) > at;
+    await this.#wait(isReady, at, options);
+    if (isReady() || at === this.length) return;
+    if (this.#end !== 'done' || at < this.#heldFrom()) throw this.#nothingMore();
+    await abortable(this.#checkWhole(), options.signal);
+  }
+
+  /** Resolves when it is so, or nothing more comes; throws ERR_STALLED after `stallMs`. */
+  async #wait(isSo: () => boolean, at: number, { signal, stallMs }: ReadOptions): Promise<void> {
     const { promise: stall, reject } = Promise.withResolvers<never>();
     stall.catch(() => undefined);
     const timer =
@@ -212,13 +251,10 @@ class SwarmContent implements OpenContent {
         ? undefined
         : this.#parts.clock.after(stallMs, () => reject(stalled(at, stallMs)));
     try {
-      await Promise.race([this.#until(isReady, { signal }), stall]);
+      await Promise.race([this.#until(isSo, { signal }), stall]);
     } finally {
       timer?.cancel();
     }
-    if (isReady() || at === this.length) return;
-    if (this.#end !== 'done' || at < this.#heldFrom()) throw this.#nothingMore();
-    await abortable(this.#checkWhole(), signal);
   }
 
   /** Resolves when it is so, or nothing more comes. */

@@ -13,6 +13,12 @@ export interface TaskReader extends Disposable {
   moveTo(at: number): void;
 }
 
+/** Somebody takes a piece while it comes in; dispose it when he has it, or does not want it any more. */
+export interface EarlyPiece extends Disposable {
+  /** So many of its first bytes are in the file, not verified. */
+  readonly bytes: number;
+}
+
 /** Seconds of what comes in that are fetched ahead of a reader. */
 const AHEAD_SECONDS = 1;
 /** As few as this at any rate: it leaves parents something to choose from. */
@@ -35,6 +41,8 @@ export class TaskReaders {
   readonly #clock: Clock;
   readonly #places = new Set<Place>();
   readonly #listeners = new Set<() => void>();
+  /** By piece. */
+  readonly #early = new Map<number, { bytes: number; readers: number }>();
   #expected: Place | undefined;
   #slot = { startMs: 0, pieces: 0 };
   #piecesPerSecond = 0;
@@ -73,6 +81,35 @@ export class TaskReaders {
       },
       [Symbol.dispose]: () => void this.#places.delete(place),
     };
+  }
+
+  /** One more who takes the piece while it comes in. */
+  readEarly(piece: number): EarlyPiece {
+    const early = this.#early.get(piece) ?? { bytes: 0, readers: 0 };
+    this.#early.set(piece, early);
+    early.readers += 1;
+    return {
+      get bytes() {
+        return early.bytes;
+      },
+      [Symbol.dispose]: () => {
+        early.readers -= 1;
+        if (early.readers === 0) this.#early.delete(piece);
+      },
+    };
+  }
+
+  /** True when somebody takes the piece while it comes in. */
+  isEarly(piece: number): boolean {
+    return this.#early.has(piece);
+  }
+
+  /** So many bytes of the piece are in the file, not verified. */
+  came(piece: number, bytes: number): void {
+    const early = this.#early.get(piece);
+    if (early === undefined || early.bytes >= bytes) return;
+    early.bytes = bytes;
+    this.news();
   }
 
   /** A piece came. */

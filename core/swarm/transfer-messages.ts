@@ -149,6 +149,8 @@ export interface TransferOperations {
       /** True: before what else waits on the link. */
       readonly isUrgent: boolean;
       readonly priority: Priority;
+      /** True: `piece-came` is told while it comes. */
+      readonly isTold?: boolean;
     };
     result: { readonly bytes: number; readonly ms: number };
   };
@@ -257,6 +259,8 @@ export interface TransferEvents {
   };
   /** It ended, or is not to be sent any more; `restMs`: the host asked to be left alone for so long. */
   'origin-left': { readonly pass: number; readonly restMs?: number };
+  /** So many bytes of a piece that a parent sends are in the file, not verified yet. */
+  'piece-came': { readonly channel: number; readonly piece: number; readonly bytes: number };
   log: {
     readonly level: 'warn' | 'info' | 'debug';
     readonly facts: object;
@@ -268,6 +272,8 @@ export interface TransferEvents {
 export interface TransferStats {
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** Come from other hosts, and waiting for a limit: not yet in `bytesIn`. */
+  readonly heldBytes: number;
   readonly duplicateBytes: number;
   readonly links: number;
   readonly channels: number;

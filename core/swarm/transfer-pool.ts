@@ -38,6 +38,8 @@ export interface RemoteChannel {
       readonly digest: string;
       readonly isUrgent: boolean;
       readonly priority: Priority;
+      /** Told how many bytes are in the file, before they are verified: the first, and each time it doubles. */
+      readonly onCame?: ((bytes: number) => void) | undefined;
     },
     options: { signal: AbortSignal },
   ): Promise<{ bytes: number; ms: number }>;
@@ -95,6 +97,8 @@ export class TransferPool implements AsyncDisposable {
   readonly #tasks = new Map<string, KnownTask>();
   readonly #ownPorts = new Set<number>();
   readonly #channels = new Map<number, OpenChannel>();
+  /** Who is told of a piece while it comes, by channel and piece. */
+  readonly #coming = new Map<string, (bytes: number) => void>();
   readonly #origins: OriginBodies;
   readonly #options: TransferPoolOptions;
   #nextId = 1;
@@ -252,6 +256,7 @@ export class TransferPool implements AsyncDisposable {
     return {
       bytesIn: sum((stats) => stats.bytesIn),
       bytesOut: sum((stats) => stats.bytesOut),
+      heldBytes: sum((stats) => stats.heldBytes),
       duplicateBytes: sum((stats) => stats.duplicateBytes),
       links: sum((stats) => stats.links),
       channels: sum((stats) => stats.channels),
@@ -283,8 +288,14 @@ export class TransferPool implements AsyncDisposable {
       address: opened.address,
       pieces: opened.pieces,
       closed,
-      fetch: async ({ index, ...piece }, { signal }) =>
-        worker.call('fetch', { channel, key: keyOf(to.task), piece: index, ...piece }, { signal }),
+      fetch: async ({ index, onCame, ...piece }, { signal }) => {
+        const args = { channel, key: keyOf(to.task), piece: index, ...piece };
+        if (onCame === undefined) return worker.call('fetch', args, { signal });
+        const name = `${channel}/${index}`;
+        this.#coming.set(name, onCame);
+        const fetched = worker.call('fetch', { ...args, isTold: true }, { signal });
+        return fetched.finally(() => this.#coming.delete(name));
+      },
       takeBack: async (piece) => worker.call('fetch-back', { channel, piece }),
       askManifest: async () => worker.call('channel-manifest', { channel }),
       receivedBytes: async () => worker.call('channel-bytes', { channel }),
@@ -358,6 +369,9 @@ export class TransferPool implements AsyncDisposable {
         break;
       case 'origin-left':
         this.#origins.onLeft(worker, event.value);
+        break;
+      case 'piece-came':
+        this.#coming.get(`${event.value.channel}/${event.value.piece}`)?.(event.value.bytes);
         break;
       case 'log':
         this.#options.log[event.value.level](event.value.facts, event.value.message);

@@ -95,6 +95,8 @@ export class BodyStream implements AsyncIterable<Uint8Array> {
   #at: number;
   #source: 'mesh' | 'origin' | 'done' = 'mesh';
   #check: BodyCheck | undefined;
+  /** What was given before it was verified, until what follows shows that it was right. */
+  #early: BodyCheck | undefined;
   /** Why the mesh was left; what ended the task is told when the origin cannot help. */
   #reason: CodedError | undefined;
   #isMeshOver = false;
@@ -131,10 +133,14 @@ export class BodyStream implements AsyncIterable<Uint8Array> {
     const pace = new Pace();
     try {
       const rest = { ...range, start: this.#at };
+      // What turns out to be wrong is taken back by breaking the body off, and its end is checked in any case.
+      const isEarly = this.#isChecked && this.#at === 0;
+      if (isEarly) this.#early = new BodyCheck(request.digest ?? '');
       let sinceMs = clock.monotonic();
-      for await (const chunk of content.read(rest, { signal, stallMs })) {
+      for await (const chunk of content.read(rest, { signal, stallMs, isEarly })) {
         const rate = pace.note(chunk.length, clock.monotonic() - sinceMs);
         this.#at += chunk.length;
+        this.#noteEarly(chunk);
         this.#fromMesh += chunk.length;
         yield chunk;
         if (rate !== undefined && isSlow(rate) && this.#mayGoDirect) {
@@ -219,7 +225,8 @@ export class BodyStream implements AsyncIterable<Uint8Array> {
       }
       if (this.#isChecked) {
         const about = { content, digest: request.digest ?? '' };
-        this.#check ??= await BodyCheck.after(this.#at, about, this.#context);
+        this.#check ??= this.#early ?? (await BodyCheck.after(this.#at, about, this.#context));
+        this.#early = undefined;
       }
       return body;
     } catch (error) {
@@ -254,6 +261,12 @@ export class BodyStream implements AsyncIterable<Uint8Array> {
     const { content, range, request } = this.#wanted;
     const isAll = range.start === 0 && (range.end === undefined || range.end === content.length);
     return isAll && request.digest !== undefined;
+  }
+
+  /** The first piece may be given before it is verified; what comes after it is given when that was right. */
+  #noteEarly(chunk: Uint8Array): void {
+    if (this.#at > this.#wanted.content.shape.pieceLength) this.#early = undefined;
+    this.#early?.update(chunk);
   }
 
   #isMeshAhead(): boolean {

@@ -199,8 +199,15 @@ export class LinkHost {
     if (channel === undefined) throw new CodedError('ERR_LINK', 'the channel is closed');
     const { piece, length, digest, isUrgent, priority } = args;
     const writer = new PieceWriter(this.#files, this.#files.get(args.key), piece);
+    // Told of the first bytes and then of each doubling.
+    let toldBytes = 0;
     const sink = {
-      write: (_offset: number, chunk: Uint8Array): void => writer.write(chunk),
+      write: (_offset: number, chunk: Uint8Array): void => {
+        writer.write(chunk);
+        if (args.isTold !== true || writer.bytes < 2 * toldBytes) return;
+        toldBytes = writer.bytes;
+        this.#emit('piece-came', { channel: args.channel, piece, bytes: toldBytes });
+      },
       finish: (): void => {
         if (writer.digest() === digest) return;
         throw new CodedError('ERR_PIECE_DIGEST', `piece ${piece} from ${channel.peerId} is wrong`, {
@@ -218,11 +225,12 @@ export class LinkHost {
   }
 
   stats(): Omit<TransferStats, 'originBytes'> {
-    const { bytesIn, bytesOut, duplicateBytes, links, channels, activeUploads, queuedBytes } =
+    const { bytesIn, bytesOut, heldBytes, duplicateBytes, links, channels, ...sent } =
       this.#endpoint.stats();
+    const { activeUploads, queuedBytes } = sent;
     const { stats: compression = noCompression } = this.#compression ?? {};
     const now = { links, channels, activeUploads, queuedBytes, compression };
-    return { bytesIn, bytesOut, duplicateBytes, ...now };
+    return { bytesIn, bytesOut, heldBytes, duplicateBytes, ...now };
   }
 
   async close(): Promise<void> {
