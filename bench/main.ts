@@ -2,6 +2,7 @@
 import { CodedError } from '../core/base/error.ts';
 import { commandError } from './cluster/command-error.ts';
 import { interruptSignal } from './cluster/interrupt-signal.ts';
+import { adaptiveCommand } from './scenario/adaptive-command.ts';
 import { crowdCommand } from './scenario/crowd-command.ts';
 import { limitsCommand } from './scenario/limits-command.ts';
 import { linkCommand } from './scenario/link-command.ts';
@@ -25,6 +26,10 @@ const scenarios: Readonly<Record<string, readonly [run: Command, about: string]>
     'images through the mirrors of many hosts, in a lab, beside the registry itself',
   ],
   limits: [limitsCommand, 'what passes each rate limit against what it was set to'],
+  adaptive: [
+    adaptiveCommand,
+    'what other programs of a host keep of its line and its disk beside it',
+  ],
   sim: [simCommand, 'one file to many hosts in virtual time, for as many hosts as one likes'],
 };
 

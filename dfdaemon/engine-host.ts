@@ -237,8 +237,10 @@ function movedBy({
     activity: () =>
       tasks.active + limitNames.reduce((sum, name) => sum + limits.passage(name).passed, 0),
     own: async () => {
-      const { bytesIn, originBytes, bytesOut } = await pool.stats();
-      return { download: bytesIn, origin: originBytes, upload: bytesOut };
+      const { bytesIn, heldBytes, bytesOut } = await pool.stats();
+      // Bodies that the proxy reads from origins itself pass that limit too, and no worker.
+      const { passed: origin } = limits.passage('origin');
+      return { download: bytesIn + heldBytes, origin, upload: bytesOut };
     },
     apply: (ceilings) => limits.setCeilings(ceilings),
   };

@@ -12,10 +12,18 @@ const UNLIMITED_BYTES = 512 * 1024 * 1024;
 const ROUNDS = 3;
 const PORT = 9;
 
+/** Between which hosts, how often, and for how long at most; 4 s at the full rate unless `seconds` is given. */
+export interface GoodputPair {
+  readonly from: string;
+  readonly to: string;
+  readonly rounds?: number;
+  readonly seconds?: number;
+}
+
 /** Payload bytes per second of one TCP connection from one host to another, the median of some rounds. */
 export async function measureGoodput(
   lab: Lab,
-  pair: { readonly from: string; readonly to: string; readonly rounds?: number },
+  pair: GoodputPair,
   running: CommandOptions,
 ): Promise<number> {
   const { rounds = ROUNDS } = pair;
@@ -26,13 +34,15 @@ export async function measureGoodput(
 
 async function stream(
   lab: Lab,
-  { from, to }: { readonly from: string; readonly to: string },
+  { from, to, seconds }: GoodputPair,
   running: CommandOptions,
 ): Promise<number> {
   const program = [process.execPath, join(import.meta.dirname, 'tcp-stream.ts')];
   const limits = [lab.host(from).rate.up, lab.host(to).rate.down].filter((rate) => rate > 0);
   const bytes =
-    limits.length === 0 ? UNLIMITED_BYTES : Math.round((Math.min(...limits) / 8) * SECONDS);
+    limits.length === 0
+      ? UNLIMITED_BYTES
+      : Math.round((Math.min(...limits) / 8) * (seconds ?? SECONDS));
   const where = [lab.host(to).address, `${PORT}`];
   const lines: string[] = [];
   const taking = await Command.start([...lab.enter(to), ...program, 'take', ...where], {
@@ -41,7 +51,7 @@ async function stream(
   });
   await eventually('the taker of a TCP stream', () => lines[0], { signal: running.signal });
   const sent = await runCommand(
-    [...lab.enter(from), ...program, 'send', ...where, `${bytes}`],
+    [...lab.enter(from), ...program, 'send', ...where, `${bytes}`, `${seconds ?? Infinity}`],
     running,
   );
   if (sent.exitCode !== 0) taking.kill('SIGKILL');

@@ -1,4 +1,7 @@
-/** One plain TCP connection: `take ADDRESS PORT` prints what came in how long, `send ADDRESS PORT BYTES` sends it. */
+/**
+ * One plain TCP connection: `take ADDRESS PORT` prints what came in how long, `send ADDRESS PORT BYTES [SECONDS]` sends
+ * it, or what of it was sent in this time.
+ */
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { Socket } from 'node:net';
@@ -23,20 +26,21 @@ function take(socket: Socket): void {
   });
 }
 
-async function send(socket: Socket, bytes: number): Promise<void> {
+async function send(socket: Socket, bytes: number, seconds: number): Promise<void> {
   const chunk = new Uint8Array(CHUNK);
-  for (let left = bytes; left > 0; left -= CHUNK) {
+  const endMs = clock.monotonic() + seconds * 1000;
+  for (let left = bytes; left > 0 && clock.monotonic() < endMs; left -= CHUNK) {
     if (!socket.write(chunk.subarray(0, Math.min(left, CHUNK)))) await once(socket, 'drain');
   }
   socket.end();
 }
 
-const [verb, host = '', port = '', bytes = ''] = process.argv.slice(2);
+const [verb, host = '', port = '', bytes = '', seconds = 'Infinity'] = process.argv.slice(2);
 if (verb === 'take') {
   const server = createServer(take).listen(Number(port), host);
   server.once('listening', () => console.log(JSON.stringify({ event: 'listening' })));
 } else {
   const socket = connect(Number(port), host);
   await once(socket, 'connect');
-  await send(socket, Number(bytes));
+  await send(socket, Number(bytes), Number(seconds));
 }

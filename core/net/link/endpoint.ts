@@ -64,6 +64,8 @@ export interface LinkStats {
   /** Payload of pieces received, late bytes aside, and sent; of what is compressed, as it is on the wire. */
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** Come, and waiting for a limit. */
+  readonly heldBytes: number;
   /** Payload that came after its fetch was cancelled. */
   readonly duplicateBytes: number;
   readonly links: number;
@@ -212,6 +214,7 @@ export class LinkEndpoint implements AsyncDisposable {
     return {
       bytesIn: this.#bytesIn,
       bytesOut: this.#uploads.bytesOut,
+      heldBytes: this.#inflow.heldBytes,
       duplicateBytes: this.#duplicateBytes,
       links: this.#links.size,
       unauthenticated: this.#countStrangers(),
