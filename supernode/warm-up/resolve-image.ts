@@ -1,40 +1,12 @@
-import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
-import { parser } from '../../core/wire/parse-message.ts';
-import { isImageDigest, parseImage } from '../../core/registry/image-reference.ts';
-import { RegistryClient } from './registry-client.ts';
-import type { RegistryParts } from './registry-client.ts';
+import { checkDescriptor, readManifest } from '../../core/registry/image-manifest.ts';
+import type { Descriptor, Platform } from '../../core/registry/image-manifest.ts';
+import { parseImage } from '../../core/registry/image-reference.ts';
+import { RegistryClient } from '../../core/registry/registry-client.ts';
+import type { RegistryParts } from '../../core/registry/registry-client.ts';
 import type { Credentials } from '../../core/registry/registry-auth.ts';
 import type { WarmTask } from './warm-up-job.ts';
 import type { ResolvedImage } from './warm-ups.ts';
-
-const Descriptor = Type.Object({
-  mediaType: Type.Optional(Type.String({ maxLength: 256 })),
-  digest: Type.String({ maxLength: 200 }),
-  size: Type.Optional(Type.Integer({ minimum: 0 })),
-  urls: Type.Optional(Type.Array(Type.String({ maxLength: 8192 }), { maxItems: 16 })),
-});
-const Platform = Type.Object({
-  os: Type.Optional(Type.String({ maxLength: 64 })),
-  architecture: Type.Optional(Type.String({ maxLength: 64 })),
-  variant: Type.Optional(Type.String({ maxLength: 64 })),
-});
-const Index = Type.Object({
-  manifests: Type.Array(
-    Type.Object({ ...Descriptor.properties, platform: Type.Optional(Platform) }),
-    { maxItems: 256 },
-  ),
-});
-const Manifest = Type.Object({
-  config: Descriptor,
-  layers: Type.Array(Descriptor, { maxItems: 2_048 }),
-});
-type Descriptor = Static<typeof Descriptor>;
-type Platform = Static<typeof Platform>;
-
-const parseIndex = parser(Index, { code: 'ERR_ORIGIN_FAILING' });
-const parseManifest = parser(Manifest, { code: 'ERR_ORIGIN_FAILING' });
 
 /** An index may name indexes; nobody nests them deeper. */
 const MAX_DEPTH = 3;
@@ -96,17 +68,16 @@ class ImageWalk {
     if (depth > MAX_DEPTH || this.#seen.size > MAX_MANIFESTS) {
       throw new CodedError('ERR_ORIGIN_FAILING', 'the image has too many manifests');
     }
-    const { text, mediaType } = await this.#registry.manifest(reference, { signal: this.#signal });
-    const body = jsonOf(text);
-    if (!isIndex(body, mediaType)) {
-      const { config, layers } = parseManifest(body);
-      for (const descriptor of [config, ...layers]) this.#add(descriptor);
+    const raw = await this.#registry.manifest(reference, { signal: this.#signal });
+    const manifest = readManifest(raw);
+    if (manifest.kind === 'image') {
+      for (const descriptor of [manifest.config, ...manifest.layers]) this.#add(descriptor);
       return;
     }
-    const wanted = parseIndex(body).manifests.filter(({ platform }) => this.#isWanted(platform));
-    for (const { digest } of wanted) {
-      checkDigest(digest);
-      await this.visit(digest, depth + 1);
+    const wanted = manifest.manifests.filter(({ platform }) => this.#isWanted(platform));
+    for (const descriptor of wanted) {
+      checkDescriptor(descriptor);
+      await this.visit(descriptor.digest, depth + 1);
     }
   }
 
@@ -119,7 +90,7 @@ class ImageWalk {
 
   #add(descriptor: Descriptor): void {
     const { digest, size, urls: [foreign] = [] } = descriptor;
-    checkDigest(digest);
+    checkDescriptor(descriptor);
     if (this.tasks.has(digest)) return;
     if (this.tasks.size >= MAX_BLOBS) {
       throw new CodedError('ERR_ORIGIN_FAILING', 'the image has too many layers');
@@ -137,23 +108,4 @@ function fits(platform: Platform, wish: string): boolean {
   const [os, architecture, variant] = wish.split('/');
   if (platform.os !== os || platform.architecture !== architecture) return false;
   return variant === undefined || platform.variant === variant;
-}
-
-function isIndex(body: unknown, mediaType: string): boolean {
-  if (/(?:image\.index|manifest\.list)\.v\d\+json$/.test(mediaType)) return true;
-  // Some servers send every manifest as plain JSON.
-  return typeof body === 'object' && body !== null && 'manifests' in body;
-}
-
-function checkDigest(digest: string): void {
-  if (isImageDigest(digest)) return;
-  throw new CodedError('ERR_ORIGIN_FAILING', 'the registry names content by an unknown digest');
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new CodedError('ERR_ORIGIN_FAILING', 'the manifest is no JSON', { cause });
-  }
 }

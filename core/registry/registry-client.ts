@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
-import type { Clock } from '../../core/base/clock.ts';
-import { CodedError } from '../../core/base/error.ts';
-import type { Log } from '../../core/base/log.ts';
-import type { Random } from '../../core/base/random.ts';
-import type { OriginConnections } from '../../core/origin/origin-connections.ts';
-import { openOrigin, waitToRetry } from '../../core/origin/origin.ts';
-import type { OriginOptions } from '../../core/origin/origin.ts';
-import { headerOf } from '../../core/origin/response-head.ts';
-import { isImageDigest } from '../../core/registry/image-reference.ts';
-import type { ImageReference } from '../../core/registry/image-reference.ts';
-import { answerChallenge, parseChallenge } from '../../core/registry/registry-auth.ts';
-import type { Credentials } from '../../core/registry/registry-auth.ts';
+import type { Clock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
+import type { Log } from '../base/log.ts';
+import type { Random } from '../base/random.ts';
+import type { OriginConnections } from '../origin/origin-connections.ts';
+import { openOrigin, waitToRetry } from '../origin/origin.ts';
+import type { OriginOptions } from '../origin/origin.ts';
+import { headerOf } from '../origin/response-head.ts';
+import { isImageDigest } from './image-reference.ts';
+import type { ImageReference } from './image-reference.ts';
+import { answerChallenge, parseChallenge } from './registry-auth.ts';
+import type { Credentials } from './registry-auth.ts';
 
 /** What registries are spoken to with; the guard is in the connections. */
 export interface RegistryParts {
