@@ -8,7 +8,11 @@ import { dfgetOptions } from './args.ts';
 import type { DfgetOptions } from './args.ts';
 import { exitCodeOf } from './exit-code.ts';
 import { HumanReporter } from './human-reporter.ts';
+import type { Screen } from './human-reporter.ts';
+import type { OpenEngine } from './in-process.ts';
 import { JsonReporter } from './json-reporter.ts';
+import { locator } from './locate.ts';
+import { originWishes } from './origin-wishes.ts';
 import { planDownload } from './plan.ts';
 import type { DownloadPlan } from './plan.ts';
 import type { Reporter } from './reporter.ts';
@@ -50,18 +54,22 @@ async function download(
   const { options, args, warnings } = context;
   const user = userPlaces();
   const plan = planDownload(options, { args, user });
+  const wishes = originWishes(options, { env, home: user.home });
+  const tools = { clock, signal, stdout, openEngine, uid: user.uid, startedMs: 0 };
+  if (plan.folder !== undefined) {
+    const { openFolderReporter, runFolder } = await import('./folder/index.ts');
+    const reporter = openFolderReporter(options, { screen: screenFor(options, plan), clock });
+    for (const warning of warnings) reporter.note(warning);
+    return runFolder(plan, plan.folder, { ...tools, reporter, wishes });
+  }
   const reporter = reporterFor(options, plan);
   for (const warning of warnings) reporter.note(warning);
-  return runDownload(plan, {
-    clock,
-    signal,
-    reporter,
-    stdout,
-    openEngine: async (engine) => (await import('./in-process.ts')).loadEngine(engine),
-    uid: user.uid,
-    startedMs: 0,
-  });
+  const note = (text: string): void => reporter.note(text);
+  return runDownload(plan, { ...tools, reporter, locate: locator(wishes, { clock, note }) });
 }
+
+const openEngine: OpenEngine = async (engine) =>
+  (await import('./in-process.ts')).loadEngine(engine);
 
 /** Reports what is wrong before there is anything to run. */
 async function refuse(error: CodedError, argv: readonly string[]): Promise<number> {
@@ -76,11 +84,15 @@ async function refuse(error: CodedError, argv: readonly string[]): Promise<numbe
 
 function reporterFor(options: DfgetOptions, plan: DownloadPlan): Reporter {
   if (options.json) return new JsonReporter(print, clock);
+  return new HumanReporter(screenFor(options, plan), clock);
+}
+
+function screenFor(options: DfgetOptions, plan: DownloadPlan): Screen {
   // With -O - standard output belongs to the content, and a terminal that shows it has no room for a bar.
   const isPiped = plan.output.kind === 'stdout';
   const canDraw = stderr.isTTY && env['TERM'] !== 'dumb' && !(isPiped && stdout.isTTY);
   const columns = options.progress && canDraw ? (): number => stderr.columns : undefined;
-  return new HumanReporter({ out: isPiped ? complain : print, err: complain, columns }, clock);
+  return { out: isPiped ? complain : print, err: complain, columns };
 }
 
 /**

@@ -179,8 +179,14 @@ test('planDownload() refuses what makes no sense, naming the flag', async (t) =>
     [[URL_TEXT, '--timeout', '30'], 'ERR_USAGE', /--timeout: expected a duration/],
     [[URL_TEXT, '--timeout', '30d'], 'ERR_USAGE', /--timeout/],
     [[URL_TEXT, '-p', 'cdn'], 'ERR_USAGE', /--pattern: expected one of p2p, source/],
-    [[URL_TEXT, '-r'], 'ERR_USAGE', /--recursive: not available yet for this scheme/],
     [[URL_TEXT, '-I', '*.rpm'], 'ERR_USAGE', /--include-files/],
+    [[URL_TEXT, '--max-depth', '1'], 'ERR_USAGE', /--max-depth: only goes with --recursive/],
+    [[URL_TEXT, '-r', '-O', '-'], 'ERR_USAGE', /a folder cannot go to standard output/],
+    [[URL_TEXT, '-r', '--range', '0-1'], 'ERR_USAGE', /--range: does not go with --recursive/],
+    [[URL_TEXT, '-r', '-m', '0'.repeat(32)], 'ERR_USAGE', /--digest: is of one file/],
+    [[URL_TEXT, '-r', '--max-files', '0'], 'ERR_USAGE', /--max-files/],
+    [['oci://r.example/a:v1'], 'ERR_USAGE', /-O is needed/],
+    [['s3://key:secret@bucket/k'], 'ERR_URL', /hold no user and no password/],
     [[URL_TEXT, '-n', 'a:b'], 'ERR_USAGE', /--node/],
     [[URL_TEXT, '--json', '-O', '-'], 'ERR_USAGE', /--json and -O -/],
     [[URL_TEXT, '--original-offset'], 'ERR_USAGE', /unknown option/],
@@ -189,6 +195,29 @@ test('planDownload() refuses what makes no sense, naming the flag', async (t) =>
     const error = await refusal(...argv);
     t.is<string, string>(error.code, code, argv.join(' '));
     t.regex(error.message, message);
+  }
+});
+
+test('planDownload() plans a folder, named after the URL unless -O says otherwise', async (t) => {
+  const plan = await planOf(['-r', 'https://o.example/pub/debs/', '-I', '*.deb', '-X', 'old/']);
+  t.deepEqual(plan.folder, {
+    include: ['*.deb'],
+    exclude: ['old/'],
+    maxFiles: 10_000,
+    maxDepth: undefined,
+    concurrency: 4,
+  });
+  t.like(plan.output, { kind: 'file', path: 'debs' });
+  const more = ['--max-depth', '2', '--max-files', '5', '--concurrency', '9', '-O', '/out'];
+  const other = await planOf(['-r', 's3://bucket/a/b', ...more]);
+  t.like(other.folder, { maxDepth: 2, maxFiles: 5, concurrency: 9 });
+  t.like(other.output, { path: '/out' });
+  t.is((await planOf([URL_TEXT])).folder, undefined);
+});
+
+test('planDownload() takes every scheme that there is something to make of', async (t) => {
+  for (const url of ['file:///etc/hosts', 's3://bucket/dir/a%20b', 'oci://r.example/a:v1']) {
+    t.is((await planOf([url, '-O', 'out'])).request.url, url);
   }
 });
 

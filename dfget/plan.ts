@@ -5,6 +5,8 @@ import type { UserPlaces } from '../core/base/default-paths.ts';
 import { CodedError } from '../core/base/error.ts';
 import type { DownloadRequest } from '../core/swarm/download-events.ts';
 import type { DfgetOptions } from './args.ts';
+import { planFolder } from './folder/plan-folder.ts';
+import type { FolderPlan } from './folder/plan-folder.ts';
 import type { EngineOptions } from './in-process.ts';
 import {
   fileNameOf,
@@ -26,6 +28,8 @@ export type OutputChoice =
 export interface DownloadPlan {
   readonly request: DownloadRequest;
   readonly output: OutputChoice;
+  /** Set for all files below the URL, which go into the folder `output`. */
+  readonly folder?: FolderPlan;
   /** Where to look for a dfdaemon, in order; empty: do not. */
   readonly sockets: readonly string[];
   /** For a download in this process. */
@@ -42,7 +46,7 @@ export interface PlanPlace {
 
 /** Turns options into a plan; throws ERR_USAGE or ERR_URL naming what is wrong. */
 export function planDownload(options: DfgetOptions, place: PlanPlace): DownloadPlan {
-  refuseRecursion(options);
+  const folder = planFolder(options);
   const request = requestOf(options, place.args);
   const output = outputOf(options, request.url);
   if (options.json && output.kind === 'stdout') {
@@ -51,6 +55,7 @@ export function planDownload(options: DfgetOptions, place: PlanPlace): DownloadP
   return {
     request,
     output,
+    ...(folder === undefined ? {} : { folder }),
     sockets: socketsOf(options, place.user),
     engine: engineOf(options, place.user),
     notes: notesOf(options),
@@ -135,15 +140,6 @@ function supernodesOf(text: string): { host: string; port: number }[] {
     if (address !== undefined) return address;
     throw new CodedError('ERR_USAGE', '--node: expected HOST[:PORT][=WEIGHT], parted by commas');
   });
-}
-
-function refuseRecursion(options: DfgetOptions): void {
-  if (options.recursive) {
-    throw new CodedError('ERR_USAGE', '--recursive: not available yet for this scheme');
-  }
-  if (options.includeFiles.length > 0) {
-    throw new CodedError('ERR_USAGE', '--include-files: only goes with --recursive');
-  }
 }
 
 // Most older flags tune what no longer exists and can be passed over; these two would have changed trust.

@@ -11,6 +11,9 @@ const digestLengths = new Map([
   ['sha512', 128],
 ]);
 
+/** What a URL may begin with; `dfget/origin-kinds.ts` knows what to make of those that are not http(s). */
+const schemes = new Set(['http:', 'https:', 'file:', 's3:', 'oci:']);
+
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Set by whoever speaks to the origin; a second opinion would break framing or resuming. */
 const ownHeaders = new Set([
@@ -38,10 +41,13 @@ export function parseUrl(text: string | undefined): ParsedUrl {
   if (text === undefined || text === '') throw usage('a URL is needed: dfget URL -O FILE');
   const url = URL.parse(text);
   if (url === null) throw new CodedError('ERR_URL', `not an absolute URL: ${clip(text)}`);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+  if (!schemes.has(url.protocol)) {
     throw new CodedError('ERR_URL', `scheme ${clip(url.protocol)} is not supported`);
   }
   if (url.username === '' && url.password === '') return { url: text };
+  if (!url.protocol.startsWith('http')) {
+    throw new CodedError('ERR_URL', `${url.protocol} URLs hold no user and no password`);
+  }
   const pair = `${decode(url.username)}:${decode(url.password)}`;
   url.username = '';
   url.password = '';
@@ -50,9 +56,10 @@ export function parseUrl(text: string | undefined): ParsedUrl {
 
 /** The file name a URL ends in; throws ERR_USAGE when it has none. */
 export function fileNameOf(url: string): string {
-  const { pathname } = new URL(url);
+  const { pathname, protocol } = new URL(url);
   const raw = pathname.split('/').findLast((part) => part !== '') ?? '';
-  const name = decode(raw);
+  // An artifact is named by its repository and tag, which is no name of what is in it.
+  const name = protocol === 'oci:' ? '' : decode(raw);
   const isName = name !== '' && name !== '.' && name !== '..' && !/[/\p{Cc}]/u.test(name);
   if (!isName) throw usage('-O is needed: the URL does not end in a file name');
   return name;

@@ -69,6 +69,7 @@ async function run(
     signal: new AbortController().signal,
     stdout: new PassThrough(),
     openEngine: noEngine,
+    locate: async (request) => ({ request }),
     uid: process.getuid?.() ?? 0,
     startedMs: clock.monotonic(),
     reporter: {

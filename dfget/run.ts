@@ -4,13 +4,14 @@
  */
 import { stat } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
-import { abortable } from '../core/base/clock.ts';
 import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
-import type { Downloader } from '../core/swarm/download-events.ts';
+import type { DownloadRequest, Downloader } from '../core/swarm/download-events.ts';
 import { DaemonClient } from './daemon-client.ts';
 import { exitCodeOf } from './exit-code.ts';
 import type { OpenEngine } from './in-process.ts';
+import type { LocatedRequest, Locate } from './locate.ts';
+import { OwnEngine } from './own-engine.ts';
 import { checkOutput, deliver, loadStoreOutput } from './output.ts';
 import type { DoneEvent, OutputTarget } from './output.ts';
 import type { DownloadPlan } from './plan.ts';
@@ -29,19 +30,29 @@ export interface RunTools {
   readonly reporter: Reporter;
   readonly stdout: Writable;
   readonly openEngine: OpenEngine;
+  readonly locate: Locate;
   readonly uid: number;
   /** Monotonic time at which the user started to wait. */
   readonly startedMs: number;
 }
 
-interface Run {
-  readonly plan: DownloadPlan;
+/** One content on its way to its output. */
+export interface Run {
+  /** As the user named it; what is asked of the mesh may hold a signature, and is shown to nobody. */
+  readonly url: string;
+  readonly sockets: readonly string[];
   readonly target: OutputTarget;
-  readonly tools: RunTools;
+  readonly tools: Pick<RunTools, 'clock' | 'reporter' | 'stdout' | 'uid'>;
   readonly signal: AbortSignal;
+  /** For when no dfdaemon can be had. */
+  readonly engine: OwnEngine;
   /** What is known so far. */
   readonly state: { length: number; hasBegunOutput: boolean };
+  /** False: what came is in place already. */
+  readonly isWanted?: (done: DoneEvent) => Promise<boolean>;
 }
+
+type LocatedRun = Run & { readonly request: DownloadRequest };
 
 /** Carries out the plan and reports; resolves with the exit code, never rejects. */
 export async function runDownload(plan: DownloadPlan, tools: RunTools): Promise<number> {
@@ -54,7 +65,7 @@ export async function runDownload(plan: DownloadPlan, tools: RunTools): Promise<
   try {
     const target = await checkOutput(plan.output);
     for (const note of plan.notes) reporter.note(note);
-    const done = await fetchAndDeliver({ plan, target, tools, signal, state });
+    const done = await fetchOne(plan, { target, tools, signal, state });
     reporter.done(done, {
       seconds: seconds(),
       output: target.kind === 'stdout' ? '-' : target.path,
@@ -68,27 +79,38 @@ export async function runDownload(plan: DownloadPlan, tools: RunTools): Promise<
   }
 }
 
-async function fetchAndDeliver(run: Run): Promise<DoneEvent> {
-  const { plan, tools, signal } = run;
-  if (plan.sockets.length > 0) {
-    const done = await throughDaemon(run);
+async function fetchOne(
+  plan: DownloadPlan,
+  parts: Pick<Run, 'target' | 'signal' | 'state'> & { readonly tools: RunTools },
+): Promise<DoneEvent> {
+  const { sockets, request } = plan;
+  const { tools, signal } = parts;
+  const located = await tools.locate(request, { signal });
+  await using engine = new OwnEngine(plan.engine, tools);
+  // Awaited here: the engine must not be closed before.
+  return await fetchAndDeliver({ ...parts, url: request.url, sockets, engine }, located);
+}
+
+/** Has `dfdaemon`, or the engine in this process, fetch what was located, and puts it where it belongs. */
+export async function fetchAndDeliver(
+  run: Run,
+  { request, local }: LocatedRequest,
+): Promise<DoneEvent> {
+  const located = { ...run, request };
+  if (local !== undefined) return follow(located, local, run.tools.uid);
+  if (run.sockets.length > 0) {
+    const done = await throughDaemon(located);
     if (done !== undefined) return done;
   }
-  const { openInProcess } = await import('./in-process.ts');
-  const opening = openInProcess(plan.engine, tools);
-  await using engine = await abortable(opening, signal);
-  if (engine.isPrivate) {
-    tools.reporter.note(`${plan.engine.dataDir} is in use; this download cannot be resumed`);
-  }
-  // Awaited here: the engine must not be closed before.
-  return await follow(run, engine.downloader, tools.uid);
+  const downloader = await run.engine.opened({ signal: run.signal });
+  return follow(located, downloader, run.tools.uid);
 }
 
 /** The result, or undefined after a note when no dfdaemon can be had. */
-async function throughDaemon(run: Run): Promise<DoneEvent | undefined> {
-  const { plan, tools } = run;
-  let why = `no dfdaemon on ${plan.sockets.join(' or ')}`;
-  for (const path of plan.sockets) {
+async function throughDaemon(run: LocatedRun): Promise<DoneEvent | undefined> {
+  const { sockets, tools } = run;
+  let why = `no dfdaemon on ${sockets.join(' or ')}`;
+  for (const path of sockets) {
     const uid = await socketOwner(path);
     if (uid === undefined) continue;
     const result = await persistently(run, { path, uid });
@@ -101,7 +123,7 @@ async function throughDaemon(run: Run): Promise<DoneEvent | undefined> {
 
 /** Asks again while a dfdaemon that answered before restarts; its last loss when it stays away. */
 async function persistently(
-  run: Run,
+  run: LocatedRun,
   socket: { readonly path: string; readonly uid: number },
 ): Promise<DoneEvent | CodedError> {
   const { clock, reporter } = run.tools;
@@ -122,7 +144,7 @@ async function persistently(
 }
 
 async function once(
-  run: Run,
+  run: LocatedRun,
   socket: { readonly path: string; readonly uid: number },
 ): Promise<DoneEvent> {
   await using client = new DaemonClient(socket.path);
@@ -139,10 +161,14 @@ function lossOf(error: unknown, run: Run): CodedError | undefined {
 }
 
 /** Downloads with `downloader`, passes on what it says, and delivers the content. */
-async function follow(run: Run, downloader: Downloader, storeUid: number): Promise<DoneEvent> {
-  const { plan, target, tools, signal, state } = run;
+async function follow(
+  run: LocatedRun,
+  downloader: Downloader,
+  storeUid: number,
+): Promise<DoneEvent> {
+  const { request, target, tools, signal, state } = run;
   // The request first: all that follows is done while dfdaemon works on it.
-  const events = downloader.download(plan.request, { signal });
+  const events = downloader.download(request, { signal });
   using watch = new SilenceWatch(tools);
   const loading = loadWhileWaiting();
   for await (const event of events) {
@@ -151,7 +177,7 @@ async function follow(run: Run, downloader: Downloader, storeUid: number): Promi
       case 'started':
       case 'progress':
         state.length = event.length ?? state.length;
-        tools.reporter.passing(event);
+        tools.reporter.passing(event.type === 'started' ? { ...event, url: run.url } : event);
         break;
       case 'stalled':
         tools.reporter.passing(event);
@@ -161,6 +187,7 @@ async function follow(run: Run, downloader: Downloader, storeUid: number): Promi
       case 'done': {
         const { stdout, uid } = tools;
         state.length = event.length;
+        if ((await run.isWanted?.(event)) === false) return event;
         state.hasBegunOutput = true;
         await loading;
         await deliver(event, target, { downloader, stdout, signal, storeUid, uid });
@@ -181,11 +208,11 @@ async function loadWhileWaiting(): Promise<void> {
 
 /** Tells when nothing has been heard for a while: a wait has to say so. */
 class SilenceWatch {
-  readonly #tools: RunTools;
+  readonly #tools: Pick<RunTools, 'clock' | 'reporter'>;
   readonly #timer: Disposable;
   #heardMs: number;
 
-  constructor(tools: RunTools) {
+  constructor(tools: Pick<RunTools, 'clock' | 'reporter'>) {
     const { clock } = tools;
     this.#tools = tools;
     this.#heardMs = clock.monotonic();

@@ -61,7 +61,7 @@ export const errorCodes = {
   ERR_URL: facts(
     ['user', false, 'usage', 400],
     'The URL cannot be parsed or its scheme is not supported.',
-    'Use an absolute http:// or https:// URL.',
+    'Use an absolute URL: http, https, file, s3 or oci for dfget, http or https elsewhere.',
   ),
   ERR_REQUEST: facts(
     ['user', false, 'usage', 400],
@@ -128,6 +128,11 @@ export const errorCodes = {
     ['user', false, 'originRefused', 416],
     'The asked range lies outside the content or the origin has no ranges.',
     'Check --range against the length of the content.',
+  ),
+  ERR_LISTING: facts(
+    ['third-party', false, 'originFailing', 502],
+    'The listing of a folder is none, is too long, or names something that cannot be a file below it.',
+    'Look at the folder with a browser; narrow what is asked for, or name the files one by one.',
   ),
   // Content
   ERR_DIGEST_MISMATCH: facts(
@@ -211,6 +216,11 @@ export const errorCodes = {
     ['environment', true, 'internal', 500],
     'Reading or writing the data folder failed.',
     'Look at the disk; the cause is in the log.',
+  ),
+  ERR_CONFLICT: facts(
+    ['user', true, 'internal', 409],
+    'What a change was based on has changed meanwhile; nothing was written.',
+    'Read again and decide again.',
   ),
   ERR_TASK_IN_USE: facts(
     ['user', true, 'mesh', 409],
