@@ -1,8 +1,9 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
-import { Limiter } from '../base/limiter.ts';
 import type { Log } from '../base/log.ts';
 import type { Priority } from '../base/priority.ts';
+import { Standing } from '../base/standing.ts';
+import { FairLimiter } from '../net/fair-limiter.ts';
 import { withoutSecrets } from '../piece/task-id.ts';
 import type { FromHost, Warm, WarmState, WarmStop } from '../wire/messages.ts';
 import type { DownloadEvent, Downloader } from './download-events.ts';
@@ -18,6 +19,8 @@ export interface WarmOrdersParts {
 
 /** Orders carried out at a time: what users ask for themselves has the rest of the 64 places. */
 const MAX_RUNNING = 4;
+/** A release need not wait for the end of others: so many more of it run. */
+const RELEASE_RUNNING = 4;
 /** Orders held; past it they fail with ERR_BUSY. */
 const MAX_ORDERS = 64;
 /** Ends of orders are told together. */
@@ -34,7 +37,11 @@ interface Order {
 export class WarmOrders implements AsyncDisposable {
   readonly #parts: WarmOrdersParts;
   readonly #orders = new Map<string, Order>();
-  readonly #slots = new Limiter({ max: MAX_RUNNING, maxWaiting: MAX_ORDERS });
+  readonly #slots = new FairLimiter({
+    mayEnter: (priority, { all }) =>
+      all < MAX_RUNNING + (priority === 'release' ? RELEASE_RUNNING : 0),
+    maxWaiting: MAX_ORDERS,
+  });
   readonly #running = new Set<Promise<void>>();
   readonly #progress: Timer;
   #ended: WarmState[] = [];
@@ -89,7 +96,8 @@ export class WarmOrders implements AsyncDisposable {
     const { downloader, log } = this.#parts;
     const { signal } = order.controller;
     try {
-      using _slot = await this.#slots.acquire({ signal });
+      const standing = new Standing(wanted.priority);
+      using _slot = await this.#slots.acquire({ signal, standing });
       // Many hosts have the same order: the origin is for the seed alone.
       const request = { ...wanted, backToSource: false };
       for await (const event of downloader.download(request, { signal })) note(order, event);

@@ -44,10 +44,10 @@ export function addPreheatCommands(program: Command, tools: CommandTools): void 
     table: imageOptions,
     env,
     action: async ({ options, args: [reference = ''] }) => {
-      const { platform, to, timeout: timeoutMs } = options;
+      const { platform, to, timeout: timeoutMs, priority } = options;
       const login = await loginFor(reference, options);
       const platforms = platform.length === 0 ? {} : { platforms: platform };
-      const body = { image: reference, to, timeoutMs, ...platforms, ...login };
+      const body = { image: reference, to, timeoutMs, priority, ...platforms, ...login };
       await begin(body, options, tools);
     },
   });
@@ -61,6 +61,7 @@ export function addPreheatCommands(program: Command, tools: CommandTools): void 
         urls,
         to,
         timeoutMs: options.timeout,
+        priority: options.priority,
         ...(header.length === 0 ? {} : { headers: headersFrom(header) }),
         ...(digest === undefined ? {} : { digest }),
         ...(tag === undefined ? {} : { tag }),

@@ -1,5 +1,6 @@
 import { CodedError } from '../../core/base/error.ts';
 import { commonOptions, defineOptions } from '../../core/base/options.ts';
+import { priorities } from '../../core/base/priority.ts';
 import type { Credentials } from '../../core/registry/registry-auth.ts';
 
 /** Where the supernode is, and how answers are printed: for every command of dfops. */
@@ -25,6 +26,12 @@ const orderOptions = defineOptions({
     required: true,
     valueName: 'WHERE',
     help: 'Hosts to bring it to: seeds, idc=NAME, count=N, percent=P or all',
+  },
+  priority: {
+    kind: 'choice',
+    choices: priorities,
+    defaultHelp: 'warm-up',
+    help: 'What it is among other downloads, as far as the API key may order it',
   },
   timeout: {
     kind: 'duration',

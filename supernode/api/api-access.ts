@@ -1,5 +1,7 @@
 import { isIP } from 'node:net';
 import { CodedError } from '../../core/base/error.ts';
+import { moreImportant } from '../../core/base/priority.ts';
+import type { Priority } from '../../core/base/priority.ts';
 import { isInCidr } from '../../core/identity/cidr.ts';
 import type { ApiKeys } from './api-keys.ts';
 
@@ -35,6 +37,19 @@ export function checkAccess(keys: ApiKeys | undefined, caller: Caller): void {
       'without --api-key-file the API answers only to requests for localhost or an IP address',
     );
   }
+}
+
+/** Throws ERR_FORBIDDEN when the key of a caller who may use the API may not order downloads of this class. */
+export function checkPriority(
+  keys: ApiKeys | undefined,
+  { authorization, priority }: Pick<Caller, 'authorization'> & { readonly priority: Priority },
+): void {
+  const most = keys === undefined ? 'release' : keys.mostOf(authorization);
+  if (most !== undefined && moreImportant(most, priority) === most) return;
+  throw new CodedError(
+    'ERR_FORBIDDEN',
+    `this API key may not order downloads of class ${priority}`,
+  );
 }
 
 function isLoopback(address: string): boolean {

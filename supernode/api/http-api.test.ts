@@ -429,6 +429,13 @@ test('ApiKeys.load() takes a private file with keys, and names what is wrong wit
   t.true(keys.accepts('Bearer key-one'));
   t.true(keys.accepts('Bearer key-two'));
   t.false(keys.accepts('Bearer #'));
+  t.is(keys.mostOf('Bearer key-one'), 'release');
+  await write('key-one\nkey-two  priority=normal\n', 0o600);
+  const bounded = await ApiKeys.load(file);
+  t.is(bounded.mostOf('Bearer key-two'), 'normal');
+  t.is(bounded.mostOf('Bearer priority=normal'), undefined);
+  await write('key-one priority=urgent\n', 0o600);
+  await t.throwsAsync(ApiKeys.load(file), { code: 'ERR_CONFIG', message: /line 1/ });
   t.false(keys.accepts(undefined));
   await write('key-one\n', 0o644);
   await t.throwsAsync(ApiKeys.load(file), { code: 'ERR_CONFIG', message: /chmod 600/ });
@@ -437,6 +444,22 @@ test('ApiKeys.load() takes a private file with keys, and names what is wrong wit
   await write('ok\ntwo words\n', 0o600);
   await t.throwsAsync(ApiKeys.load(file), { code: 'ERR_CONFIG', message: /line 2/ });
   await t.throwsAsync(ApiKeys.load(join(folder, 'absent')), { message: /ENOENT/ });
+});
+
+test('POST /api/v1/warm-ups orders no class that the API key may not order', async (t) => {
+  const { call } = await openBench(t, { keys: new ApiKeys(['all', 'some priority=normal']) });
+  const order = async (key: string, priority?: string): Promise<number> => {
+    const body = { url: 'https://files.example/a', to: 'all', priority };
+    const headers = { authorization: `Bearer ${key}` };
+    return (await call('POST', '/api/v1/warm-ups', { headers, body })).status;
+  };
+  t.is(await order('all', 'release'), 201);
+  t.is(await order('some', 'normal'), 201);
+  t.is(await order('some', 'warm-up'), 201);
+  t.is(await order('some'), 201);
+  t.is(await order('some', 'interactive'), 403);
+  t.is(await order('some', 'release'), 403);
+  t.is(await order('all', 'urgent'), 400);
 });
 
 test('PUT /api/v1/limits changes the budgets it names; GET shows them with the share of each host', async (t) => {

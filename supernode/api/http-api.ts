@@ -122,7 +122,7 @@ export class HttpApi implements AsyncDisposable {
       addReadRoutes(guarded, () => this.#served().view);
       addAdminRoutes(guarded, () => this.#served().actions);
       addLimitRoutes(guarded, () => this.#served().limits);
-      addWarmUpRoutes(guarded, () => this.#served().warmUps);
+      addWarmUpRoutes(guarded, () => this.#served().warmUps, keys);
       if (!isMetricsPublic) this.#addMetricsRoute(guarded);
     });
     this.#addHookRoutes(options);

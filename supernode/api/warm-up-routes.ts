@@ -4,6 +4,8 @@ import { CodedError } from '../../core/base/error.ts';
 import type { JobRecord } from '../warm-up/job-record.ts';
 import type { WarmUps } from '../warm-up/warm-ups.ts';
 import { WarmUpRequest } from '../warm-up/warm-up-request.ts';
+import { checkPriority } from './api-access.ts';
+import type { ApiKeys } from './api-keys.ts';
 import type { ApiApp } from './fastify-app.ts';
 import { pageLimits, pageOf } from './paging.ts';
 import type { Page, Paged } from './paging.ts';
@@ -21,9 +23,16 @@ const JobParams = Type.Object({ id: Type.String({ pattern: '^[0-9]{1,16}$' }) })
 export type ServedWarmUps = Pick<WarmUps, 'submit' | 'list' | 'find' | 'cancel'>;
 
 /** Routes of warm-ups: begin one, look at them, stop one. */
-export function addWarmUpRoutes(app: ApiApp, warmUps: () => ServedWarmUps): void {
+export function addWarmUpRoutes(
+  app: ApiApp,
+  warmUps: () => ServedWarmUps,
+  keys: ApiKeys | undefined,
+): void {
   const body = { schema: { body: WarmUpRequest }, bodyLimit: MAX_BODY_BYTES };
   app.post('/api/v1/warm-ups', body, async (request, reply) => {
+    const { authorization } = request.headers;
+    const { priority } = request.body;
+    if (priority !== undefined) checkPriority(keys, { authorization, priority });
     const job = await warmUps().submit(request.body, 'api');
     return reply.code(201).header('location', `/api/v1/warm-ups/${job.id}`).send(job);
   });

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
+import { priorities } from '../../core/base/priority.ts';
 
 /** Bytes that hosts have of a warm-up, by where they came from. */
 export const WarmBytes = Type.Object({
@@ -81,6 +82,7 @@ export const JobSummary = Type.Object({
   urls: Type.Optional(Type.Array(Type.String())),
   platforms: Type.Optional(Type.Array(Type.String())),
   to: Type.String(),
+  priority: Type.Optional(Type.Enum([...priorities])),
   created: Type.String(),
   started: Type.Optional(Type.String()),
   finished: Type.Optional(Type.String()),

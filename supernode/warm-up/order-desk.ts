@@ -1,6 +1,7 @@
 import { backoffMs } from '../../core/base/backoff.ts';
 import type { Clock, Timer } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
+import { priorities } from '../../core/base/priority.ts';
 import type { Random } from '../../core/base/random.ts';
 import type { WarmState } from '../../core/wire/messages.ts';
 import type { JobHost } from './job-host.ts';
@@ -9,6 +10,8 @@ import type { WarmUpJob } from './warm-up-job.ts';
 
 /** Orders of one host at a time, of all jobs together. */
 const MAX_OUTSTANDING = 8;
+/** A release need not wait for the end of others: it has so many more. */
+const RELEASE_OUTSTANDING = 4;
 const TICK_MS = 500;
 /** A host tells of each order every second. */
 const SILENCE_MS = 60_000;
@@ -119,14 +122,15 @@ export class OrderDesk implements WarmListener, Disposable {
     if (host === undefined) return;
     const outstanding = this.#outstanding.get(peer) ?? new Map<string, Outstanding>();
     this.#outstanding.set(peer, outstanding);
-    for (const job of this.#jobs) {
+    for (const job of byImportance(this.#jobs)) {
       const part = job.hosts.get(peer);
       if (part === undefined) continue;
       if (!host.takesOrders) {
         const old = new CodedError('ERR_PROTOCOL', 'this host runs a version without warm-up');
         job.note(part, () => part.giveUp(old));
       }
-      while (outstanding.size < MAX_OUTSTANDING) {
+      const most = MAX_OUTSTANDING + (job.priority === 'release' ? RELEASE_OUTSTANDING : 0);
+      while (outstanding.size < most) {
         const index = part.next(this.#now());
         if (index === undefined) break;
         const order = job.order(index);
@@ -204,4 +208,13 @@ export class OrderDesk implements WarmListener, Disposable {
   #now(): number {
     return this.#parts.clock.monotonic();
   }
+}
+
+/** The most important first, and of equals the first that came. */
+export function byImportance(jobs: Iterable<WarmUpJob>): WarmUpJob[] {
+  return [...jobs].toSorted((one, other) => rankOf(one) - rankOf(other));
+}
+
+function rankOf({ priority }: WarmUpJob): number {
+  return priorities.indexOf(priority);
 }

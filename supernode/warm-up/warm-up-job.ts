@@ -1,3 +1,4 @@
+import type { Priority } from '../../core/base/priority.ts';
 import type { CodedError } from '../../core/base/error.ts';
 import { withoutSecrets } from '../../core/piece/task-id.ts';
 import type { TaskSpec } from '../../core/wire/messages.ts';
@@ -42,6 +43,11 @@ export class WarmUpJob {
     this.createdMs = about.createdMs;
   }
 
+  /** What its downloads are among others. */
+  get priority(): Priority {
+    return this.request.priority ?? 'warm-up';
+  }
+
   /** Resolves when every host has everything, or cannot have it. */
   get settled(): Promise<void> {
     return this.#settled.promise;
@@ -56,13 +62,14 @@ export class WarmUpJob {
   }
 
   /** The order for one task of one host. */
-  order(index: number): { id: string; spec: TaskSpec } | undefined {
+  order(index: number): { id: string; spec: TaskSpec; priority: Priority } | undefined {
     const task = this.tasks[index];
     if (task === undefined) return undefined;
     const { authorization } = this;
     const isSent = task.isAuthorized && authorization !== undefined;
     const headers = isSent ? { headers: { ...task.spec.headers, authorization } } : {};
-    return { id: `${this.id}.${index}`, spec: { ...task.spec, ...headers } };
+    const { id, priority } = this;
+    return { id: `${id}.${index}`, spec: { ...task.spec, ...headers }, priority };
   }
 
   /** Notes what a host did, by `change`; the job settles with its last host. */
@@ -75,7 +82,7 @@ export class WarmUpJob {
   }
 
   summary(): JobSummary {
-    const { image, platforms, to } = this.request;
+    const { image, platforms, to, priority } = this.request;
     const { startedMs, finishedMs, error } = this;
     const urls = urlsOf(this.request).map(withoutSecrets);
     const counts = { total: this.hosts.size, done: 0, failed: 0 };
@@ -97,6 +104,7 @@ export class WarmUpJob {
       ...(image === undefined ? { urls } : { image }),
       ...(platforms === undefined ? {} : { platforms }),
       to,
+      ...(priority === undefined ? {} : { priority }),
       created: iso(this.createdMs),
       ...(startedMs === undefined ? {} : { started: iso(startedMs) }),
       ...(finishedMs === undefined ? {} : { finished: iso(finishedMs) }),

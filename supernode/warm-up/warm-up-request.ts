@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
+import { priorities } from '../../core/base/priority.ts';
 import { parseOriginUrl, withoutSecrets } from '../../core/piece/task-id.ts';
 import { parseImage } from '../../core/registry/image-reference.ts';
 import { parseTarget } from './target.ts';
@@ -39,6 +40,8 @@ export const WarmUpRequest = Type.Object({
     }),
   ),
   to: Type.String({ minLength: 1, maxLength: 80 }),
+  /** What its downloads are among others; default warm-up. */
+  priority: Type.Optional(Type.Enum([...priorities])),
   timeoutMs: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400_000 })),
 });
 export type WarmUpRequest = Static<typeof WarmUpRequest>;

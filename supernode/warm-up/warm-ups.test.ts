@@ -82,6 +82,24 @@ test('WarmUps orders few things at a time of one host, whatever the jobs', async
   t.is(host.most, 8);
 });
 
+test('WarmUps orders a release at once, whatever runs and is ordered, and in its class', async (t) => {
+  const { open } = await openBench(t);
+  const warmUps = await open();
+  const host = new MemoryWarmHost(warmUps.listener, { peer: 'a' });
+  warmUps.listener.connected(host);
+  for (let job = 0; job < 18; job += 1) {
+    await warmUps.submit({ urls: urls(30), to: 'all' }, 'api');
+  }
+  await found(() => (host.orders.size === 8 ? true : undefined));
+  const url = 'http://origin.test/release';
+  const release = await warmUps.submit({ url, to: 'all', priority: 'release' }, 'api');
+  t.is(release.priority, 'release');
+  const order = await found(() => host.orders.get(`${release.id}.0`));
+  t.is(order.priority, 'release');
+  const others = [...host.orders.values()].filter(({ id }) => id !== order.id);
+  t.deepEqual([...new Set(others.map(({ priority }) => priority))], ['warm-up']);
+});
+
 test('WarmUps refuses with ERR_BUSY what is past its queue, and takes it once there is room', async (t) => {
   const { open } = await openBench(t);
   const gate = Promise.withResolvers<never>();

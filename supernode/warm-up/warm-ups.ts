@@ -6,7 +6,7 @@ import type { Random } from '../../core/base/random.ts';
 import { JobHistory } from './job-history.ts';
 import type { OpenJob } from './job-history.ts';
 import type { JobRecord, JobSource, JobSummary } from './job-record.ts';
-import { OrderDesk } from './order-desk.ts';
+import { OrderDesk, byImportance } from './order-desk.ts';
 import { parseTarget, pickHosts } from './target.ts';
 import type { WarmHost, WarmListener } from './warm-host.ts';
 import { WarmUpJob } from './warm-up-job.ts';
@@ -16,6 +16,8 @@ import type { WarmUpRequest } from './warm-up-request.ts';
 
 /** Jobs that run at a time; the others wait. */
 const MAX_RUNNING = 16;
+/** A release need not wait for the end of others: so many more of it run. */
+const RELEASE_RUNNING = 4;
 /** Jobs that wait; past it ERR_BUSY. A request has 64 KiB at most, so 32 MiB of them. */
 const MAX_WAITING = 500;
 const RETRY_AFTER_MS = 5_000;
@@ -157,8 +159,9 @@ export class WarmUps implements AsyncDisposable {
 
   #advance(): void {
     if (this.#isClosed) return;
-    for (const job of this.#jobs.values()) {
-      if (this.#running.size >= MAX_RUNNING) return;
+    for (const job of byImportance(this.#jobs.values())) {
+      const most = MAX_RUNNING + (job.priority === 'release' ? RELEASE_RUNNING : 0);
+      if (this.#running.size >= most) return;
       if (job.state !== 'waiting' || job.controller.signal.aborted) continue;
       job.state = 'resolving';
       const run = this.#run(job).finally(() => {
