@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { zstdCompressSync } from 'node:zlib';
 import test from 'ava';
 import * as fc from 'fast-check';
 import { contentChunks, contentDigest, contentLength, contentTag, seededBytes } from './content.ts';
@@ -29,6 +30,13 @@ test('seededBytes() has no two equal pages', (t) => {
     );
   }
   t.is(pages.size, length / 4096);
+});
+
+test('seededBytes() does not compress on the way between hosts, 256 KiB at a time', (t) => {
+  for (let at = 0; at < 1024 * 1024; at += 256 * 1024) {
+    const unit = seededBytes(7, at, at + 256 * 1024);
+    t.true(zstdCompressSync(unit).length > 0.99 * unit.length);
+  }
 });
 
 test('contentChunks(), contentLength() and contentDigest() agree for files, seeds and bytes', async (t) => {

@@ -8,7 +8,8 @@ export type Content =
   | { readonly seed: number; readonly length: number }
   | { readonly bytes: Uint8Array };
 
-const BLOCK_BYTES = 64 * 1024;
+/** Longer than what is compressed at a time, so that content of a seed does not compress. */
+const BLOCK_BYTES = 512 * 1024;
 /** Every page carries its own number, so that no two parts of the content are equal. */
 const PAGE_BYTES = 4096;
 const READ_BYTES = 256 * 1024;
