@@ -3,6 +3,7 @@ import { CodedError } from '../core/base/error.ts';
 import { commandError } from './cluster/command-error.ts';
 import { interruptSignal } from './cluster/interrupt-signal.ts';
 import { adaptiveCommand } from './scenario/adaptive-command.ts';
+import { compressionCommand } from './scenario/compression-command.ts';
 import { crowdCommand } from './scenario/crowd-command.ts';
 import { limitsCommand } from './scenario/limits-command.ts';
 import { linkCommand } from './scenario/link-command.ts';
@@ -29,6 +30,10 @@ const scenarios: Readonly<Record<string, readonly [run: Command, about: string]>
   adaptive: [
     adaptiveCommand,
     'what other programs of a host keep of its line and its disk beside it',
+  ],
+  compression: [
+    compressionCommand,
+    'content of several kinds over slow and fast links, in a lab, compressed and raw',
   ],
   sim: [simCommand, 'one file to many hosts in virtual time, for as many hosts as one likes'],
 };
