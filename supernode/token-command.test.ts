@@ -11,7 +11,7 @@ import { HostKey } from '../core/identity/host-key.ts';
 import { parseToken } from '../core/identity/join-token.ts';
 import { AdminSocket } from './api/admin-socket.ts';
 import { Authority } from './membership/authority.ts';
-import { DurableState } from './state/durable-state.ts';
+import { LevelStateStore } from '../core/store/level-state-store.ts';
 import { addTokenCommands } from './token-command.ts';
 
 const uid = process.getuid?.() ?? 0;
@@ -106,7 +106,7 @@ test('supernode host revoke works with no supernode running', async (t) => {
 
 test('supernode token create waits for a supernode that is starting or stopping', async (t) => {
   const dataDir = await folder(t);
-  const state = await DurableState.open(join(dataDir, 'state'));
+  const state = await LevelStateStore.open(join(dataDir, 'state'));
   const clock = new NappingClock(async () => state.close());
   const { stdout } = await supernode(['token', 'create', '--data-dir', dataDir], { clock });
   t.regex(stdout, /^odt1_/);
@@ -114,7 +114,7 @@ test('supernode token create waits for a supernode that is starting or stopping'
 
 test('supernode token create gives up on a process that has the folder and does not answer', async (t) => {
   const dataDir = await folder(t);
-  await using _state = await DurableState.open(join(dataDir, 'state'));
+  await using _state = await LevelStateStore.open(join(dataDir, 'state'));
   const clock = new NappingClock();
   const created = supernode(['token', 'create', '--data-dir', dataDir], { clock });
   await t.throwsAsync(created, { code: 'ERR_STORE_LOCKED', message: /admin\.sock/ });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { ManualClock, SystemClock } from '../../core/base/clock.ts';
+import { ManualClock } from '../../core/base/clock.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { silentLog } from '../../core/base/log.ts';
 import type { Log } from '../../core/base/log.ts';
@@ -12,8 +12,9 @@ import { HostKey } from '../../core/identity/host-key.ts';
 import { parseToken } from '../../core/identity/join-token.ts';
 import { recordTtlMs } from '../../core/identity/membership.ts';
 import { CellTrust } from '../../core/identity/trust.ts';
+import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import { keysWith } from '../../core/store/state-store.ts';
 import { Authority } from './authority.ts';
-import { DurableState } from '../state/durable-state.ts';
 
 const DAY_MS = 86_400_000;
 const addresses = ['10.0.0.1:8002'];
@@ -122,19 +123,6 @@ test('Authority.open() is the same authority after a restart, with the map as it
   });
 });
 
-test('DurableState.openWhenFree() refuses a folder in use, and waits for one that is let go', async (t) => {
-  const directory = await mkdtemp(join(tmpdir(), 'authority-'));
-  t.teardown(async () => rm(directory, { recursive: true }));
-  const clock = new SystemClock();
-  const first = await DurableState.open(directory);
-  const impatient = DurableState.openWhenFree(directory, { clock, waitMs: 150 });
-  await t.throwsAsync(impatient, { code: 'ERR_STORE_LOCKED' });
-  const waiting = DurableState.openWhenFree(directory, { clock, waitMs: 10_000 });
-  await first.close();
-  await using second = await waiting;
-  t.is(second.get('v'), 1);
-});
-
 test('Authority.redeem() grants what the token says, and takes a use only from a good claim', async (t) => {
   await withBench(t, async ({ open }) => {
     await using authority = await open();
@@ -225,9 +213,9 @@ test('Authority.createToken() names a wrong option, and expired tokens leave no 
     await make({ idc: 'east' });
     t.is((await authority.tokens()).length, 1);
     await authority[Symbol.asyncDispose]();
-    await using state = await DurableState.open(join(dataDir, 'state'));
-    t.is((await state.rows('token/')).length, 1);
-    t.is((await state.rows('used/')).length, 0);
+    await using state = await LevelStateStore.open(join(dataDir, 'state'));
+    t.is((await Array.fromAsync(state.range(keysWith('token/')))).length, 1);
+    t.is((await Array.fromAsync(state.range(keysWith('used/')))).length, 0);
   });
 });
 
@@ -356,17 +344,4 @@ test('Authority.open() certifies a new key of the supernode and keeps revocation
     const error = await t.throwsAsync(open(), { code: 'ERR_KEY_FILE' });
     t.regex(error?.message ?? '', /another cell/);
   });
-});
-
-test('DurableState.open() leaves the state of a newer version untouched', async (t) => {
-  const directory = await mkdtemp(join(tmpdir(), 'authority-'));
-  t.teardown(async () => rm(directory, { recursive: true }));
-  {
-    await using state = await DurableState.open(directory);
-    await state.update(async () => ({
-      changes: [{ type: 'put', key: 'v', value: 2 }],
-      result: undefined,
-    }));
-  }
-  await t.throwsAsync(DurableState.open(directory), { code: 'ERR_STORE_NEWER' });
 });

@@ -15,9 +15,11 @@ import type { MemberRecord, MemberRole } from '../../core/identity/membership.ts
 import { publicKeyOf } from '../../core/identity/peer-id.ts';
 import { issueTicket } from '../../core/identity/ticket.ts';
 import { CellTrust } from '../../core/identity/trust.ts';
+import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import { Serial } from '../../core/store/serial.ts';
+import type { StateStore } from '../../core/store/state-store.ts';
 import type { Membership } from '../../core/wire/messages.ts';
 import { openCell } from './cell-keys.ts';
-import { DurableState } from '../state/durable-state.ts';
 import { OwnCertificate } from './own-certificate.ts';
 import { Tokens } from './tokens.ts';
 import type { RedeemClaim, TokenOptions, TokenSummary } from './tokens.ts';
@@ -32,10 +34,16 @@ export interface AuthorityOptions {
   readonly lockWaitMs?: number;
 }
 
+interface StoredMap {
+  readonly envelope: string;
+  readonly map: CellMap;
+  readonly signer: string;
+}
+
 interface AuthorityParts {
   readonly key: HostKey;
   readonly trust: CellTrust;
-  readonly state: DurableState;
+  readonly state: StateStore;
   readonly tokens: Tokens;
   readonly clock: Clock;
   readonly isNewCell: boolean;
@@ -63,6 +71,7 @@ export class Authority implements AsyncDisposable {
   readonly #parts: AuthorityParts;
   readonly #listeners = new Set<() => void>();
   readonly #joins = new Map<string, number>();
+  readonly #publishing = new Serial();
   #certificate: OwnCertificate | undefined;
 
   private constructor(parts: AuthorityParts) {
@@ -79,7 +88,7 @@ export class Authority implements AsyncDisposable {
   static async open(options: AuthorityOptions): Promise<Authority> {
     const { dataDir, clock, log, addresses, lockWaitMs: waitMs = LOCK_WAIT_MS } = options;
     const directory = stateDirectory(dataDir);
-    const state = await DurableState.openWhenFree(directory, { clock, waitMs });
+    const state = await LevelStateStore.openWhenFree(directory, { clock, waitMs });
     await using opened = new AsyncDisposableStack();
     opened.use(state);
     const { cell, isNew } = await openCell(dataDir, state);
@@ -96,7 +105,7 @@ export class Authority implements AsyncDisposable {
     const certificate = opened.use(await OwnCertificate.open({ ...context, onRenewed }));
     for (const envelope of certificate.envelopes()) trust.addCertificate(envelope);
     authority.#certificate = certificate;
-    authority.#loadMap();
+    await authority.#loadMap();
     if (addresses.length > 0) await authority.setAddresses(addresses);
     if (isNew) log.info({ cell }, 'new cell; keep a copy of identity/cell.key in a safe place');
     opened.move();
@@ -251,32 +260,30 @@ export class Authority implements AsyncDisposable {
     throw new CodedError('ERR_NOT_MEMBER', 'the peer is revoked', { detail: { peerId } });
   }
 
-  #storedMap():
-    | { readonly envelope: string; readonly map: CellMap; readonly signer: string }
-    | undefined {
-    const envelope = this.#parts.state.get(MAP_ROW);
+  async #storedMap(): Promise<StoredMap | undefined> {
+    const envelope = (await this.#parts.state.get(MAP_ROW))?.value;
     return typeof envelope === 'string' ? { envelope, ...openCellMap(envelope) } : undefined;
   }
 
-  #loadMap(): void {
-    const stored = this.#storedMap();
+  async #loadMap(): Promise<void> {
+    const stored = await this.#storedMap();
     // One signed by a former key of this supernode is signed anew by `setAddresses()`, its revocations kept.
     if (stored?.signer === this.key.peerId) this.trust.applyCellMap(stored.envelope, this.#now());
   }
 
   /** Signs and stores a map with the content that `next` makes of the present one, unless nothing changes. */
   async #publish(next: (content: MapContent) => MapContent): Promise<void> {
-    const { state } = this.#parts;
-    const envelope = await state.update(async () => {
-      const stored = this.#storedMap();
+    const envelope = await this.#publishing.run(async () => {
+      const stored = await this.#storedMap();
       const content = next(stored?.map ?? { supernodes: [], revoked: [] });
       if (stored?.signer === this.key.peerId && isSame(stored.map, content)) {
-        return { changes: [], result: undefined };
+        return undefined;
       }
       // Never below the time: hosts ignore a lower epoch, and a state restored from a backup must not be ignored.
       const epoch = Math.max((stored?.map.epoch ?? 0) + 1, this.#now());
       const value = issueCellMap(this.key, { epoch, ...content });
-      return { changes: [{ type: 'put', key: MAP_ROW, value }], result: value };
+      await this.#parts.state.commit([{ type: 'put', key: MAP_ROW, value }]);
+      return value;
     });
     if (envelope === undefined) return;
     this.trust.applyCellMap(envelope, this.#now());

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import { HostKey } from '../../core/identity/host-key.ts';
 import { peerIdPattern } from '../../core/identity/peer-id.ts';
-import type { DurableState } from '../state/durable-state.ts';
+import type { StateStore } from '../../core/store/state-store.ts';
 
 const CELL_ROW = 'cell';
 
@@ -18,16 +18,13 @@ export function cellKeyFile(dataDir: string): string {
  */
 export async function openCell(
   dataDir: string,
-  state: DurableState,
+  state: StateStore,
 ): Promise<{ readonly cell: string; readonly isNew: boolean }> {
-  const known = state.get(CELL_ROW);
+  const known = (await state.get(CELL_ROW))?.value;
   if (typeof known === 'string' && peerIdPattern.test(known)) return { cell: known, isNew: false };
   const isNew = !(await exists(cellKeyFile(dataDir)));
   const { peerId } = await HostKey.load(cellKeyFile(dataDir));
-  await state.update(async () => ({
-    changes: [{ type: 'put', key: CELL_ROW, value: peerId }],
-    result: undefined,
-  }));
+  await state.commit([{ type: 'put', key: CELL_ROW, value: peerId }]);
   return { cell: peerId, isNew };
 }
 

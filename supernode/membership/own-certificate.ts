@@ -4,8 +4,8 @@ import type { Log } from '../../core/base/log.ts';
 import { issueCertificate, openCertificate } from '../../core/identity/cell.ts';
 import type { SupernodeCertificate } from '../../core/identity/cell.ts';
 import { expiryLeewayMs } from '../../core/identity/trust.ts';
+import type { StateStore } from '../../core/store/state-store.ts';
 import { readCellKey } from './cell-keys.ts';
-import type { DurableState } from '../state/durable-state.ts';
 
 const ROW = 'certificates';
 /** Renewed when so much of its life is over: the rest is for the overlap, and for fetching an offline key. */
@@ -17,7 +17,7 @@ const MAX_STORED = 64;
 
 interface CertificateParts {
   readonly dataDir: string;
-  readonly state: DurableState;
+  readonly state: StateStore;
   /** Cell id. */
   readonly cell: string;
   /** Peer id of this supernode. */
@@ -51,7 +51,7 @@ export class OwnCertificate implements Disposable {
 
   /** Loads what is stored and issues what is missing; ERR_KEY_FILE when that needs a cell key that is not there. */
   static async open(parts: CertificateParts): Promise<OwnCertificate> {
-    const certificate = new OwnCertificate(parts, readStored(parts));
+    const certificate = new OwnCertificate(parts, await readStored(parts));
     try {
       await certificate.#renewIfDue();
       if (certificate.#current() === undefined) {
@@ -100,10 +100,7 @@ export class OwnCertificate implements Disposable {
 
   async #store(known: readonly Known[]): Promise<void> {
     const value = known.map(({ envelope }) => envelope);
-    await this.#parts.state.update(async () => ({
-      changes: [{ type: 'put', key: ROW, value }],
-      result: undefined,
-    }));
+    await this.#parts.state.commit([{ type: 'put', key: ROW, value }]);
     this.#known = known;
   }
 
@@ -138,8 +135,8 @@ export class OwnCertificate implements Disposable {
   }
 }
 
-function readStored({ state, cell }: CertificateParts): Known[] {
-  const row = state.get(ROW) ?? [];
+async function readStored({ state, cell }: CertificateParts): Promise<Known[]> {
+  const row = (await state.get(ROW))?.value ?? [];
   if (!Array.isArray(row)) throw new CodedError('ERR_STORE_IO', 'stored certificates are damaged');
   return row.map((envelope: unknown) => ({
     envelope: String(envelope),

@@ -4,9 +4,11 @@ import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { checkToken, createToken } from '../../core/identity/join-token.ts';
 import type { GrantedRole, TokenGrant } from '../../core/identity/join-token.ts';
+import { Serial } from '../../core/store/serial.ts';
+import { keysWith } from '../../core/store/state-store.ts';
+import type { StateChange, StateRow, StateStore } from '../../core/store/state-store.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { FailureLimit } from './failure-limit.ts';
-import type { DurableState, StateChange } from '../state/durable-state.ts';
 
 /** What a new token is to grant. */
 export interface TokenOptions {
@@ -53,16 +55,14 @@ const TOKEN_ID = /^[0-9a-f]{16}$/;
 
 /** The join tokens of a cell: made, counted down, listed, deleted; kept in its state. */
 export class Tokens {
-  readonly #state: DurableState;
+  readonly #state: StateStore;
+  /** Joins of a moment wait for each other here, rather than decide again and again. */
+  readonly #turns = new Serial();
   readonly #cell: string;
   readonly #clock: Clock;
   readonly #failures: FailureLimit;
 
-  constructor(parts: {
-    readonly state: DurableState;
-    readonly cell: string;
-    readonly clock: Clock;
-  }) {
+  constructor(parts: { readonly state: StateStore; readonly cell: string; readonly clock: Clock }) {
     this.#state = parts.state;
     this.#cell = parts.cell;
     this.#clock = parts.clock;
@@ -73,17 +73,18 @@ export class Tokens {
   async create(options: TokenOptions): Promise<string> {
     const now = this.#clock.now();
     const { token, grant } = createToken({ cell: this.#cell, now, ...options });
-    return this.#state.update(async () => {
-      const rows = await this.#state.rows(TOKENS);
+    return this.#turns.run(async () => {
+      const rows = await this.#rows(TOKENS);
       const expired = rows.filter(({ value }) => parseGrant(value).expires <= now);
       if (rows.length - expired.length >= MAX_TOKENS) {
         throw new CodedError('ERR_BUSY', `there are ${MAX_TOKENS} tokens already: delete some`);
       }
-      const removals = await Promise.all(expired.map(async ({ name }) => this.#removal(name)));
-      return {
-        changes: [{ type: 'put', key: TOKENS + grant.id, value: grant }, ...removals.flat()],
-        result: token,
-      };
+      const removals = await Promise.all(
+        expired.map(async ({ key }) => this.#removal(key.slice(TOKENS.length))),
+      );
+      const added: StateChange = { type: 'put', key: TOKENS + grant.id, value: grant };
+      await this.#state.commit([added, ...removals.flat()]);
+      return token;
     });
   }
 
@@ -94,7 +95,7 @@ export class Tokens {
   async redeem(claim: RedeemClaim): Promise<{ role: GrantedRole; idc: string }> {
     this.#failures.check(claim.address);
     try {
-      return await this.#state.update(async () => this.#decide(claim));
+      return await this.#turns.run(async () => this.#redeem(claim));
     } catch (error) {
       if (error instanceof CodedError && error.code === 'ERR_TOKEN') {
         this.#failures.failed(claim.address);
@@ -106,7 +107,7 @@ export class Tokens {
   /** The tokens that have not expired, the first to expire first. */
   async list(): Promise<TokenSummary[]> {
     const now = this.#clock.now();
-    const rows = await this.#state.rows(TOKENS);
+    const rows = await this.#rows(TOKENS);
     const grants = rows.map(({ value }) => parseGrant(value));
     return grants
       .filter(({ expires }) => expires > now)
@@ -116,19 +117,18 @@ export class Tokens {
 
   /** Nobody joins with it any more; who did stays a member. False when there is no such token. */
   async delete(id: string): Promise<boolean> {
-    return this.#state.update(async () => {
-      if (this.#grant(id) === undefined) return { changes: [], result: false };
-      return { changes: await this.#removal(id), result: true };
+    return this.#turns.run(async () => {
+      if ((await this.#row(id)) === undefined) return false;
+      await this.#state.commit(await this.#removal(id));
+      return true;
     });
   }
 
-  async #decide(claim: RedeemClaim): Promise<{
-    readonly changes: readonly StateChange[];
-    readonly result: { role: GrantedRole; idc: string };
-  }> {
-    const grant = this.#grant(claim.id);
+  async #redeem(claim: RedeemClaim): Promise<{ role: GrantedRole; idc: string }> {
+    const row = await this.#row(claim.id);
+    const grant = row === undefined ? undefined : parseGrant(row.value);
     const usedKey = `${usesOf(claim.id)}${claim.peerId}`;
-    const hasUsed = grant !== undefined && this.#state.get(usedKey) !== undefined;
+    const hasUsed = grant !== undefined && (await this.#state.get(usedKey)) !== undefined;
     const result = checkToken(hasUsed ? withoutCount(grant) : grant, {
       secret: claim.secret,
       address: claim.address,
@@ -136,28 +136,30 @@ export class Tokens {
       askedIdc: claim.idc,
       now: this.#clock.now(),
     });
-    if (grant?.usesLeft === undefined || hasUsed) return { changes: [], result };
+    if (row === undefined || grant?.usesLeft === undefined || hasUsed) return result;
     const counted = { ...grant, usesLeft: grant.usesLeft - 1 };
-    return {
-      changes: [
-        { type: 'put', key: TOKENS + grant.id, value: counted },
+    await this.#state.commit(
+      [
+        { type: 'put', key: row.key, value: counted },
         { type: 'put', key: usedKey, value: this.#clock.now() },
       ],
-      result,
-    };
+      { expect: [row] },
+    );
+    return result;
   }
 
-  #grant(id: string): TokenGrant | undefined {
+  async #row(id: string): Promise<StateRow | undefined> {
     // The id is a stranger's text: it must not name other rows.
-    if (!TOKEN_ID.test(id)) return undefined;
-    const row = this.#state.get(TOKENS + id);
-    return row === undefined ? undefined : parseGrant(row);
+    return TOKEN_ID.test(id) ? this.#state.get(TOKENS + id) : undefined;
+  }
+
+  async #rows(prefix: string): Promise<StateRow[]> {
+    return Array.fromAsync(this.#state.range(keysWith(prefix)));
   }
 
   async #removal(id: string): Promise<StateChange[]> {
-    const uses = await this.#state.rows(usesOf(id));
-    const keys = [TOKENS + id, ...uses.map(({ name }) => usesOf(id) + name)];
-    return keys.map((key) => ({ type: 'del', key }));
+    const uses = await this.#rows(usesOf(id));
+    return [TOKENS + id, ...uses.map(({ key }) => key)].map((key) => ({ type: 'del', key }));
   }
 }
 

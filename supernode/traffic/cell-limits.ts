@@ -1,9 +1,11 @@
 import type { Clock, Timer } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
 import { budgetNamed } from '../../core/swarm/budget-names.ts';
+import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import { Serial } from '../../core/store/serial.ts';
+import type { StateStore } from '../../core/store/state-store.ts';
 import type { Demand, Share } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
-import { DurableState } from '../state/durable-state.ts';
 import { BudgetShares, LEASE_MS } from './budget-shares.ts';
 import { CellBudgets, budgetsByName, changedBudgets, ratesByName } from './cell-budgets.ts';
 import type { BudgetChanges } from './cell-budgets.ts';
@@ -48,7 +50,8 @@ const parseBudgets = parser(CellBudgets, { code: 'ERR_STORE_IO' });
 
 /** The budgets of the cell: kept across restarts, and split among the hosts that are connected. */
 export class CellLimits implements AsyncDisposable {
-  readonly #state: DurableState;
+  readonly #state: StateStore;
+  readonly #setting = new Serial();
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #hosts = new Map<string, LimitedHost>();
@@ -58,7 +61,7 @@ export class CellLimits implements AsyncDisposable {
   #seq = 0;
 
   private constructor(
-    state: DurableState,
+    state: StateStore,
     budgets: CellBudgets,
     parts: { readonly clock: Clock; readonly log: Log },
   ) {
@@ -74,10 +77,10 @@ export class CellLimits implements AsyncDisposable {
     directory: string,
     parts: { readonly clock: Clock; readonly log: Log },
   ): Promise<CellLimits> {
-    const state = await DurableState.openWhenFree(directory, { ...parts, waitMs: 5_000 });
+    const state = await LevelStateStore.openWhenFree(directory, { ...parts, waitMs: 5_000 });
     try {
-      const row = state.get(KEY);
-      const budgets = row === undefined ? { download: 0, origin: 0 } : parseBudgets(row);
+      const row = await state.get(KEY);
+      const budgets = row === undefined ? { download: 0, origin: 0 } : parseBudgets(row.value);
       return new CellLimits(state, budgets, parts);
     } catch (error) {
       await state.close();
@@ -103,11 +106,12 @@ export class CellLimits implements AsyncDisposable {
    * the name of one.
    */
   async set(changes: BudgetChanges): Promise<void> {
-    const budgets = await this.#state.update(async () => {
+    const budgets = await this.#setting.run(async () => {
       const value = changedBudgets(this.budgets, changes);
-      return { changes: [{ type: 'put', key: KEY, value }], result: value };
+      await this.#state.commit([{ type: 'put', key: KEY, value }]);
+      this.#setBudgets(value, false);
+      return value;
     });
-    this.#setBudgets(budgets, false);
     this.#log.info({ ...budgets }, 'budgets of the cell set');
     this.#tick();
   }

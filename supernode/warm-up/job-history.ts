@@ -2,9 +2,10 @@ import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import type { Clock } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
+import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import { keysWith } from '../../core/store/state-store.ts';
+import type { StateChange, StateStore } from '../../core/store/state-store.ts';
 import { parser } from '../../core/wire/parse-message.ts';
-import { DurableState } from '../state/durable-state.ts';
-import type { StateChange } from '../state/durable-state.ts';
 import { ChosenHost, JobRecord, JobSource } from './job-record.ts';
 import { WarmUpRequest } from './warm-up-request.ts';
 
@@ -36,13 +37,13 @@ const parseRecord = parser(JobRecord, { code: 'ERR_STORE_IO' });
 
 /** What is remembered of warm-ups across restarts: those that run as far as they may be kept, and those that ended. */
 export class JobHistory implements AsyncDisposable {
-  readonly #state: DurableState;
+  readonly #state: StateStore;
   readonly #clock: Clock;
   readonly #log: Log;
   /** Oldest first. */
   readonly #ended = new Map<string, JobRecord>();
 
-  private constructor(state: DurableState, parts: { clock: Clock; log: Log }) {
+  private constructor(state: StateStore, parts: { clock: Clock; log: Log }) {
     this.#state = state;
     this.#clock = parts.clock;
     this.#log = parts.log;
@@ -54,12 +55,13 @@ export class JobHistory implements AsyncDisposable {
     parts: { readonly clock: Clock; readonly log: Log },
   ): Promise<{ readonly history: JobHistory; readonly open: readonly OpenJob[] }> {
     const waiting = { clock: parts.clock, waitMs: 5_000 };
-    const history = new JobHistory(await DurableState.openWhenFree(directory, waiting), parts);
-    for (const { value } of await history.#state.rows(ENDED)) {
+    const history = new JobHistory(await LevelStateStore.openWhenFree(directory, waiting), parts);
+    for await (const { value } of history.#state.range(keysWith(ENDED))) {
       const record = parseRecord(value);
       history.#ended.set(record.id, record);
     }
-    const open = (await history.#state.rows(OPEN)).map(({ value }) => parseOpen(value));
+    const rows = await Array.fromAsync(history.#state.range(keysWith(OPEN)));
+    const open = rows.map(({ value }) => parseOpen(value));
     return { history, open };
   }
 
@@ -110,7 +112,7 @@ export class JobHistory implements AsyncDisposable {
 
   async #write(changes: readonly StateChange[]): Promise<void> {
     try {
-      await this.#state.update(async () => ({ changes, result: undefined }));
+      await this.#state.commit(changes);
     } catch (error) {
       this.#log.error({ err: error }, 'a warm-up could not be kept');
     }
