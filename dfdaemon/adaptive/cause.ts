@@ -7,7 +7,7 @@ export const causes = {
   unhurt: 'other programs use it, and nobody waits',
   'not in the way': 'other programs use it, and were no faster when this host went slower',
   yielding: 'other programs of this machine use it',
-  trying: 'other programs of this machine use it; tried now: whether more goes through',
+  trying: 'other programs of this machine use it, and it is tried whether more goes through',
 } as const;
 
 /** One of them. */

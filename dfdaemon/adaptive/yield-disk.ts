@@ -219,7 +219,7 @@ function yieldWith(memory: DiskMemory, yielding: Yielding, look: Look): DiskMemo
     writing: Math.round(yielding.writing),
     reading: Math.round(yielding.reading),
     cause: 'yielding',
-    reason: `${causes.yielding} (${figures})`,
+    reason: `${causes.yielding}: ${figures}`,
     others: Math.round(look.others),
     busy: look.busy,
   };

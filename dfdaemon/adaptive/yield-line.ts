@@ -265,7 +265,7 @@ function yieldDecision(yielding: Yielding, { rates, capacity }: Look): LineDecis
   return {
     ceiling: Math.round(yielding.ceiling),
     cause,
-    reason: `${causes[cause]} (${figures})`,
+    reason: `${causes[cause]}: ${figures}`,
     others: Math.round(rates.others),
     capacity: Math.round(capacity),
   };

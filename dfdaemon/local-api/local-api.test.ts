@@ -392,7 +392,13 @@ test('PUT /v1/limits changes what it names and nothing else, and answers what is
   const answer = await put({ origin: 0, upload: 5 });
   t.is(answer.status, 200);
   const own = { download: 100, upload: 5, origin: 0 };
-  t.deepEqual(JSON.parse(answer.text), { own, cell: {}, inForce: own, tasks: [] });
+  t.deepEqual(JSON.parse(answer.text), {
+    own,
+    cell: {},
+    inForce: own,
+    adaptive: { isOn: false, blind: [] },
+    tasks: [],
+  });
   const shown = await ask(api.path, { method: 'GET', path: '/v1/limits' });
   t.is(shown.text, answer.text);
 });
