@@ -1,0 +1,65 @@
+import test from 'ava';
+import type { Priority } from '../../core/base/priority.ts';
+import { taskIdOf } from '../../core/piece/task-id.ts';
+import { TestSeed } from '../../test/support/seed.ts';
+import type { SeedTask } from './seed-task.ts';
+
+const KIB = 1024;
+const originHosts = [{ host: '127.0.0.1', bytesPerSecond: 0, requests: 4 }];
+const { signal } = new AbortController();
+
+async function resolve(it: TestSeed, path: string, priority?: Priority): Promise<SeedTask> {
+  const spec = { url: it.origin.url(path) };
+  return it.seeds.resolve(taskIdOf(spec), spec, { signal, priority });
+}
+
+test('Seeds: 300 who want the same and 150 who want something each open 4 connections, and each content once', async (t) => {
+  await using it = await TestSeed.start({ originHosts });
+  const paths = Array.from({ length: 150 }, (_, at) => `/each-${at}`);
+  it.origin.set('/same', { content: { seed: 1, length: 300 * KIB } });
+  for (const [at, path] of paths.entries()) {
+    it.origin.set(path, { content: { seed: at, length: 2 * KIB } });
+  }
+  const same = Array.from({ length: 300 }, async () => it.fetch('/same'));
+  const each = paths.map(async (path) => it.fetch(path));
+  const seeds = await Promise.all([...same, ...each]);
+  t.true(seeds.every(({ state }) => state === 'complete'));
+  t.is(it.origin.stats('/same').requests, 1);
+  t.is(it.origin.total.requests, 151);
+  t.true(it.origin.total.connections <= 4, `${it.origin.total.connections}`);
+});
+
+test('Seeds reads for a release while warm-ups fill an origin, and reads first what one begins to wait for', async (t) => {
+  await using it = await TestSeed.start({ originHosts });
+  const held = Promise.withResolvers<void>();
+  const warm = Array.from({ length: 8 }, (_, at) => `/warm-${at}`);
+  for (const [at, path] of warm.entries()) {
+    const content = { seed: at, length: 600 * KIB };
+    it.origin.set(path, { content, hold: { afterBytes: 300 * KIB, until: held.promise } });
+  }
+  it.origin.set('/release', { content: { seed: 99, length: 600 * KIB } });
+  const running = warm.map(async (path) => {
+    const seed = await resolve(it, path, 'warm-up');
+    await seed.settled;
+    return seed;
+  });
+  while (it.origin.total.requests < 3) await new Promise((turn) => setImmediate(turn));
+
+  const release = await resolve(it, '/release', 'release');
+  await release.settled;
+  t.is(release.state, 'complete');
+  t.deepEqual(it.origin.seen.map(({ path }) => path).toSorted(), [
+    '/release',
+    '/warm-0',
+    '/warm-1',
+    '/warm-2',
+  ]);
+  // Of those that wait in line a release wants the last: it is asked for at once.
+  const wanted = resolve(it, '/warm-7', 'release');
+  while (it.origin.total.requests < 5) await new Promise((turn) => setImmediate(turn));
+  t.is(it.origin.seen.at(-1)?.path, '/warm-7');
+  held.resolve();
+  t.is((await wanted).standing.priority, 'release');
+  for (const seed of await Promise.all(running)) t.is(seed.state, 'complete');
+  t.is(it.origin.total.requests, 9);
+});
