@@ -7,7 +7,7 @@ const facts: LevelFacts = {
   linkRate: 6_250_000,
   ratio: 0.4,
   speedOf: (level) => speeds[level],
-  idleProcessors: 2,
+  idleProcessors: () => 2,
 };
 
 const at = (linkRate: number): Level | undefined => chooseLevel({ ...facts, linkRate });
@@ -21,9 +21,9 @@ test('chooseLevel() compresses harder the slower the link, and not at all on a f
 });
 
 test('chooseLevel() takes no processor that others need, and sends raw where compressing is slow', (t) => {
-  t.is(chooseLevel({ ...facts, idleProcessors: 0.2 }), undefined);
-  t.is(chooseLevel({ ...facts, linkRate: 25_000_000, idleProcessors: 0.4 }), undefined);
-  t.is(chooseLevel({ ...facts, linkRate: 25_000_000, idleProcessors: 0.6 }), 1);
+  t.is(chooseLevel({ ...facts, idleProcessors: () => 0.2 }), undefined);
+  t.is(chooseLevel({ ...facts, linkRate: 25_000_000, idleProcessors: () => 0.4 }), undefined);
+  t.is(chooseLevel({ ...facts, linkRate: 25_000_000, idleProcessors: () => 0.6 }), 1);
   t.is(chooseLevel({ ...facts, speedOf: (level) => speeds[level] / 20 }), undefined);
 });
 

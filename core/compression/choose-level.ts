@@ -14,8 +14,8 @@ export interface LevelFacts {
   readonly ratio: number;
   /** Raw bytes a second that a level compresses, in time that passes, all threads together. */
   readonly speedOf: (level: Level) => number;
-  /** Processors that have nothing to do, those that compress for us counted as idle. */
-  readonly idleProcessors: number;
+  /** Processors that have nothing to do, those that compress for us counted as idle; asked for last. */
+  readonly idleProcessors: () => number;
 }
 
 /** A level has to be faster by so much than the link could use it. */
@@ -34,9 +34,14 @@ export function chooseLevel(facts: LevelFacts): Level | undefined {
   const isAffordable = (level: Level): boolean => {
     const spare = level === levels[0] ? SPARE : SPARE_ABOVE_FIRST;
     const speed = facts.speedOf(level);
-    return speed >= needed * spare && facts.idleProcessors >= LEAST_IDLE + needed / speed;
+    return speed >= needed * spare && facts.idleProcessors() >= LEAST_IDLE + needed / speed;
   };
   return levels.findLast(isAffordable);
+}
+
+/** True for a link over which nothing arrives sooner than raw, however it shrinks. */
+export function isFast(linkRate: number): boolean {
+  return linkRate >= DECOMPRESS_RATE;
 }
 
 /** True when a compressed form that is there already arrives sooner than the raw bytes. */

@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
-import { chooseLevel, isWorthSending } from './choose-level.ts';
+import { chooseLevel, isFast, isWorthSending } from './choose-level.ts';
 import type { Level, LevelFacts } from './choose-level.ts';
 import type { CompressionStats } from './compression-stats.ts';
 import { ContentWorth, START_BYTES, isDenseStart, isDenseType } from './content-worth.ts';
@@ -98,6 +98,7 @@ export class Compression implements AsyncDisposable {
 
   /** How to send a unit over a link that takes `linkRate` bytes a second, undefined while that is not known. */
   formOf(source: UnitSource, unit: Unit, linkRate: number | undefined): UnitForm {
+    if (linkRate !== undefined && isFast(linkRate)) return RAW;
     const name = { key: source.key, piece: unit.piece, offset: unit.offset };
     const known = this.#cache.get(name);
     if (known !== undefined) {
@@ -117,8 +118,8 @@ export class Compression implements AsyncDisposable {
 
   /** The unit is going to be sent soon: begins to compress it, if it is to be. */
   expect(source: UnitSource, unit: Unit, linkRate: number | undefined): void {
-    const name = { key: source.key, piece: unit.piece, offset: unit.offset };
-    if (linkRate === undefined || this.#cache.has(name)) return;
+    if (linkRate === undefined || isFast(linkRate)) return;
+    if (this.#cache.has({ key: source.key, piece: unit.piece, offset: unit.offset })) return;
     void this.#begin(source, unit, linkRate);
   }
 
@@ -181,7 +182,7 @@ export class Compression implements AsyncDisposable {
       linkRate,
       ratio: worth.ratio,
       speedOf: (each) => this.#compressor.speedOf(each),
-      idleProcessors: this.#idle.count ?? availableParallelism(),
+      idleProcessors: () => this.#idle.count ?? availableParallelism(),
     });
     if (level === undefined) return undefined;
     const begun = this.#compress(source, unit, { worth, level });
