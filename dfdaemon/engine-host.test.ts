@@ -11,6 +11,7 @@ import { silentLog } from '../core/base/log.ts';
 import type { DownloadEvent } from '../core/swarm/download-events.ts';
 import { openEngine } from '../core/swarm/engine.ts';
 import type { Engine } from '../core/swarm/engine.ts';
+import { watchMachine } from './adaptive/adaptive-io.ts';
 import { EngineHost } from './engine-host.ts';
 import type { LocalApi } from './local-api/local-api.ts';
 import { ask, askDownload, openApi, send } from './local-api/memory-host.contract.ts';
@@ -23,7 +24,10 @@ interface Daemon extends AsyncDisposable {
 }
 
 /** A daemon without supernode over a real origin. */
-async function daemon(routes: Parameters<typeof startOrigin>[0]): Promise<Daemon> {
+async function daemon(
+  routes: Parameters<typeof startOrigin>[0],
+  watch?: ReturnType<typeof watchMachine>,
+): Promise<Daemon> {
   const stack = new AsyncDisposableStack();
   const clock = new SystemClock();
   const origin = stack.use(await startOrigin(routes));
@@ -36,7 +40,9 @@ async function daemon(routes: Parameters<typeof startOrigin>[0]): Promise<Daemon
       clock,
     }),
   );
-  const host = stack.use(new EngineHost(engine, { clock, log: silentLog, quotaBytes: 2 ** 30 }));
+  const host = stack.use(
+    new EngineHost(engine, { clock, log: silentLog, quotaBytes: 2 ** 30, watch }),
+  );
   const api = stack.use(await openApi(host));
   return { engine, host, api, origin, [Symbol.asyncDispose]: async () => stack.disposeAsync() };
 }
@@ -99,6 +105,23 @@ test('EngineHost tells what it did: status, metrics, tasks', async (t) => {
   const tasks = (await ask(it.api.path, { path: '/v1/tasks' })).text;
   t.like(JSON.parse(tasks), { total: 1, tasks: [{ url, isComplete: true, isInUse: false }] });
   t.false(tasks.includes('s3cret'));
+});
+
+test('EngineHost says why it yields to other programs or does not, and that it is off where it is', async (t) => {
+  const routes = { routes: { '/x': { content: { seed: 2, length: 1 } } } };
+  await using off = await daemon(routes);
+  t.deepEqual(off.host.limits().adaptive, { isOn: false, blind: [] });
+  const silent = (await ask(off.api.path, { path: '/metrics' })).text;
+  t.notRegex(silent, /^odonata_dfdaemon_adaptive/m);
+  await using on = await daemon(routes, watchMachine(tmpdir()));
+  const shown = JSON.parse((await ask(on.api.path, { path: '/v1/limits' })).text) as object;
+  t.like(shown, { adaptive: { isOn: true, receive: { ceiling: 0, cause: 'starting' } } });
+  const { text } = await ask(on.api.path, { path: '/metrics' });
+  t.regex(text, /^odonata_dfdaemon_adaptive_ceiling_bytes_per_second\{direction="send"\} 0$/m);
+  t.regex(
+    text,
+    /^odonata_dfdaemon_adaptive_decision_info\{direction="disk",cause="starting"\} 1$/m,
+  );
 });
 
 test('EngineHost removes a task that nobody uses, and no other', async (t) => {
