@@ -30,21 +30,30 @@ export class FairLine<Item> {
     waiters.push({ item, priority, flow, bytes });
   }
 
+  /** Who is next now; he stays in line. */
+  get next(): { readonly item: Item; readonly bytes: number } | undefined {
+    return this.#first(() => true);
+  }
+
   /** Takes out who is next of those of whom one may pass, and the bytes he asked for. */
   shift(
     mayPass: (priority: Priority, flow: unknown) => boolean = () => true,
   ): { readonly item: Item; readonly bytes: number } | undefined {
+    const first = this.#first(mayPass);
+    if (first === undefined) return undefined;
+    this.#out(first);
+    this.pay(first, first.bytes);
+    return first;
+  }
+
+  #first(mayPass: (priority: Priority, flow: unknown) => boolean): Waiter<Item> | undefined {
     const flowsOf = (priority: Priority): unknown[] =>
       [...(this.#waiting.get(priority)?.keys() ?? [])].filter((flow) => mayPass(priority, flow));
     const due = [...this.#waiting.keys()].filter((priority) => flowsOf(priority).length > 0);
     const priority = this.#classes.next(due);
     if (priority === undefined) return undefined;
     const flow = this.#flows.get(priority)?.next(flowsOf(priority));
-    const [first] = this.#waiting.get(priority)?.get(flow) ?? [];
-    if (first === undefined) return undefined;
-    this.#out(first);
-    this.pay(first, first.bytes);
-    return first;
+    return this.#waiting.get(priority)?.get(flow)?.[0];
   }
 
   /** Bytes that pass without having waited. */

@@ -233,3 +233,35 @@ test('RateLimiters of several threads are one limit', async (t) => {
   t.true(waitMs > 50_000 && waitMs <= 100_000, `${waitMs}`);
   t.is(limiter.passedBytes, 10_050_000);
 });
+
+test('RateLimiters of several threads take turns: none waits for ever while another has more', async (t) => {
+  const limiter = new RateLimiter(5_000_000, new SystemClock());
+  const script = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    import(workerData.pacing).then(async ({ RateLimiter }) => {
+      const { SystemClock } = await import(workerData.clock);
+      const limiter = new RateLimiter(workerData.shared, new SystemClock());
+      const ask = () => limiter.ask(20_000, { priority: 'normal', flow: 1 }, () => {
+        if (Atomics.add(workerData.passed, workerData.at, 1) < 99) ask();
+        else parentPort.postMessage('all');
+      });
+      parentPort.once('message', ask);
+      parentPort.postMessage('ready');
+    });`;
+  const passed = new Int32Array(new SharedArrayBuffer(8));
+  const urls = {
+    pacing: import.meta.resolve('./pacing.ts'),
+    clock: import.meta.resolve('../base/clock.ts'),
+  };
+  const workers = [0, 1].map((at) => {
+    const workerData = { ...urls, shared: limiter.shared, passed, at };
+    return new Worker(script, { eval: true, workerData });
+  });
+  await Promise.all(workers.map(async (worker) => once(worker, 'message')));
+  const all = workers.map(async (worker) => once(worker, 'message'));
+  for (const worker of workers) worker.postMessage('go');
+  await Promise.race(all);
+  const least = Math.min(...passed);
+  await Promise.all(workers.map(async (worker) => worker.terminate()));
+  t.true(least >= 20, passed.join());
+});

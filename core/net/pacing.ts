@@ -31,15 +31,22 @@ interface Asker {
   readonly isHeld: boolean;
 }
 
+/** The turn of this thread among all that wait: when, and for how many bytes. Who has it is seen when it has come. */
+interface Turn {
+  readonly bytes: number;
+  startMs: number;
+}
+
 /**
  * A token bucket in bytes. Who waits for it is served by his class and, within that, like every other flow; those of
- * one flow in the order of asking. Limiters on the same memory, in whatever threads, are one bucket; those who wait in
- * different threads pass as they come. They must be given clocks whose monotonic time is the same.
+ * one flow in the order of asking. Limiters on the same memory, in whatever threads, are one bucket; those that wait
+ * take turns, one each. They must be given clocks whose monotonic time is the same.
  */
 export class RateLimiter {
   readonly #clock: Clock;
   readonly #memory: RateMemory;
   readonly #line = new FairLine<Asker>();
+  #turn: Turn | undefined;
   /** Runs while somebody waits: until the next may pass. */
   #timer: Timer | undefined;
   #isLettingPass = false;
@@ -90,28 +97,24 @@ export class RateLimiter {
   setRate(bytesPerSecond: number): void {
     const now = this.#clock.monotonic();
     const share = bytesPerSecond <= 0 ? 0 : Math.min(1, this.bytesPerSecond / bytesPerSecond);
+    const sooner = (ms: number): number => (ms > now ? now + (ms - now) * share : ms);
     this.#memory.bytesPerSecond = bytesPerSecond;
-    this.#memory.pay((paid) => (paid > now ? now + (paid - now) * share : paid));
+    this.#memory.pay(sooner);
+    if (this.#turn !== undefined) this.#turn.startMs = sooner(this.#turn.startMs);
     this.#letPass();
   }
 
   /** Milliseconds the caller must wait before passing `bytes`; the bytes count as passed, before all who wait. */
   reserve(bytes: number): number {
     this.#memory.addPassed(bytes);
-    const rate = this.bytesPerSecond;
-    if (rate <= 0) return 0;
-    const now = this.#clock.monotonic();
-    this.#save(now);
-    const startOf = (paid: number): number => Math.max(paid, this.#savedFromMs);
-    const before = this.#memory.pay((paid) => startOf(paid) + (bytes / rate) * 1_000);
-    const waitMs = Math.max(0, Math.ceil(startOf(before) - now));
+    const waitMs = Math.max(0, Math.ceil(this.#pay(bytes) - this.#clock.monotonic()));
     if (waitMs > 0) this.#memory.addHeld(bytes);
     return waitMs;
   }
 
   /** Calls `onPass`, maybe at once, when the bytes may pass. Who cancels before has not paid for them. */
   ask(bytes: number, account: Account, onPass: () => void): Timer {
-    const isHeld = !this.#line.isEmpty || !this.#isPaid;
+    const isHeld = !this.#line.isEmpty || this.owedMs > 0;
     if (isHeld) this.#memory.addHeld(bytes);
     this.#save(this.#clock.monotonic());
     const asker = { onPass, isHeld };
@@ -143,10 +146,6 @@ export class RateLimiter {
     }
   }
 
-  get #isPaid(): boolean {
-    return this.bytesPerSecond <= 0 || this.#memory.paidUntilMs <= this.#clock.monotonic();
-  }
-
   /** Time is lost that nobody here wanted to use, but for the last of it. */
   #save(now: number): void {
     const isWaitedFor = !this.#line.isEmpty || now - this.#passedMs <= GO_ON_MS;
@@ -155,26 +154,70 @@ export class RateLimiter {
       : now - SPARE_MS;
   }
 
+  /** Pays for bytes, behind all that was paid for; the monotonic ms at which they may pass. */
+  #pay(bytes: number): number {
+    const rate = this.bytesPerSecond;
+    if (rate <= 0) return Number.NEGATIVE_INFINITY;
+    this.#save(this.#clock.monotonic());
+    const startOf = (paid: number): number => Math.max(paid, this.#savedFromMs);
+    return startOf(this.#memory.pay((paid) => startOf(paid) + (bytes / rate) * 1_000));
+  }
+
+  /** More bytes pass than were paid for, or fewer. */
+  #correct(bytes: number): void {
+    const rate = this.bytesPerSecond;
+    if (rate > 0 && bytes !== 0) this.#memory.pay((paid) => paid + (bytes / rate) * 1_000);
+  }
+
   /** Lets those pass whose time has come, and looks again when that of the next has. */
   #letPass(): void {
     // Who passes may ask for more at once: he waits in line like all others.
     if (this.#isLettingPass) return;
     this.#isLettingPass = true;
-    while (this.#isPaid) {
-      const next = this.#line.shift();
-      if (next === undefined) break;
-      const { onPass, isHeld } = next.item;
-      if (isHeld) this.#passedMs = this.#clock.monotonic();
-      this.reserve(next.bytes);
-      onPass();
+    try {
+      for (let turn = this.#takeTurn(); turn !== undefined && this.#isDue(turn);) {
+        this.#passOne(turn);
+        turn = this.#takeTurn();
+      }
+    } finally {
+      this.#isLettingPass = false;
     }
-    this.#isLettingPass = false;
     // Set anew even where it was set: the rate may have changed.
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#memory.waitedMs = this.#line.isEmpty ? undefined : this.#clock.monotonic();
-    if (this.#line.isEmpty) return;
-    const waitMs = Math.min(LOOK_MS, Math.max(0, Math.ceil(this.owedMs)));
+    const now = this.#clock.monotonic();
+    const turn = this.#turn;
+    this.#memory.waitedMs = turn === undefined ? undefined : now;
+    if (turn === undefined) return;
+    const waitMs = Math.min(LOOK_MS, Math.max(0, Math.ceil(turn.startMs - now)));
     this.#timer = this.#clock.after(waitMs, () => this.#letPass());
+  }
+
+  #passOne(turn: Turn): void {
+    this.#turn = undefined;
+    const next = this.#line.shift();
+    if (next === undefined) return this.#correct(-turn.bytes);
+    const { onPass, isHeld } = next.item;
+    if (isHeld) this.#passedMs = this.#clock.monotonic();
+    this.#correct(next.bytes - turn.bytes);
+    this.#memory.addPassed(next.bytes);
+    onPass();
+  }
+
+  /** A turn is kept by whoever waits here; undefined when nobody does. */
+  #takeTurn(): Turn | undefined {
+    const bytes = this.#line.next?.bytes;
+    if (bytes !== undefined) this.#turn ??= { bytes, startMs: this.#pay(bytes) };
+    else if (this.#turn !== undefined) {
+      this.#correct(-this.#turn.bytes);
+      this.#turn = undefined;
+    }
+    return this.#turn;
+  }
+
+  /** Where all is paid for sooner, another thread raised the rate, or gave its turn up. */
+  #isDue({ startMs }: Turn): boolean {
+    if (this.bytesPerSecond <= 0 || startMs <= this.#clock.monotonic()) return true;
+    return startMs > this.#memory.paidUntilMs;
   }
 }

@@ -16,7 +16,7 @@ const AHEAD_MS = 500;
 const LEAST_AHEAD = 2;
 /** While no more than this is asked for, each flow may have one request under way: so they share by time, not by piece. */
 const ALL_FLOWS_BYTES = 4_194_304;
-/** A limit that was not reached for so long lets one more ask: those under way may be with slow parents. */
+/** A limit that was not reached for so long lets more ask, at each look: those under way may be with slow parents. */
 const UNUSED_MS = 100;
 const LOOK_MS = 100;
 
@@ -106,12 +106,21 @@ export class RequestTurns {
     this.#timer = undefined;
     if (this.#line.isEmpty) return;
     const look = (): void => {
-      if (this.#limiter.owedMs < -UNUSED_MS) {
-        this.#line.shift((priority) => this.#isInTurn(priority))?.item();
-      }
+      if (this.#limiter.owedMs < -UNUSED_MS) this.#letMorePass();
       this.#letPass();
     };
     this.#timer = this.#clock.after(LOOK_MS, look, { ref: false });
+  }
+
+  /** As much as the limit lets come until the next look. */
+  #letMorePass(): void {
+    const most = (this.#limiter.bytesPerSecond * LOOK_MS) / 1_000;
+    for (let bytes = 0; bytes < most;) {
+      const next = this.#line.shift((priority) => this.#isInTurn(priority));
+      if (next === undefined) return;
+      bytes += next.bytes;
+      next.item();
+    }
   }
 
   #mayRun(priority: Priority, flow: unknown): boolean {

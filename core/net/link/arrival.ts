@@ -1,7 +1,7 @@
 import type { CodedError } from '../../base/error.ts';
 import type { Account } from '../fair-line.ts';
 import type { RateLimiter } from '../pacing.ts';
-import { FLAG_LAST } from './frame.ts';
+import { FLAG_LAST, FLAG_MORE } from './frame.ts';
 import type { FramePart, Inflow, Inflowing } from './inflow.ts';
 import type { PieceFetch } from './piece-fetch.ts';
 
@@ -55,7 +55,8 @@ export class Arrival implements Inflowing {
   take(part: FramePart): void {
     const { header, at, bytes } = part;
     this.#cameBytes += bytes.length;
-    this.#isOver = (header.flags & FLAG_LAST) !== 0 && at + bytes.length === header.length;
+    const isLast = (header.flags & (FLAG_LAST | FLAG_MORE)) === FLAG_LAST;
+    this.#isOver = isLast && at + bytes.length === header.length;
     this.#context.inflow.take(this, part);
   }
 
