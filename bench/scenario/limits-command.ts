@@ -3,11 +3,12 @@ import { parseArgs } from 'node:util';
 import { CodedError } from '../../core/base/error.ts';
 import { parseRate } from '../../core/base/units.ts';
 import { renderLimits } from '../report/limits-report.ts';
-import { limiters, runLimits } from './limits.ts';
-import type { Limiter } from './limits.ts';
+import { limiters } from './limits-load.ts';
+import type { Limiter } from './limits-load.ts';
+import { runLimits } from './limits.ts';
 
 const usage = `What passes each limiter against what it was set to, with real processes on loopback: windows of 2 s after 2 s
-(the cell: 6 s) of settling. Of several tasks the set rate is that of all together.
+(the cell: 6 s) of settling, and one 2 s after half of it was set. Of several tasks the set rate is that of all together.
 
   npm run bench -- limits [--limiters LIST] [--rates LIST] [--tasks LIST] [--json FILE]
 
@@ -38,6 +39,7 @@ export async function limitsCommand(args: readonly string[], signal: AbortSignal
     tasks: values.tasks.split(',').map(countOf),
     signal,
     onStep: (text) => console.error(`… ${text}`),
+    onSample: (sample) => console.error(renderLimits([sample])),
   });
   console.log(renderLimits(samples));
   if (values.json !== undefined) {

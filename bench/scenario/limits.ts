@@ -4,10 +4,8 @@ import { Cluster } from '../cluster/cluster.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
 import { askJson } from '../cluster/local-api.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
-
-/** The limiters that are measured. */
-export const limiters = ['task', 'origin', 'download', 'cell'] as const;
-export type Limiter = (typeof limiters)[number];
+import { loadOf } from './limits-load.ts';
+import type { LimitLoad, Limiter } from './limits-load.ts';
 
 /** What is measured. */
 export interface LimitsOptions {
@@ -18,15 +16,28 @@ export interface LimitsOptions {
   readonly tasks: readonly number[];
   readonly signal: AbortSignal;
   readonly onStep: (text: string) => void;
+  /** Told as soon as there is one. */
+  readonly onSample?: (sample: LimitSample) => void;
 }
 
-/** One measurement. */
+/** One measurement, bytes per second. */
 export interface LimitSample {
   readonly limiter: Limiter;
   readonly tasks: number;
-  /** Bytes per second: what was set for all tasks together, and what passed in each window. */
+  /** What was set for all tasks together, and what passed in each window. */
   readonly set: number;
   readonly windows: readonly number[];
+  /** Half of it was set then: what passed in a window that began 2 s later. */
+  readonly halved: number;
+  /** Verified bytes of each task over all windows of 2 s; where these are few pieces they say little. */
+  readonly each: readonly number[];
+}
+
+interface About {
+  readonly limiter: Limiter;
+  readonly set: number;
+  readonly tasks: number;
+  readonly signal: AbortSignal;
 }
 
 const SETTLE_MS = 2_000;
@@ -35,100 +46,111 @@ const CELL_SETTLE_MS = 6_000;
 const WINDOW_MS = 2_000;
 const WINDOWS = 3;
 const HOSTS = 4;
-/** Nothing that a window needs comes to its end. */
-const SECONDS_OF_CONTENT = 30;
+/** Nothing that a window needs comes to its end: settling, windows, the change, and what starts late. */
+const SECONDS_OF_CONTENT = 20;
 const clock = new SystemClock();
 
-/** Measures every limiter at every rate, with real processes on loopback, downloads from an origin or the seed. */
+/** Measures every limiter at every rate, with real processes on loopback, downloads from an origin, the seed or a host. */
 export async function runLimits(options: LimitsOptions): Promise<LimitSample[]> {
   const { signal, onStep } = options;
   await using cluster = await Cluster.start({ hosts: HOSTS, signal });
   const samples: LimitSample[] = [];
-  for (const limiter of options.limiters) {
-    for (const set of options.rates) {
+  for (const set of options.rates) {
+    for (const limiter of options.limiters) {
       for (const tasks of options.tasks) {
-        const about = { limiter, set, tasks };
         onStep(`${limiter}, ${set} B/s, ${tasks} tasks`);
-        samples.push(await measure(cluster, about, signal));
+        const sample = await measure(cluster, { limiter, set, tasks, signal });
+        options.onSample?.(sample);
+        samples.push(sample);
       }
     }
   }
   return samples;
 }
 
-async function measure(
-  cluster: Cluster,
-  about: Omit<LimitSample, 'windows'>,
-  signal: AbortSignal,
-): Promise<LimitSample> {
-  const { limiter, set, tasks } = about;
+async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
+  const { limiter, set, tasks, signal } = about;
   const size = Math.ceil((set * SECONDS_OF_CONTENT) / tasks);
   await using origin = await OriginProcess.start(cluster.workplace, { size }, { signal });
-  const hosts = limiter === 'cell' ? cluster.hosts : cluster.hosts.slice(0, 1);
+  const load = loadOf(cluster, limiter);
+  const urls = Array.from({ length: tasks }, (_none, at) => `${origin.url}?${at}`);
+  const { giver } = load;
+  if (giver !== undefined) {
+    await Promise.all(urls.map(async (url) => download(giver, { url, pattern: 'p2p' }, signal)));
+  }
   const controller = new AbortController();
-  await setLimit(cluster, about, set);
-  const running = Array.from({ length: tasks }, async (_none, at) => {
-    const host = hosts[at % hosts.length];
-    if (host === undefined) return;
-    await download(host, `${origin.url}?${at}`, { ...about, signal: controller.signal });
+  const isOfTasks = limiter === 'task' || limiter === 'task-origin';
+  if (!isOfTasks) await load.set(set);
+  const limitRate = isOfTasks ? Math.round(set / tasks) : 0;
+  const running = urls.map(async (url, at) => {
+    const host = load.takers[at % load.takers.length];
+    const request = { url, pattern: load.pattern, limitRate };
+    if (host !== undefined) await download(host, request, controller.signal);
   });
   try {
-    await clock.sleep(limiter === 'cell' ? CELL_SETTLE_MS : SETTLE_MS, { signal });
-    const windows: number[] = [];
-    for (let window = 0; window < WINDOWS; window += 1) {
-      const [bytes, ms] = [await passed(hosts, limiter), clock.monotonic()];
-      await clock.sleep(WINDOW_MS, { signal });
-      const more = (await passed(hosts, limiter)) - bytes;
-      windows.push((more * 1_000) / (clock.monotonic() - ms));
-    }
-    return { ...about, windows };
+    return { limiter, set, tasks, ...(await watch(load, about)) };
   } finally {
     controller.abort();
     await Promise.all(running);
-    await setLimit(cluster, about, 0);
-    for (const host of hosts) for (const task of await host.tasks()) await forget(host, task);
+    if (!isOfTasks) await load.set(0);
+    for (const host of cluster.hosts) {
+      for (const task of await host.tasks()) await forget(host, task);
+    }
   }
 }
 
-async function setLimit(
-  cluster: Cluster,
-  { limiter }: Omit<LimitSample, 'windows'>,
-  rate: number,
-): Promise<void> {
-  const [host] = cluster.hosts;
-  if (limiter === 'task' || host === undefined) return;
-  if (limiter === 'cell') {
-    const { hostname, port } = new URL(cluster.apiUrl);
-    const question = { method: 'PUT', body: { origin: rate } };
-    await askJson({ host: hostname, port }, '/api/v1/limits', question);
-    return;
+async function watch(
+  load: LimitLoad,
+  { limiter, set, signal }: About,
+): Promise<Pick<LimitSample, 'windows' | 'halved' | 'each'>> {
+  const isOfCell = limiter === 'cell' || limiter === 'cell-origin';
+  await clock.sleep(isOfCell ? CELL_SETTLE_MS : SETTLE_MS, { signal });
+  const before = await verified(load);
+  const windows: number[] = [];
+  for (let window = 0; window < WINDOWS; window += 1) windows.push(await rateOf(load, signal));
+  const after = await verified(load);
+  await load.set(Math.round(set / 2));
+  await clock.sleep(SETTLE_MS, { signal });
+  const halved = await rateOf(load, signal);
+  const each = [...after].map(([task, bytes]) => bytes - (before.get(task) ?? 0));
+  return { windows, halved, each };
+}
+
+async function rateOf(load: LimitLoad, signal: AbortSignal): Promise<number> {
+  const [bytes, ms] = [await load.passed(), clock.monotonic()];
+  await clock.sleep(WINDOW_MS, { signal });
+  const more = (await load.passed()) - bytes;
+  return (more * 1_000) / (clock.monotonic() - ms);
+}
+
+/** Bytes of each task that are verified. */
+async function verified({ takers }: LimitLoad): Promise<Map<string, number>> {
+  const all = new Map<string, number>();
+  for (const host of takers) {
+    const { tasks } = (await askJson({ socketPath: host.socket }, '/v1/tasks')) as {
+      tasks: { task: string; receivedBytes: number; complete?: boolean }[];
+    };
+    for (const { task, receivedBytes } of tasks) all.set(task, receivedBytes);
   }
-  const question = { method: 'PUT', body: { [limiter]: rate } };
-  await askJson({ socketPath: host.socket }, '/v1/limits', question);
+  return all;
 }
 
 async function download(
   host: ClusterHost,
-  url: string,
-  about: Omit<LimitSample, 'windows'> & { readonly signal: AbortSignal },
+  request: {
+    readonly url: string;
+    readonly pattern: 'p2p' | 'source';
+    readonly limitRate?: number;
+  },
+  signal: AbortSignal,
 ): Promise<void> {
-  const { limiter, set, tasks, signal } = about;
-  const limitRate = limiter === 'task' ? Math.round(set / tasks) : 0;
-  const pattern = limiter === 'download' ? 'p2p' : 'source';
   try {
-    for await (const event of host.download({ url, pattern, limitRate }, { signal })) {
+    for await (const event of host.download(request, { signal })) {
       if (event.type === 'failed') throw new CodedError('ERR_INTERNAL', event.message);
     }
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-}
-
-async function passed(hosts: readonly ClusterHost[], limiter: Limiter): Promise<number> {
-  const all = await Promise.all(hosts.map(async (host) => (await host.status()).traffic));
-  return all.reduce((sum, { linkReceivedBytes, originReceivedBytes }) => {
-    return sum + (limiter === 'download' ? linkReceivedBytes : originReceivedBytes);
-  }, 0);
 }
 
 /** What was broken off a moment ago may still be in use: it is left to the end of the cluster. */
