@@ -69,7 +69,7 @@ for (const [name, kind] of Object.entries(KINDS)) {
     const source = join(here, 'source');
     await writeFile(source, CONTENT);
     const there = await outputsOf(folder);
-    const cases = [
+    const cases: { target: string; allowHardLink: boolean; method: ExportMethod }[] = [
       { target: join(await outputsOf(here), 'linked'), allowHardLink: true, method: kind.linked },
       { target: join(await outputsOf(here), 'alone'), allowHardLink: false, method: kind.alone },
       { target: join(there, 'across'), allowHardLink: true, method: 'copy' },
