@@ -271,3 +271,24 @@ test('PieceRequests asks the seed for what a reader waits for and no peer has, a
     [0],
   );
 });
+
+test('PieceRequests asks a second parent for what is late, but not while a limit of this host holds it up', async (t) => {
+  const bench = new Bench();
+  bench.add('slow', [0, 1, 2, 3, 4]);
+  for (let piece = 0; piece < 4; piece += 1) {
+    const [asked = ''] = bench.ask();
+    const came = Number(asked.split(' ')[1]);
+    bench.pieces.set(came);
+    await bench.requests.came('slow', came, 10);
+    for (const made of bench.taken) if (made.ask.piece === came) made.end();
+    await settle();
+  }
+  bench.ask();
+  bench.add('other', [0, 1, 2, 3, 4]);
+  bench.clock.advance(60_000);
+  bench.isHeldBack = true;
+  t.deepEqual(bench.ask(), []);
+  bench.isHeldBack = false;
+  t.is(bench.ask().filter((made) => made.startsWith('other')).length, 1);
+  t.true(bench.taken.at(-1)?.ask.isHedge);
+});
