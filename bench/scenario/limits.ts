@@ -53,7 +53,9 @@ const clock = new SystemClock();
 /** Measures every limiter at every rate, with real processes on loopback, downloads from an origin, the seed or a host. */
 export async function runLimits(options: LimitsOptions): Promise<LimitSample[]> {
   const { signal, onStep } = options;
-  await using cluster = await Cluster.start({ hosts: HOSTS, signal });
+  // What other programs of this machine do is not to change what is set.
+  const daemonArgs = (): string[] => ['--adaptive', 'off'];
+  await using cluster = await Cluster.start({ hosts: HOSTS, daemonArgs, signal });
   const samples: LimitSample[] = [];
   for (const set of options.rates) {
     for (const limiter of options.limiters) {
