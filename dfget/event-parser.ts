@@ -107,6 +107,7 @@ function sourceOf(value: unknown): SourceReport {
     ...optional('address', optionalText(fields, 'address')),
     pieces: count(fields, 'pieces'),
     bytes: count(fields, 'bytes'),
+    ...(fields['savedBytes'] === undefined ? {} : { savedBytes: count(fields, 'savedBytes') }),
     wrongPieces: count(fields, 'wrongPieces'),
     failures: count(fields, 'failures'),
   };

@@ -2,7 +2,7 @@ import { humanBytes } from '../core/base/units.ts';
 import type { Explanation, SourceReport } from '../core/swarm/download-events.ts';
 import { printable } from '../core/base/printable.ts';
 
-const HEADINGS = ['ROLE', 'SOURCE', 'ADDRESS', 'PIECES', 'BYTES', 'WRONG', 'FAILED'];
+const HEADINGS = ['ROLE', 'SOURCE', 'ADDRESS', 'PIECES', 'BYTES', 'SAVED', 'WRONG', 'FAILED'];
 /** Columns whose values are numbers, set flush right. */
 const FIRST_NUMBER = 3;
 
@@ -46,6 +46,7 @@ function rowOf(source: SourceReport): string[] {
     printable(source.address ?? '-'),
     String(source.pieces),
     humanBytes(source.bytes),
+    source.savedBytes === undefined ? '-' : humanBytes(source.savedBytes),
     String(source.wrongPieces),
     String(source.failures),
   ];

@@ -104,16 +104,23 @@ test('HumanReporter prints the explanation before the last line, the biggest sou
   const explain = {
     sources: [
       { ...source, role: 'origin' as const, source: 'origin', bytes: 10 },
-      { ...source, role: 'peer' as const, source: '12D3K', address: '10.0.0.1:65002', bytes: 2048 },
+      {
+        ...source,
+        role: 'peer' as const,
+        source: '12D3K',
+        address: '10.0.0.1:65002',
+        bytes: 2048,
+        savedBytes: 1024,
+      },
     ],
     waits: [{ reason: 'seed has not begun', ms: 1234 }],
     notes: ['resumed'],
   };
   reporter.done({ ...done, explain }, { seconds: 1, output: '/o' });
   t.deepEqual(out[0]?.split('\n'), [
-    'ROLE    SOURCE  ADDRESS         PIECES    BYTES  WRONG  FAILED',
-    'peer    12D3K   10.0.0.1:65002       1  2.0 KiB      0       0',
-    'origin  origin  -                    1     10 B      0       0',
+    'ROLE    SOURCE  ADDRESS         PIECES    BYTES    SAVED  WRONG  FAILED',
+    'peer    12D3K   10.0.0.1:65002       1  2.0 KiB  1.0 KiB      0       0',
+    'origin  origin  -                    1     10 B        -      0       0',
     'waits:',
     '      1.234 s  seed has not begun',
     'notes:',

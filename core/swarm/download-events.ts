@@ -44,6 +44,8 @@ export interface SourceReport {
   readonly address?: string;
   readonly pieces: number;
   readonly bytes: number;
+  /** What of them did not have to travel, as it came compressed; absent: none. */
+  readonly savedBytes?: number;
   /** Pieces it sent whose digest was wrong. */
   readonly wrongPieces: number;
   readonly failures: number;

@@ -28,12 +28,14 @@ test('Ledger explains its sources, the most useful first', (t) => {
   ledger.source('s', 'seed');
   ledger.source('a', 'peer');
   ledger.delivered('s', 7, 3);
+  ledger.saved('s', 2);
+  ledger.saved('a', 0);
   ledger.wrongPiece('a');
   ledger.failure('a');
   ledger.failure('a');
   const counts = { pieces: 0, bytes: 0, wrongPieces: 0, failures: 0 };
   t.deepEqual(ledger.explain().sources, [
-    { source: 's', role: 'seed', ...counts, pieces: 1, bytes: 3 },
+    { source: 's', role: 'seed', ...counts, pieces: 1, bytes: 3, savedBytes: 2 },
     { source: 'a', role: 'peer', ...counts, wrongPieces: 1, failures: 2, address: 'a:1' },
   ]);
 });

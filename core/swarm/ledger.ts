@@ -6,6 +6,7 @@ interface SourceEntry {
   address: string | undefined;
   pieces: number;
   bytes: number;
+  savedBytes: number;
   wrongPieces: number;
   failures: number;
 }
@@ -39,7 +40,8 @@ export class Ledger {
       known.role = role;
       known.address = address ?? known.address;
     } else if (this.#sources.size < MAX_ENTRIES) {
-      this.#sources.set(name, { role, address, pieces: 0, bytes: 0, wrongPieces: 0, failures: 0 });
+      const counts = { pieces: 0, bytes: 0, savedBytes: 0, wrongPieces: 0, failures: 0 };
+      this.#sources.set(name, { role, address, ...counts });
     }
   }
 
@@ -69,6 +71,12 @@ export class Ledger {
     if (entry === undefined) return;
     entry.pieces += 1;
     entry.bytes += bytes;
+  }
+
+  /** So much of what came from there did not have to travel. */
+  saved(name: string, bytes: number): void {
+    const entry = this.#sources.get(name);
+    if (entry !== undefined) entry.savedBytes += Math.max(0, bytes);
   }
 
   wrongPiece(name: string): void {
@@ -129,8 +137,9 @@ export class Ledger {
 
   explain(): Explanation {
     const sources: SourceReport[] = [...this.#sources].map(([source, entry]) => {
-      const { address, ...counts } = entry;
-      return { source, ...counts, ...(address === undefined ? {} : { address }) };
+      const { address, savedBytes, ...counts } = entry;
+      const saved = savedBytes === 0 ? {} : { savedBytes };
+      return { source, ...counts, ...saved, ...(address === undefined ? {} : { address }) };
     });
     const waits = [...this.#waits].map(([reason, ms]) => ({ reason, ms: Math.round(ms) }));
     return {

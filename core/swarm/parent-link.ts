@@ -5,6 +5,7 @@ import type { Priority } from '../base/priority.ts';
 import type { Random } from '../base/random.ts';
 import { Bitfield } from '../piece/bitfield.ts';
 import type { Parent } from '../wire/messages.ts';
+import type { FetchResult } from '../net/link/piece-fetch.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import { StallWatch } from './stall-watch.ts';
 import type { ReceivedBytes } from './transfer-messages.ts';
@@ -146,7 +147,7 @@ export class ParentLink {
       readonly onCame?: ((bytes: number) => void) | undefined;
     },
     options: { readonly signal: AbortSignal },
-  ): Promise<{ bytes: number; ms: number }> {
+  ): Promise<FetchResult> {
     if (this.#channel === undefined) throw new CodedError('ERR_LINK', 'the link is closed');
     this.#asked += 1;
     this.#stall.asked();

@@ -96,6 +96,7 @@ export class PieceTaker {
     if (stored.digestOf(index) !== digest) return parts.ledger.duplicated(fetched.bytes);
     if (isDoubtful) await this.#checkPlace({ piece: index, length }, digest);
     await this.#keep(index);
+    parts.ledger.saved(parent.peer, fetched.bytes - fetched.wireBytes);
     parts.onHad(index, parent.peer, fetched.bytes);
   }
 

@@ -66,7 +66,7 @@ class Transfers {
         signal.throwIfAborted();
         if (error !== undefined) throw error;
         await writePiece(to.task, index);
-        return { bytes: length, ms: 1 };
+        return { bytes: length, wireBytes: length, ms: 1 };
       },
       receivedBytes: async () => ({ bytes: 0, isHeldBack: false }),
       askManifest: async () => undefined,

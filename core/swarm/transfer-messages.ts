@@ -2,6 +2,7 @@ import type { CompressionStats } from '../compression/compression-stats.ts';
 import type { Priority } from '../base/priority.ts';
 import type { ErrorObject } from '../base/error.ts';
 import type { OriginHostLimit } from '../origin/origin-host-limit.ts';
+import type { FetchResult } from '../net/link/piece-fetch.ts';
 import type { Validators } from '../piece/version.ts';
 
 /**
@@ -152,7 +153,7 @@ export interface TransferOperations {
       /** True: `piece-came` is told while it comes. */
       readonly isTold?: boolean;
     };
-    result: { readonly bytes: number; readonly ms: number };
+    result: FetchResult;
   };
   /** Takes a request back that waits in the parent's line: the fetch fails, and true; false when its bytes are coming. */
   'fetch-back': {

@@ -7,6 +7,7 @@ import type { Priority } from '../base/priority.ts';
 import type { Random } from '../base/random.ts';
 import type { Standing } from '../base/standing.ts';
 import type { KeyedRates } from '../net/keyed-rates.ts';
+import type { FetchResult } from '../net/link/piece-fetch.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import { claimPort } from './claim-port.ts';
 import { OriginBodies } from './origin-bodies.ts';
@@ -42,7 +43,7 @@ export interface RemoteChannel {
       readonly onCame?: ((bytes: number) => void) | undefined;
     },
     options: { signal: AbortSignal },
-  ): Promise<{ bytes: number; ms: number }>;
+  ): Promise<FetchResult>;
   /** Takes the request for a piece back, which then fails; false when its bytes are coming already. */
   takeBack(index: number): Promise<boolean>;
   askManifest(): Promise<void>;

@@ -17,7 +17,10 @@ const text = Buffer.from(
 );
 
 async function take(swarm: TestSwarm, host: Engine, path: string): Promise<Buffer> {
+  const before = (await counts(host)).savedInBytes;
   const done = doneOf(await swarm.download(host, { url: swarm.origin.url(path) }));
+  const saved = done.explain?.sources.reduce((sum, { savedBytes = 0 }) => sum + savedBytes, 0);
+  if (saved !== (await counts(host)).savedInBytes - before) throw new Error('--explain is wrong');
   return done.path === undefined ? Buffer.alloc(0) : readFile(done.path);
 }
 

@@ -29,9 +29,10 @@ export interface FetchRequest {
   readonly priority?: Priority;
 }
 
-/** What a fetch took: payload bytes, and ms from request to verified. */
+/** What a fetch took: bytes of the piece, those that came for it over the link, and ms from request to verified. */
 export interface FetchResult {
   readonly bytes: number;
+  readonly wireBytes: number;
   readonly ms: number;
 }
 
@@ -55,6 +56,7 @@ export class PieceFetch {
   readonly #startedMs: number;
   readonly #units: IncomingUnits | undefined;
   #received = 0;
+  #wireBytes = 0;
 
   constructor(request: FetchRequest, { clock, peerId, key, intake }: FetchContext) {
     this.#peerId = peerId;
@@ -71,6 +73,7 @@ export class PieceFetch {
 
   /** Takes the part at `at` of a DATA frame; returns what the sink threw, throws ERR_PROTOCOL when it is not the next. */
   take(header: FrameHeader, at: number, part: Uint8Array): CodedError | undefined {
+    this.#wireBytes += part.length;
     const isFrameEnd = at + part.length === header.length;
     const isLast = (header.flags & FLAG_LAST) !== 0 && isFrameEnd;
     if ((header.flags & FLAG_ZSTD) !== 0) {
@@ -93,7 +96,8 @@ export class PieceFetch {
       return;
     }
     this.#units?.keep();
-    this.#settled.resolve({ bytes: length, ms: this.#clock.monotonic() - this.#startedMs });
+    const ms = this.#clock.monotonic() - this.#startedMs;
+    this.#settled.resolve({ bytes: length, wireBytes: this.#wireBytes, ms });
   }
 
   fail(error: CodedError): void {

@@ -12,6 +12,7 @@ import type { Channel, HaveNews } from '../../net/link/channel.ts';
 import { Compression } from '../../compression/compression.ts';
 import { noCompression } from '../../compression/compression-stats.ts';
 import { LinkEndpoint } from '../../net/link/endpoint.ts';
+import type { FetchResult } from '../../net/link/piece-fetch.ts';
 import type { ServedTask } from '../../net/link/served-task.ts';
 import { RateLimiter } from '../../net/pacing.ts';
 import type {
@@ -194,7 +195,7 @@ export class LinkHost {
   }
 
   /** Takes one piece: hashed and written as it comes, and kept only if its digest is right. */
-  async fetch(args: Args<'fetch'>, signal: AbortSignal): Promise<{ bytes: number; ms: number }> {
+  async fetch(args: Args<'fetch'>, signal: AbortSignal): Promise<FetchResult> {
     const channel = this.#channels.get(args.channel);
     if (channel === undefined) throw new CodedError('ERR_LINK', 'the channel is closed');
     const { piece, length, digest, isUrgent, priority } = args;
