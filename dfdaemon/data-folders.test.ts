@@ -13,6 +13,7 @@ import test from 'ava';
 import { makeFolder, makeMemoryFolder } from './data-folders.ts';
 
 const uid = process.getuid?.() ?? 0;
+const some = { uid, quotaBytes: 4096 };
 
 function fresh(): string {
   return mkdtempSync(join(tmpdir(), 'dfd-'));
@@ -30,14 +31,17 @@ test('makeFolder() makes a folder for this user alone, and names flag and folder
   });
 });
 
-test('makeMemoryFolder() tells whether the folder is in memory', async (t) => {
+test('makeMemoryFolder() tells when the folder is not in memory, or too small for the quota', async (t) => {
   const onDisk = mkdtempSync('/var/tmp/odonata-test-');
   t.teardown(() => rmSync(onDisk, { recursive: true }));
-  t.false(await makeMemoryFolder(onDisk, uid));
+  t.deepEqual(await makeMemoryFolder(onDisk, some), ['it is not on a filesystem in memory']);
   if (process.platform !== 'linux') return;
   const inMemory = mkdtempSync('/dev/shm/odonata-test-');
   t.teardown(() => rmSync(inMemory, { recursive: true }));
-  t.true(await makeMemoryFolder(inMemory, uid));
+  t.deepEqual(await makeMemoryFolder(inMemory, some), []);
+  t.deepEqual(await makeMemoryFolder(inMemory, { uid, quotaBytes: undefined }), []);
+  const [note = ''] = await makeMemoryFolder(inMemory, { uid, quotaBytes: 2 ** 50 });
+  t.regex(note, /less than the quota/);
 });
 
 test('makeMemoryFolder() refuses a folder that others made or can write in', async (t) => {
@@ -48,7 +52,7 @@ test('makeMemoryFolder() refuses a folder that others made or can write in', asy
   const linked = join(folder, 'linked');
   symlinkSync(fresh(), linked);
   const refusal = { code: 'ERR_STORE_IO', message: /^--memory-dir: others can write/ };
-  await t.throwsAsync(makeMemoryFolder(open, uid), refusal);
-  await t.throwsAsync(makeMemoryFolder(linked, uid), refusal);
-  await t.throwsAsync(makeMemoryFolder(fresh(), uid + 1), refusal);
+  await t.throwsAsync(makeMemoryFolder(open, some), refusal);
+  await t.throwsAsync(makeMemoryFolder(linked, some), refusal);
+  await t.throwsAsync(makeMemoryFolder(fresh(), { ...some, uid: uid + 1 }), refusal);
 });

@@ -1,5 +1,6 @@
 import { lstat, mkdir, statfs } from 'node:fs/promises';
 import { CodedError, systemCode } from '../core/base/error.ts';
+import { humanBytes } from '../core/base/units.ts';
 
 /** `f_type` of the filesystems that live in memory: tmpfs and ramfs (statfs(2)). */
 const MEMORY_FILESYSTEMS: ReadonlySet<number> = new Set([0x01021994, 0x858458f6]);
@@ -16,9 +17,13 @@ export async function makeFolder(path: string, flag: string): Promise<void> {
 
 /**
  * Makes the folder of `--storage memory`; throws ERR_STORE_IO when somebody else could write in it (its place is
- * open to every user of the machine). False when it is not in memory after all.
+ * open to every user of the machine). What an operator should know of it: that it is not in memory after all, or that
+ * it has less room than content may take (a container often has 64 MiB of /dev/shm).
  */
-export async function makeMemoryFolder(path: string, uid: number): Promise<boolean> {
+export async function makeMemoryFolder(
+  path: string,
+  { uid, quotaBytes }: { readonly uid: number; readonly quotaBytes: number | undefined },
+): Promise<readonly string[]> {
   await makeFolder(path, '--memory-dir');
   const facts = await lstat(path);
   const isOurs = facts.isDirectory() && facts.uid === uid && (facts.mode & 0o022) === 0;
@@ -27,5 +32,13 @@ export async function makeMemoryFolder(path: string, uid: number): Promise<boole
       detail: { directory: path },
     });
   }
-  return MEMORY_FILESYSTEMS.has((await statfs(path)).type);
+  const { type, blocks, bsize } = await statfs(path);
+  const notes: string[] = [];
+  if (!MEMORY_FILESYSTEMS.has(type)) notes.push('it is not on a filesystem in memory');
+  const roomBytes = blocks * bsize;
+  if (quotaBytes !== undefined && roomBytes < quotaBytes) {
+    const sizes = `${humanBytes(roomBytes)}, less than the quota of ${humanBytes(quotaBytes)}`;
+    notes.push(`its filesystem has ${sizes}: larger content will not fit`);
+  }
+  return notes;
 }

@@ -188,9 +188,9 @@ async function prepareFolders(plan: DaemonPlan, log: Log): Promise<void> {
   const { makeFolder, makeMemoryFolder } = await import('./data-folders.ts');
   await makeFolder(plan.engine.dataDir, '--data-dir');
   if (!plan.isInMemory) return;
-  const { storeDir } = plan.engine;
-  if (await makeMemoryFolder(storeDir, process.getuid?.() ?? 0)) return;
-  log.warn({ directory: storeDir }, 'the folder of --memory-dir is not on a filesystem in memory');
+  const { storeDir, quota: quotaBytes } = plan.engine;
+  const notes = await makeMemoryFolder(storeDir, { uid: process.getuid?.() ?? 0, quotaBytes });
+  for (const note of notes) log.warn({ directory: storeDir, note }, 'check --memory-dir');
 }
 
 /** Resolves at the first signal; throws when this host is refused by its cell before it ever belonged to one. */
