@@ -46,8 +46,10 @@ const CELL_SETTLE_MS = 6_000;
 const WINDOW_MS = 2_000;
 const WINDOWS = 3;
 const HOSTS = 4;
-/** Nothing that a window needs comes to its end: settling, windows, the change, and what starts late. */
-const SECONDS_OF_CONTENT = 20;
+/** Nothing that a window needs comes to its end: settling, windows, the change, and a third more. */
+const SECONDS_OF_CONTENT = 14;
+/** Content that is much smaller comes inside of a reply. */
+const LEAST_BYTES = 2_097_152;
 const clock = new SystemClock();
 
 /** Measures every limiter at every rate, with real processes on loopback, downloads from an origin, the seed or a host. */
@@ -72,7 +74,8 @@ export async function runLimits(options: LimitsOptions): Promise<LimitSample[]> 
 
 async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   const { limiter, set, tasks, signal } = about;
-  const size = Math.ceil((set * SECONDS_OF_CONTENT) / tasks);
+  const seconds = SECONDS_OF_CONTENT + (isOfCell(limiter) ? CELL_SETTLE_MS / 1_000 : 0);
+  const size = Math.max(LEAST_BYTES, Math.ceil((set * seconds) / tasks));
   await using origin = await OriginProcess.start(cluster.workplace, { size }, { signal });
   const load = loadOf(cluster, limiter);
   const urls = Array.from({ length: tasks }, (_none, at) => `${origin.url}?${at}`);
@@ -101,12 +104,15 @@ async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   }
 }
 
+function isOfCell(limiter: Limiter): boolean {
+  return limiter === 'cell' || limiter === 'cell-origin';
+}
+
 async function watch(
   load: LimitLoad,
   { limiter, set, signal }: About,
 ): Promise<Pick<LimitSample, 'windows' | 'halved' | 'each'>> {
-  const isOfCell = limiter === 'cell' || limiter === 'cell-origin';
-  await clock.sleep(isOfCell ? CELL_SETTLE_MS : SETTLE_MS, { signal });
+  await clock.sleep(isOfCell(limiter) ? CELL_SETTLE_MS : SETTLE_MS, { signal });
   const before = await verified(load);
   const windows: number[] = [];
   for (let window = 0; window < WINDOWS; window += 1) windows.push(await rateOf(load, signal));
