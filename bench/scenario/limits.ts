@@ -52,11 +52,14 @@ const SECONDS_OF_CONTENT = 14;
 const LEAST_BYTES = 2_097_152;
 const clock = new SystemClock();
 
+/** What other programs of this machine do is not to change what is set. */
+function daemonArgs(): string[] {
+  return ['--adaptive', 'off'];
+}
+
 /** Measures every limiter at every rate, with real processes on loopback, downloads from an origin, the seed or a host. */
 export async function runLimits(options: LimitsOptions): Promise<LimitSample[]> {
   const { signal, onStep } = options;
-  // What other programs of this machine do is not to change what is set.
-  const daemonArgs = (): string[] => ['--adaptive', 'off'];
   await using cluster = await Cluster.start({ hosts: HOSTS, daemonArgs, signal });
   const samples: LimitSample[] = [];
   for (const set of options.rates) {
@@ -136,7 +139,7 @@ async function verified({ takers }: LimitLoad): Promise<Map<string, number>> {
   const all = new Map<string, number>();
   for (const host of takers) {
     const { tasks } = (await askJson({ socketPath: host.socket }, '/v1/tasks')) as {
-      tasks: { task: string; receivedBytes: number; complete?: boolean }[];
+      tasks: { task: string; receivedBytes: number }[];
     };
     for (const { task, receivedBytes } of tasks) all.set(task, receivedBytes);
   }
