@@ -82,7 +82,7 @@ export class Compression implements AsyncDisposable {
     this.#policy = parts.policy ?? chooseLevel;
     const compressor = new UnitCompressor(parts.clock);
     this.#compressor = compressor;
-    this.#idle = new IdleProcessors(parts.clock, () => compressor.cpuMs);
+    this.#idle = new IdleProcessors(parts.clock, { ownMs: () => compressor.cpuMs });
   }
 
   get stats(): CompressionStats {

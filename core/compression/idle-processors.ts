@@ -3,50 +3,60 @@ import type { Clock } from '../base/clock.ts';
 
 /** How often it is looked; in between, what was seen last holds. */
 const LOOK_MS = 1_000;
+/** What was seen before a longer rest says nothing of now. */
+const FRESH_MS = 5_000;
 
-interface Seen {
-  readonly atMs: number;
+/** What the processors of this machine did since it started, ms. */
+export interface ProcessorTimes {
   readonly idleMs: number;
   readonly totalMs: number;
-  readonly ownMs: number;
   readonly processors: number;
+}
+
+interface Seen extends ProcessorTimes {
+  readonly atMs: number;
+  readonly ownMs: number;
 }
 
 /** How many processors of this machine have nothing to do, looked at only when asked. */
 export class IdleProcessors {
   readonly #clock: Clock;
   readonly #ownMs: () => number;
+  readonly #read: () => ProcessorTimes;
   #seen: Seen | undefined;
   #idle: number | undefined;
 
   /** `ownMs`: processor time that compressing has taken so far; it would be idle without. */
-  constructor(clock: Clock, ownMs: () => number) {
+  constructor(
+    clock: Clock,
+    options: { readonly ownMs: () => number; readonly read?: () => ProcessorTimes },
+  ) {
     this.#clock = clock;
-    this.#ownMs = ownMs;
+    this.#ownMs = options.ownMs;
+    this.#read = options.read ?? readProcessors;
   }
 
   /** Undefined until there was time to see. */
   get count(): number | undefined {
-    const now = this.#clock.monotonic();
+    const atMs = this.#clock.monotonic();
     const before = this.#seen;
-    if (before !== undefined && now - before.atMs < LOOK_MS) return this.#idle;
-    const seen = this.#look(now);
+    if (before !== undefined && atMs - before.atMs < LOOK_MS) return this.#idle;
+    const seen = { ...this.#read(), atMs, ownMs: this.#ownMs() };
     this.#seen = seen;
-    // After a long rest it says nothing of now.
-    const isFresh = before !== undefined && now - before.atMs < 5 * LOOK_MS;
-    if (isFresh) this.#idle = idleBetween(before, seen);
+    const isFresh = before !== undefined && atMs - before.atMs < FRESH_MS;
+    this.#idle = isFresh ? idleBetween(before, seen) : undefined;
     return this.#idle;
   }
+}
 
-  #look(atMs: number): Seen {
-    let [idleMs, totalMs] = [0, 0];
-    const processors = cpus();
-    for (const { times } of processors) {
-      idleMs += times.idle;
-      totalMs += times.user + times.nice + times.sys + times.irq + times.idle;
-    }
-    return { atMs, idleMs, totalMs, ownMs: this.#ownMs(), processors: processors.length };
+function readProcessors(): ProcessorTimes {
+  let [idleMs, totalMs] = [0, 0];
+  const all = cpus();
+  for (const { times } of all) {
+    idleMs += times.idle;
+    totalMs += times.user + times.nice + times.sys + times.irq + times.idle;
   }
+  return { idleMs, totalMs, processors: all.length };
 }
 
 function idleBetween(before: Seen, seen: Seen): number | undefined {
