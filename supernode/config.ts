@@ -46,7 +46,7 @@ export const supernodeFlags = defineOptions({
   'api-key-file': {
     kind: 'path',
     defaultHelp: 'the API answers on this machine only',
-    help: 'File with one API key a line, not readable by every user',
+    help: 'File with one API key a line, KEY or KEY priority=CLASS (the most important class it may order), not readable by every user',
   },
   'metrics-public': {
     kind: 'boolean',
