@@ -9,6 +9,8 @@ import { limitsCommand } from './scenario/limits-command.ts';
 import { linkCommand } from './scenario/link-command.ts';
 import { registryCommand } from './scenario/registry-command.ts';
 import { singleCommand } from './scenario/single-command.ts';
+import { soakCommand } from './scenario/soak-command.ts';
+import { storeCommand } from './scenario/store-command.ts';
 import { swarmCommand } from './scenario/swarm-command.ts';
 import { simCommand } from './sim/sim-command.ts';
 
@@ -35,6 +37,8 @@ const scenarios: Readonly<Record<string, readonly [run: Command, about: string]>
     compressionCommand,
     'content of several kinds over slow and fast links, in a lab, compressed and raw',
   ],
+  store: [storeCommand, 'how long a store takes to open, and what its journal comes to'],
+  soak: [soakCommand, 'a small cell for a long time: deaths, full disks, and no wrong byte'],
   sim: [simCommand, 'one file to many hosts in virtual time, for as many hosts as one likes'],
 };
 
