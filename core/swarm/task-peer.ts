@@ -97,7 +97,7 @@ export class TaskPeer {
       signal: this.#controller.signal,
       parent: (peer) => this.#parents.get(peer),
       isReading: (piece) => this.#origin.isReading(piece),
-      isHeldBack: () => this.rate.isHolding || isHolding(context),
+      isHeldBack: () => this.#isHeldBack,
       take: async (...asked) => taker.take(...asked).finally(() => this.#pulse.poke()),
     });
     this.#parents = this.#newParents();
@@ -334,8 +334,13 @@ export class TaskPeer {
     this.#askOrigin();
     this.#noteWait();
     const isStuck = now - Math.max(this.#lastProgressMs, this.#lastAskMs) > STUCK_MS;
-    if (isStuck) this.#unstick(now);
+    if (isStuck && !this.#isHeldBack) this.#unstick(now);
     if (this.#seeker.isDue(Math.max(this.#lastProgressMs, this.#servedMs))) void this.#seekSource();
+  }
+
+  /** Limits of this host are what is waited for. */
+  get #isHeldBack(): boolean {
+    return this.rate.isHolding || isHolding(this.#context);
   }
 
   #unstick(now: number): void {
