@@ -98,6 +98,27 @@ test('runDownload() through dfdaemon puts the content in place', async (t) => {
   t.is(readFileSync(join(dir, 'out'), 'utf8'), 'tiny');
 });
 
+test('runDownload() asks for what a URL was turned into, and shows it to nobody', async (t) => {
+  await using api = await LocalApi.open((request, { send }) => {
+    send({ ...started, url: request.url });
+    send(inlineDone('tiny'));
+  });
+  const signed = 'https://bucket.example/key?X-Amz-Signature=abc';
+  const urls: string[] = [];
+  const reporter = {
+    note: () => undefined,
+    passing: (event: DownloadEvent) => void (event.type === 'started' && urls.push(event.url)),
+    done: () => undefined,
+    failed: () => undefined,
+  };
+  const plan = planIn(folder(), { request: { url: 's3://bucket/key' }, sockets: [api.socketPath] });
+  const locate: RunTools['locate'] = async (request) => ({ request: { ...request, url: signed } });
+  const { code } = await run(plan, { locate, reporter });
+  t.is(code, 0);
+  t.is(api.requests[0]?.url, signed);
+  t.deepEqual(urls, ['s3://bucket/key']);
+});
+
 test('runDownload() checks the output before it asks anybody', async (t) => {
   const dir = folder();
   writeFileSync(join(dir, 'out'), 'old');

@@ -1,3 +1,4 @@
+import { CodedError } from '../../base/error.ts';
 import { openOrigin } from '../origin.ts';
 import { pathProblem, refusedEntry } from '../folder/folder-entry.ts';
 import type { FolderEntry, FolderLimits } from '../folder/folder-entry.ts';
@@ -12,7 +13,7 @@ const MAX_TEXT = 16_384;
 
 /**
  * All objects whose key begins with `prefix` (empty, or with a slash at its end), page by page. Keys that end in a
- * slash are what tools put for folders, and no files. Throws ERR_LISTING at a bound.
+ * slash are what tools put for folders, and no files. Throws ERR_LISTING at a bound, ERR_NOT_FOUND where there is nothing.
  */
 export async function* listObjects(
   objects: S3Objects,
@@ -42,11 +43,15 @@ export async function* listObjects(
     }
     const shown = new URL(url);
     if (!reader.isWhole) throw notAListing(shown, 'sent no whole list of objects');
-    if (!reader.isTruncated) return;
+    if (!reader.isTruncated) break;
     if (reader.next === '' || reader.next === token) {
       throw notAListing(shown, 'does not say how its list of objects goes on');
     }
     token = reader.next;
+  }
+  // S3 has no folders: one that is not there and one that is empty look the same, and a typo would seem to be done.
+  if (entries === 0 && prefix !== '') {
+    throw new CodedError('ERR_NOT_FOUND', `s3: no key begins with ${JSON.stringify(prefix)}`);
   }
 }
 
