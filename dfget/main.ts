@@ -55,7 +55,9 @@ async function download(
   const user = userPlaces();
   const plan = planDownload(options, { args, user });
   const wishes = originWishes(options, { env, home: user.home });
-  const tools = { clock, signal, stdout, openEngine, uid: user.uid, startedMs: 0 };
+  // Of the process, not of this call: what Node took to begin was waited for, too.
+  const startedMs = clock.monotonic() - performance.now();
+  const tools = { clock, signal, stdout, openEngine, uid: user.uid, startedMs };
   if (plan.folder !== undefined) {
     const { openFolderReporter, runFolder } = await import('./folder/index.ts');
     const reporter = openFolderReporter(options, { screen: screenFor(options, plan), clock });

@@ -16,6 +16,8 @@ test.serial(
       const first = await host.dfget(origin.url('/f'));
       t.is(first.exitCode, 0, first.stderr);
       t.is(await fileDigest(host.output), await contentDigest(content));
+      const { seconds = 0 } = first.done ?? {};
+      t.true(seconds > 0 && seconds < 600, `${seconds} s`);
       t.like(first.done, { length: content.length, fromCache: 0, fromOrigin: 0 });
       t.is((first.done?.fromPeers ?? 0) + (first.done?.fromSeed ?? 0), content.length);
       t.is(origin.stats('/f').bodyBytes, content.length);
