@@ -42,11 +42,12 @@ const GIB = 2 ** 30;
 export async function runLibraries(options: LibraryOptions): Promise<LibrarySample[]> {
   const { kinds, size, signal, onStep } = options;
   await using workplace = await Workplace.open({ signal });
+  await using compressor = new UnitCompressor(clock);
   const samples: LibrarySample[] = [];
   for (const { kind, path } of await makeContents(kinds, size, { workplace, signal })) {
     const units = await unitsOf(path);
     for (const level of levels) {
-      for (const [way, compress] of ways(level)) {
+      for (const [way, compress] of ways(level, compressor)) {
         signal.throwIfAborted();
         onStep(`${kind}, level ${level}, ${way}`);
         await compress(units.slice(0, 8));
@@ -85,7 +86,7 @@ export function renderLibraries(samples: readonly LibrarySample[]): string {
 
 type Pass = (units: readonly Buffer[]) => Promise<number>;
 
-function ways(level: Level): [string, Pass][] {
+function ways(level: Level, compressor: UnitCompressor): [string, Pass][] {
   const compress =
     (zstd: Zstd): Pass =>
     async (units) =>
@@ -104,7 +105,7 @@ function ways(level: Level): [string, Pass][] {
     [best.library, compress(best)],
     [own.library, compress(own)],
     [`${own.library}, asynchronous`, async (units) => onSystemThreads(units, level)],
-    [`${best.library} in piscina`, async (units) => inPool(units, level)],
+    [`${best.library} in piscina`, async (units) => inPool(units, { level, compressor })],
     [`${best.library}, and back`, decompress(best)],
     [`${own.library}, and back`, decompress(own)],
   ];
@@ -121,17 +122,17 @@ async function onSystemThreads(units: readonly Buffer[], level: Level): Promise<
 }
 
 /** Our own pool, as it is used. */
-async function inPool(units: readonly Buffer[], level: Level): Promise<number> {
-  const compressor = new UnitCompressor(clock);
-  try {
-    return await sideBySide(units, async (unit) => {
-      const read = (target: Uint8Array): void => target.set(unit);
-      const how = { level, isProbed: false };
-      return (await compressor.compress({ length: unit.length, read }, how)).length;
-    });
-  } finally {
-    await compressor.close();
-  }
+async function inPool(
+  units: readonly Buffer[],
+  about: { readonly level: Level; readonly compressor: UnitCompressor },
+): Promise<number> {
+  const how = { level: about.level, isProbed: false };
+  return sideBySide(units, async (unit) => {
+    const read = (target: Uint8Array): void => target.set(unit);
+    const packed = await about.compressor.compress({ length: unit.length, read }, how);
+    // What does not shrink comes back as nothing.
+    return packed.length === 0 ? unit.length : packed.length;
+  });
 }
 
 async function sideBySide(

@@ -21,7 +21,9 @@ test('chooseLevel() compresses harder the slower the link, and not at all on a f
 });
 
 test('chooseLevel() takes no processor that others need, and sends raw where compressing is slow', (t) => {
-  t.is(chooseLevel({ ...facts, idleProcessors: () => 0.2 }), undefined);
+  t.is(chooseLevel({ ...facts, idleProcessors: () => 0 }), 3);
+  t.is(chooseLevel({ ...facts, linkRate: 12_500_000, idleProcessors: () => 0 }), 1);
+  t.is(chooseLevel({ ...facts, linkRate: 25_000_000, idleProcessors: () => 0 }), undefined);
   t.is(chooseLevel({ ...facts, linkRate: 25_000_000, idleProcessors: () => 0.4 }), undefined);
   t.is(chooseLevel({ ...facts, linkRate: 25_000_000, idleProcessors: () => 0.6 }), 1);
   t.is(chooseLevel({ ...facts, speedOf: (level) => speeds[level] / 20 }), undefined);

@@ -24,8 +24,10 @@ const SPARE = 1.5;
 const SPARE_ABOVE_FIRST = 4;
 /** Bytes a second that a reader decompresses, at the least. */
 const DECOMPRESS_RATE = 400_000_000;
-/** Left for others of what is idle. */
-const LEAST_IDLE = 0.25;
+/** So much of one processor is taken in any case: threads that compress stand behind all others. */
+const FREE = 0.15;
+/** Of idle processors, left for others by what takes more. */
+const LEFT_IDLE = 0.25;
 
 /** The level to compress at, or undefined to send bytes as they are. */
 export function chooseLevel(facts: LevelFacts): Level | undefined {
@@ -34,7 +36,9 @@ export function chooseLevel(facts: LevelFacts): Level | undefined {
   const isAffordable = (level: Level): boolean => {
     const spare = level === levels[0] ? SPARE : SPARE_ABOVE_FIRST;
     const speed = facts.speedOf(level);
-    return speed >= needed * spare && facts.idleProcessors() >= LEAST_IDLE + needed / speed;
+    if (speed < needed * spare) return false;
+    const processors = needed / speed;
+    return processors <= FREE || facts.idleProcessors() >= processors + LEFT_IDLE;
   };
   return levels.findLast(isAffordable);
 }

@@ -168,7 +168,7 @@ export class Compression implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#compressor.close();
+    await this.#compressor[Symbol.asyncDispose]();
   }
 
   /** Compresses the unit if that pays, at most once at a time; undefined when it does not. */

@@ -26,7 +26,7 @@ export interface RawUnit {
 }
 
 /** Compresses units in threads of its own, which are started when there is something to do. */
-export class UnitCompressor {
+export class UnitCompressor implements AsyncDisposable {
   readonly #speeds: CompressSpeeds;
   readonly #spare: ArrayBuffer[] = [];
   #pool: Promise<Piscina<CompressJob, CompressedJob>> | undefined;
@@ -89,7 +89,7 @@ export class UnitCompressor {
   }
 
   /** Ends the threads; what is under way fails. */
-  async close(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     const pool = await this.#pool?.catch(() => undefined);
     await pool?.destroy();
