@@ -2,7 +2,8 @@ import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
-import { askJson } from '../cluster/local-api.ts';
+import { eventually } from '../cluster/eventually.ts';
+import { askApi, askJson } from '../cluster/local-api.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
 import { loadOf } from './limits-load.ts';
 import type { LimitLoad, Limiter } from './limits-load.ts';
@@ -82,11 +83,14 @@ async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   await using origin = await OriginProcess.start(cluster.workplace, { size }, { signal });
   const load = loadOf(cluster, limiter);
   const urls = Array.from({ length: tasks }, (_none, at) => `${origin.url}?${at}`);
+  // A seed that reads its origin is busy with that, and what is measured is no supply.
+  if (load.pattern === 'p2p') await bringToSeed(cluster, urls, signal);
   const { giver } = load;
   if (giver !== undefined) {
     await Promise.all(urls.map(async (url) => download(giver, { url, pattern: 'p2p' }, signal)));
   }
   const controller = new AbortController();
+  const former = new Set((await verified(load)).keys());
   const isOfTasks = limiter === 'task' || limiter === 'task-origin';
   if (!isOfTasks) await load.set(set);
   const limitRate = isOfTasks ? Math.round(set / tasks) : 0;
@@ -96,7 +100,7 @@ async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
     if (host !== undefined) await download(host, request, controller.signal);
   });
   try {
-    return { limiter, set, tasks, ...(await watch(load, about)) };
+    return { limiter, set, tasks, ...(await watch(load, about, former)) };
   } finally {
     controller.abort();
     await Promise.all(running);
@@ -107,6 +111,25 @@ async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   }
 }
 
+async function bringToSeed(
+  cluster: Cluster,
+  urls: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { hostname, port } = new URL(cluster.apiUrl);
+  const api = { host: hostname, port };
+  const body = { urls, to: 'seeds' };
+  const { status, text } = await askApi(api, '/api/v1/warm-ups', { method: 'POST', body });
+  if (status !== 201) throw new CodedError('ERR_INTERNAL', `warm-up: ${status} ${text}`);
+  const { id } = JSON.parse(text) as { id: string };
+  const look = async (): Promise<true | undefined> => {
+    const { state } = (await askJson(api, `/api/v1/warm-ups/${id}`)) as { state: string };
+    if (state === 'failed') throw new CodedError('ERR_INTERNAL', 'the warm-up failed');
+    return state === 'done' ? true : undefined;
+  };
+  await eventually('the seed has it', look, { withinMs: 120_000, everyMs: 200, signal });
+}
+
 function isOfCell(limiter: Limiter): boolean {
   return limiter === 'cell' || limiter === 'cell-origin';
 }
@@ -114,6 +137,7 @@ function isOfCell(limiter: Limiter): boolean {
 async function watch(
   load: LimitLoad,
   { limiter, set, signal }: About,
+  former: ReadonlySet<string>,
 ): Promise<Pick<LimitSample, 'windows' | 'halved' | 'each'>> {
   await clock.sleep(isOfCell(limiter) ? CELL_SETTLE_MS : SETTLE_MS, { signal });
   const before = await verified(load);
@@ -123,7 +147,8 @@ async function watch(
   await load.set(Math.round(set / 2));
   await clock.sleep(SETTLE_MS, { signal });
   const halved = await rateOf(load, signal);
-  const each = [...after].map(([task, bytes]) => bytes - (before.get(task) ?? 0));
+  const own = [...after].filter(([task]) => !former.has(task));
+  const each = own.map(([task, bytes]) => bytes - (before.get(task) ?? 0));
   return { windows, halved, each };
 }
 
