@@ -51,6 +51,7 @@ interface Yielding {
   readonly trial: Trial;
   /** Time to go until what others do is no longer what a trial did to them. */
   readonly settleMs: number;
+  readonly listenMs: number;
 }
 
 /** Whether more goes through than was seen: tried at growing intervals as long as it does not, and in growing steps. */
@@ -90,8 +91,8 @@ const GROWTH = 1.1;
 const OVER_NOISE = 2.5;
 /** The ceiling is raised by this part of the line a second, and lowered at once. */
 const RAISE_PER_SECOND = 0.1;
-/** Of what we have when others are noticed. */
-const FIRST_CUT = 0.5;
+/** So long we take the least when others were noticed: what they do with the room tells what they want. */
+const LISTEN_MS = 1_000;
 const TRIAL_MS = 1_000;
 const FIRST_TIMES = 1.1;
 const MOST_TIMES = 2;
@@ -210,7 +211,7 @@ interface Look {
 
 function yieldTo(memory: LineMemory, look: Look): LineMemory {
   const trial = { waitMs: FIRST_PAUSE_MS, pauseMs: FIRST_PAUSE_MS, running: undefined };
-  const begun = { ceiling: look.rates.own * FIRST_CUT, room: ROOM, quietMs: 0, trial, settleMs: 0 };
+  const begun = { ceiling: 0, room: ROOM, quietMs: 0, trial, settleMs: 0, listenMs: LISTEN_MS };
   const yielding = adjust(begun, { ...look, ms: 0 });
   return { ...memory, yielding, decision: yieldDecision(yielding, look) };
 }
@@ -225,13 +226,17 @@ function adjust(yielding: Yielding, look: Look): Yielding {
   const settleMs = trial.running === undefined ? Math.max(0, yielding.settleMs - ms) : SETTLE_MS;
   const least = Math.max(LEAST, capacity * LEAST_PART);
   const target = capacity * (1 - SPARE_PART) - rates.others * (1 + room);
+  const listenMs = Math.max(0, yielding.listenMs - ms);
+  if (listenMs > 0) return { ...yielding, room, trial, settleMs, listenMs, ceiling: least };
   const raised = yielding.ceiling + (capacity * RAISE_PER_SECOND * ms) / 1_000;
-  const usual = Math.max(least, Math.min(target, raised));
+  const most = yielding.listenMs > 0 ? target : Math.min(target, raised);
+  const usual = Math.max(least, most);
   return {
     ...yielding,
     room,
     trial,
     settleMs,
+    listenMs,
     ceiling: Math.max(usual, trial.running?.ceiling ?? 0),
   };
 }
