@@ -24,7 +24,7 @@ const SPARE = 1.5;
 const SPARE_ABOVE_FIRST = 4;
 /** Bytes a second that a reader decompresses, at the least. */
 const DECOMPRESS_RATE = 400_000_000;
-/** So much of one processor is taken in any case: threads that compress stand behind all others. */
+/** So much of one processor is taken in any case. */
 const FREE = 0.15;
 /** Of idle processors, left for others by what takes more. */
 const LEFT_IDLE = 0.25;

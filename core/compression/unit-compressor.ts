@@ -13,8 +13,6 @@ const THREADS = availableParallelism() < 8 ? 1 : 2;
 const MAX_UNDER_WAY = 4 * THREADS;
 /** A thread that has nothing to do for so long ends. */
 const IDLE_MS = 10_000;
-/** Behind what sends and receives: that a unit is late costs nothing, it goes raw then. */
-const NICENESS = 10;
 /** Young objects are few: units move, they are not copied. */
 const THREAD_LIMITS = { maxYoungGenerationSizeMb: 2 };
 
@@ -107,7 +105,6 @@ async function openPool(): Promise<Piscina<CompressJob, CompressedJob>> {
     maxThreads: THREADS,
     maxQueue: MAX_UNDER_WAY,
     idleTimeout: IDLE_MS,
-    niceIncrement: NICENESS,
     resourceLimits: THREAD_LIMITS,
     recordTiming: false,
     workerHistogram: false,
