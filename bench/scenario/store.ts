@@ -53,7 +53,7 @@ export interface ChurnSample {
 const PROCESS = join(import.meta.dirname, 'store-process.ts');
 /** Of the tasks that are made and evicted, so many stay. */
 const CHURN_KEPT = 50;
-const CHURN_PIECES = 250;
+const CHURN_PIECES = 50;
 
 const Filled = Type.Object({ filled: Type.Number() });
 const Opened = Type.Object({

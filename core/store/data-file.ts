@@ -39,13 +39,24 @@ const READ_BUFFER_BYTES = 256 * 1024;
 /** Makes an empty sparse file of `length` bytes; ERR_NO_SPACE or ERR_STORE_IO. */
 export async function createDataFile(path: string, length: number): Promise<void> {
   await onDisk(path, async () => {
-    await makeFolder(dirname(path));
-    // Also a folder, which only damage can have put there.
-    await rm(path, { recursive: true, force: true });
-    await using file = await open(path, 'wx', DATA_MODE);
+    await using file = await openNew(path);
     await file.chmod(DATA_MODE);
     await file.truncate(length);
   });
+}
+
+/** Thousands may be made at once when a folder is opened, so what is usual costs one call. */
+async function openNew(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'wx', DATA_MODE);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') await makeFolder(dirname(path));
+    // Also a folder, which only damage can have put there.
+    else if (code === 'EEXIST') await rm(path, { recursive: true, force: true });
+    else throw error;
+  }
+  return open(path, 'wx', DATA_MODE);
 }
 
 export async function removeDataFile(path: string): Promise<void> {

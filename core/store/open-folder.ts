@@ -54,7 +54,7 @@ export interface FoundTask {
   readonly path: string;
 }
 
-const MAX_STATS_AT_ONCE = 64;
+const MAX_FILES_AT_ONCE = 64;
 
 /** Makes the folders, readable by their owner only; one that exists keeps its mode, what is in it does not. */
 export async function makeFolders(directory: string): Promise<void> {
@@ -95,13 +95,24 @@ export async function findTasks(
   }
   // Rows first: a new empty file under a row that claims pieces would be a lie if the machine died between.
   if (changes.length > 0) await journal.write(changes, { durable: true });
-  const found: FoundTask[] = [];
-  for (const task of checked) {
-    const path = dataPath(directory, taskName(task.row));
-    const row = task.isFit ? task.row : await mend(journal, { row: task.row, path });
-    found.push({ row, path });
-  }
+  const found = await mendAll(journal, directory, checked);
   await removeOrphans(directory, rows, onRepair);
+  return found;
+}
+
+async function mendAll(
+  journal: Journal,
+  directory: string,
+  checked: readonly CheckedTask[],
+): Promise<FoundTask[]> {
+  const found: FoundTask[] = [];
+  for (let from = 0; from < checked.length; from += MAX_FILES_AT_ONCE) {
+    const some = checked.slice(from, from + MAX_FILES_AT_ONCE).map(async ({ row, isFit }) => {
+      const path = dataPath(directory, taskName(row));
+      return { row: isFit ? row : await mend(journal, { row, path }), path };
+    });
+    found.push(...(await Promise.all(some)));
+  }
   return found;
 }
 
@@ -184,8 +195,8 @@ async function* withFacts(
   rows: ReadonlyMap<string, TaskRow>,
 ): AsyncGenerator<readonly [TaskRow, FileFacts | undefined]> {
   const all = [...rows];
-  for (let from = 0; from < all.length; from += MAX_STATS_AT_ONCE) {
-    const some = all.slice(from, from + MAX_STATS_AT_ONCE);
+  for (let from = 0; from < all.length; from += MAX_FILES_AT_ONCE) {
+    const some = all.slice(from, from + MAX_FILES_AT_ONCE);
     yield* await Promise.all(
       some.map(
         async ([name, row]) => [row, await dataFileFacts(dataPath(directory, name))] as const,
