@@ -73,7 +73,7 @@ test('OciKind finds the one layer of an artifact, or the layer that a digest nam
 test('OciKind lists the layers of an artifact that has several', async (t) => {
   await using registry = await TestRegistry.start();
   const { layers } = registry.add('lab/app', 'v1', { 'linux/amd64': [10, 20] });
-  registry.add('lab/both', 'v1', { 'linux/amd64': [30], 'linux/arm64': [40] });
+  registry.add('lab/both', 'both', { 'linux/amd64': [30], 'linux/arm64': [40] });
   const { kind } = kindOf(t);
   const url = ociUrl(registry, 'lab/app:v1');
   await t.throwsAsync(kind.locate(url, { signal }), { code: 'ERR_USAGE', message: /2 layers.*-r/ });
@@ -86,7 +86,7 @@ test('OciKind lists the layers of an artifact that has several', async (t) => {
   if (first?.kind !== 'file') throw new TypeError('no file');
   t.like(await kind.locateFile(first, { signal }), { digest: layers[0]?.digest });
   const variants = { code: 'ERR_USAGE', message: /2 variants; .*linux\/amd64/ } as const;
-  await t.throwsAsync(kind.locate(ociUrl(registry, 'lab/both:v1'), { signal }), variants);
+  await t.throwsAsync(kind.locate(ociUrl(registry, 'lab/both:both'), { signal }), variants);
 });
 
 test('OciKind brings the token of the user, and gives his password to the token server alone', async (t) => {

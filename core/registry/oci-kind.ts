@@ -52,22 +52,17 @@ export class OciKind implements OriginKind {
   async locate(url: string, call: KindCall): Promise<MeshSource> {
     const client = await this.#open(url, call);
     const { reference } = client.image;
-    try {
-      const [layer, ...others] = await this.#layers(client, reference, call);
-      if (layer !== undefined && others.length === 0) return this.#source(client, layer.digest);
-      const what = layer === undefined ? 'no layer' : `${others.length + 1} layers`;
-      const message = `oci: the artifact has ${what}; fetch it with -r, or name a layer by @DIGEST`;
-      throw new CodedError('ERR_USAGE', message);
-    } catch (error) {
-      // A digest may as well be that of a layer.
-      const isUnknown = error instanceof CodedError && error.detail['status'] === 404;
-      if (!isUnknown || !isImageDigest(reference)) throw error;
-      return this.#source(client, reference);
-    }
+    if (await isLayer(client, call)) return this.#source(client, reference);
+    const [layer, ...others] = await this.#layers(client, reference, call);
+    if (layer !== undefined && others.length === 0) return this.#source(client, layer.digest);
+    const what = layer === undefined ? 'no layer' : `${others.length + 1} layers`;
+    throw unfit(`the artifact has ${what}; fetch it with -r, or name a layer by @DIGEST`);
   }
 
   async *list(url: string, call: KindCall): AsyncGenerator<FolderEntry> {
     const client = await this.#open(url, call);
+    if (await isLayer(client, call))
+      throw unfit('a digest that is no manifest has nothing below it');
     for (const layer of await this.#layers(client, client.image.reference, call)) {
       const { digest, size } = layer;
       const path = annotationOf(layer, TITLE) ?? digest.replace(':', '-');
@@ -148,6 +143,7 @@ export function parseOciUrl(
   if (host === '' || repository === '') {
     throw wrong('expected oci://HOST[:PORT]/REPOSITORY:TAG or @DIGEST');
   }
+  if (digest !== undefined && !isImageDigest(digest)) throw wrong('the digest is malformed');
   const registry = DOCKER_HUB.has(host.toLowerCase()) ? 'registry-1.docker.io' : host;
   const scheme = isPlainHttp ? 'http://' : '';
   try {
@@ -168,8 +164,13 @@ function onlyOf(index: Extract<ReadManifest, { kind: 'index' }>): Descriptor {
       ({ digest, platform }) => `${digest} ${platform?.os ?? ''}/${platform?.architecture ?? ''}`,
     )
     .join(', ');
-  const message = `oci: the artifact has ${wanted.length} variants; name one by @DIGEST: ${named}`;
-  throw new CodedError('ERR_USAGE', message);
+  throw unfit(`the artifact has ${wanted.length} variants; name one by @DIGEST: ${named}`);
+}
+
+/** A digest may be that of a layer. */
+async function isLayer(client: RegistryClient, call: KindCall): Promise<boolean> {
+  const { reference } = client.image;
+  return isImageDigest(reference) && !(await client.hasManifest(reference, call));
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -181,6 +182,10 @@ async function exists(path: string): Promise<boolean> {
 
 function wrong(what: string): CodedError {
   return new CodedError('ERR_URL', `oci: ${what}`);
+}
+
+function unfit(what: string): CodedError {
+  return new CodedError('ERR_USAGE', `oci: ${what}`);
 }
 
 function failing(what: string): CodedError {

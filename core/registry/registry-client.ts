@@ -91,6 +91,21 @@ export class RegistryClient {
     return manifest;
   }
 
+  /** Whether a digest is that of a manifest, as far as one question tells: of a layer's some registries answer 500. */
+  async hasManifest(reference: string, { signal }: { signal: AbortSignal }): Promise<boolean> {
+    const auth = this.#authorization;
+    const headers = { accept: ACCEPT, ...(auth === undefined ? {} : { authorization: auth }) };
+    const url = new URL(this.#manifestUrl(reference));
+    const response = await this.#parts.connections.request({
+      url,
+      method: 'HEAD',
+      headers,
+      signal,
+    });
+    response.discard();
+    return response.status === 200;
+  }
+
   /** Where a blob is. */
   blobUrl(digest: string): string {
     return `${this.image.base}/v2/${this.image.repository}/blobs/${digest}`;

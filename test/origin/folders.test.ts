@@ -93,6 +93,17 @@ async function fetchFolder(wishes: Wishes): Promise<Ran> {
   return { code, summary, results, requests };
 }
 
+let swarm: TestSwarm;
+let one: Downloader;
+let two: Downloader;
+
+test.serial.before(async (t) => {
+  t.timeout(120_000);
+  swarm = await TestSwarm.start();
+  [one, two] = await Promise.all([swarm.host('one'), swarm.host('two')]);
+});
+test.after.always(async () => swarm?.[Symbol.asyncDispose]());
+
 function fresh(): string {
   return mkdtempSync(join(tmpdir(), 'folders-'));
 }
@@ -107,8 +118,6 @@ const tree = {
 
 test('a folder comes through the mesh, once for all hosts, and again only where it changed', async (t) => {
   await using server = await FolderServer.start(tree);
-  await using swarm = await TestSwarm.start();
-  const [one, two] = [await swarm.host('one'), await swarm.host('two')];
   const url = server.url('/pub');
   const [first, second] = [join(fresh(), 'a'), join(fresh(), 'b')];
   const ran = await fetchFolder({ url, out: first, engine: one });
@@ -129,7 +138,8 @@ test('a folder comes through the mesh, once for all hosts, and again only where 
   const changed = await fetchFolder({ url, out: first, engine: one });
   t.is(changed.code, 8);
   t.like(changed.summary, { unchanged: 3, failed: 1 });
-  t.like(changed.summary.firstError, { code: 'ERR_OUTPUT_EXISTS', message: /an earlier version/ });
+  t.is(changed.summary.firstError?.code, 'ERR_OUTPUT_EXISTS');
+  t.regex(changed.summary.firstError?.message ?? '', /an earlier version/);
   t.is(readFileSync(join(first, 'etc/app.conf'), 'utf8'), 'listen 80\n');
   const replaced = await fetchFolder({ url, out: first, engine: one, overwrite: true });
   t.like(replaced.summary, { done: 1, unchanged: 3, failed: 0 });
@@ -139,13 +149,12 @@ test('a folder comes through the mesh, once for all hosts, and again only where 
 test('a file that fails stops no other, and its exit code is that of the whole', async (t) => {
   await using server = await FolderServer.start({ ...tree, '/pub/gone': 'x', '/pub/mine': 'y' });
   server.failures.set('/pub/gone', 404);
-  await using swarm = await TestSwarm.start();
   const out = fresh();
   writeFileSync(join(out, 'mine'), 'not theirs');
   const ran = await fetchFolder({
     url: server.url('/pub/'),
     out,
-    engine: await swarm.host('one'),
+    engine: one,
     folder: { concurrency: 1 },
   });
   t.is(ran.code, 2);
@@ -165,8 +174,7 @@ test('WebDAV: what a listing vouches for is not even asked for again', async (t)
   await using server = await FolderServer.start(tree);
   server.isDav = true;
   server.authorization = 'Basic YTpi';
-  await using swarm = await TestSwarm.start();
-  const engine = await swarm.host('one');
+  const engine = one;
   const out = fresh();
   const request = { headers: { Authorization: 'Basic YTpi' } };
   const wishes = { url: server.url('/pub/'), out, engine, request };
@@ -183,12 +191,12 @@ test('WebDAV: what a listing vouches for is not even asked for again', async (t)
 
 test('globs, depth and number choose before anything is fetched, and rates are shared out', async (t) => {
   await using server = await FolderServer.start(tree);
-  await using swarm = await TestSwarm.start();
-  const engine = await swarm.host('one');
+  const engine = one;
   const url = server.url('/pub/');
   const few = await fetchFolder({ url, out: join(fresh(), 'x'), engine, folder: { maxFiles: 3 } });
   t.is(few.code, 3);
-  t.like(few.summary.firstError, { code: 'ERR_LISTING', message: /more than 3 files match/ });
+  t.is(few.summary.firstError?.code, 'ERR_LISTING');
+  t.regex(few.summary.firstError?.message ?? '', /more than 3 files match/);
   t.deepEqual(few.requests, []);
   const chosen = await fetchFolder({
     url,
@@ -227,8 +235,7 @@ test('a hostile listing makes nothing outside of the folder, and ends at its bou
     'sub/',
   ];
   server.pages.set('/pub/', () => hrefs.map((href) => `<a href="${href}">x</a>`));
-  await using swarm = await TestSwarm.start();
-  const engine = await swarm.host('one');
+  const engine = one;
   const parent = fresh();
   const out = join(parent, 'out');
   mkdirSync(out);

@@ -40,17 +40,32 @@ export function childOfLink(href: string, folder: URL): ListedChild | undefined 
 
 /** The child of `folder` that `url` is the address of; undefined when it is not directly below. */
 export function childAt(url: URL, folder: URL): ListedChild | undefined {
-  // With `..` and its spellings resolved: what lies elsewhere has another prefix now.
-  if (url.origin !== folder.origin || !url.pathname.startsWith(folder.pathname)) return undefined;
-  const rest = url.pathname.slice(folder.pathname.length);
-  const isFolder = rest.endsWith('/');
-  const raw = isFolder ? rest.slice(0, -1) : rest;
-  if (raw === '' || raw.includes('/')) return undefined;
+  if (url.origin !== folder.origin) return undefined;
+  // With `..` and its spellings resolved: what lies elsewhere has other names before the last.
+  const above = folder.pathname.split('/').slice(0, -1);
+  const names = url.pathname.split('/');
+  const isFolder = names.length === above.length + 2 && names.at(-1) === '';
+  if (!isFolder && names.length !== above.length + 1) return undefined;
+  if (!above.every((name, at) => isSameName(name, names[at] ?? ''))) return undefined;
+  const raw = names[above.length] ?? '';
+  if (raw === '') return undefined;
   const kind = isFolder ? 'folder' : 'file';
   const child = { kind, location: url.href } as const;
+  const name = decoded(raw);
+  return name === undefined
+    ? { ...child, name: raw, problem: 'a name that is not UTF-8' }
+    : { ...child, name };
+}
+
+/** Servers encode the same name differently: `%c3%bc`, `%C3%BC`, and some more characters than others. */
+function isSameName(left: string, right: string): boolean {
+  return left === right || (decoded(left) ?? left) === decoded(right);
+}
+
+function decoded(name: string): string | undefined {
   try {
-    return { ...child, name: decodeURIComponent(raw) };
+    return decodeURIComponent(name);
   } catch {
-    return { ...child, name: raw, problem: 'a name that is not UTF-8' };
+    return undefined;
   }
 }

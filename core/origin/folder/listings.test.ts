@@ -78,6 +78,14 @@ test('readHtmlIndex() passes names on as they are, for others to refuse', async 
   t.deepEqual(await namesOf(html), expected);
 });
 
+test('readHtmlIndex() knows its own folder in whatever encoding', async (t) => {
+  const odd = new URL("http://o.example/ü'+/");
+  const html =
+    '<a href="/%c3%bc%27%2B/x">x</a><a href="/%c3%bc%27/y">y</a><a href="/%c3%bc%27%2B/">.</a>';
+  const found = await Array.fromAsync(readHtmlIndex(chunked(html), odd, { maxBytes: 1e6 }));
+  t.deepEqual(found, [{ kind: 'file', name: 'x', location: 'http://o.example/%c3%bc%27%2B/x' }]);
+});
+
 test('readHtmlIndex() stops at its bound', async (t) => {
   await t.throwsAsync(read(readHtmlIndex, '<p>'.repeat(1_000), 100), { code: 'ERR_LISTING' });
 });
