@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } f
 import { symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { nextDocker } from './places.ts';
+import { nextDocker, s3Folder, s3Server } from './places.ts';
 
 /** Program to look for, and the package it comes from. */
 const programs: Readonly<Record<string, string>> = {
@@ -25,7 +25,17 @@ const programs: Readonly<Record<string, string>> = {
   openssl: 'openssl',
   pip3: 'python3-pip',
   unshare: 'util-linux',
+  nginx: 'nginx-light',
+  apache2: 'apache2-bin',
 };
+
+/** Libraries that are looked for by a file of theirs. */
+const libraries: Readonly<Record<string, string>> = {
+  '/usr/lib/python3/dist-packages/botocore/auth.py': 'python3-botocore',
+};
+
+/** Speaks S3, but does not check signatures of version 4. */
+const S3_SERVER = 's3rver@3.7.1';
 
 /** The dockerd of the next Debian, and the libraries that Debian 12 has only in older versions. */
 const nextPackages = [
@@ -48,6 +58,7 @@ class InstallError extends Error {}
 try {
   installMissing();
   if (!existsSync(nextDocker)) unpackNextDocker();
+  if (!existsSync(s3Server)) installS3Server();
 } catch (error) {
   if (!(error instanceof InstallError)) throw error;
   process.stderr.write(`test:compat: ${error.message}\n`);
@@ -55,9 +66,12 @@ try {
 }
 
 function installMissing(): void {
-  const missing = Object.keys(programs).filter((name) => !isInPath(name));
+  const missing = [
+    ...Object.entries(programs).filter(([name]) => !isInPath(name)),
+    ...Object.entries(libraries).filter(([path]) => !existsSync(path)),
+  ];
   if (missing.length === 0) return;
-  const packages = [...new Set(missing.map((name) => programs[name] ?? name))];
+  const packages = [...new Set(missing.map(([, name]) => name))];
   const names = packages.join(' ');
   if (process.getuid?.() !== 0) {
     throw new InstallError(`needs root to install ${names} and to start container engines`);
@@ -66,6 +80,13 @@ function installMissing(): void {
   process.stdout.write(`test:compat: installing ${names}\n`);
   run(['apt-get', 'update', '-qq']);
   run(['apt-get', 'install', '-y', '-qq', '--no-install-recommends', ...packages]);
+}
+
+function installS3Server(): void {
+  process.stdout.write(`test:compat: installing ${S3_SERVER}\n`);
+  mkdirSync(s3Folder, { recursive: true });
+  const quiet = ['--no-audit', '--no-fund', '--no-save', '--ignore-scripts', '--loglevel=error'];
+  run(['npm', 'install', '--prefix', s3Folder, ...quiet, S3_SERVER]);
 }
 
 function unpackNextDocker(): void {
