@@ -6,7 +6,7 @@ const sample = {
   tasks: 2,
   set: 1_000_000,
   windows: [1_000_000, 960_000, 1_030_000],
-  halved: 510_000,
+  lowered: { set: 500_000, rate: 510_000 },
   each: [5_000_000, 6_000_000],
 } as const;
 
@@ -22,7 +22,7 @@ test('sharesOf() compares tasks that had enough', (t) => {
 });
 
 test('renderLimits() says of each whether it is within 5 %, changed while it runs too', (t) => {
-  const lines = renderLimits([sample, { ...sample, halved: 1_000_000 }])
+  const lines = renderLimits([sample, { ...sample, lowered: { set: 500_000, rate: 1_000_000 } }])
     .trim()
     .split('\n');
   t.regex(lines.at(-2) ?? '', /-4\.0 %.*\+2\.0 %.*0\.91 to 1\.09.*yes/);

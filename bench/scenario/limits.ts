@@ -28,8 +28,8 @@ export interface LimitSample {
   /** What was set for all tasks together, and what passed in each window. */
   readonly set: number;
   readonly windows: readonly number[];
-  /** Half of it was set then: what passed in a window that began 2 s later. */
-  readonly halved: number;
+  /** Half of it was set then, or the least that may be: what passed in a window that began 2 s later. */
+  readonly lowered: { readonly set: number; readonly rate: number };
   /** Verified bytes of each task over all windows of 2 s; where these are few pieces they say little. */
   readonly each: readonly number[];
 }
@@ -51,6 +51,8 @@ const HOSTS = 4;
 const SECONDS_OF_CONTENT = 14;
 /** Content that is much smaller comes inside of a reply. */
 const LEAST_BYTES = 2_097_152;
+/** Of a cell, bytes per second. */
+const LEAST_BUDGET = 65_536;
 const clock = new SystemClock();
 
 /** What other programs of this machine do is not to change what is set. */
@@ -138,18 +140,19 @@ async function watch(
   load: LimitLoad,
   { limiter, set, signal }: About,
   former: ReadonlySet<string>,
-): Promise<Pick<LimitSample, 'windows' | 'halved' | 'each'>> {
+): Promise<Pick<LimitSample, 'windows' | 'lowered' | 'each'>> {
   await clock.sleep(isOfCell(limiter) ? CELL_SETTLE_MS : SETTLE_MS, { signal });
   const before = await verified(load);
   const windows: number[] = [];
   for (let window = 0; window < WINDOWS; window += 1) windows.push(await rateOf(load, signal));
   const after = await verified(load);
-  await load.set(Math.round(set / 2));
+  const lower = Math.max(isOfCell(limiter) ? LEAST_BUDGET : 1, Math.round(set / 2));
+  await load.set(lower);
   await clock.sleep(SETTLE_MS, { signal });
-  const halved = await rateOf(load, signal);
+  const lowered = { set: lower, rate: await rateOf(load, signal) };
   const own = [...after].filter(([task]) => !former.has(task));
   const each = own.map(([task, bytes]) => bytes - (before.get(task) ?? 0));
-  return { windows, halved, each };
+  return { windows, lowered, each };
 }
 
 async function rateOf(load: LimitLoad, signal: AbortSignal): Promise<number> {
