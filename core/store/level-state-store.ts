@@ -102,7 +102,9 @@ export class LevelStateStore implements StateStore {
     { gte, lt }: KeyRange,
     options: { readonly reverse?: boolean; readonly limit?: number } = {},
   ): AsyncGenerator<StateRow, void, undefined> {
-    const iterator = this.#database.iterator({ gte: ROW + gte, lt: ROW + lt, ...options });
+    const iterator = await reading(async () =>
+      this.#database.iterator({ gte: ROW + gte, lt: ROW + lt, ...options }),
+    );
     try {
       for (;;) {
         const entry = await reading(async () => iterator.next());

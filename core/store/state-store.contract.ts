@@ -183,6 +183,7 @@ export function testStateStore(test: TestFn, driver: StateDriver): void {
     t.deepEqual(await Promise.all(waiting), [2, 3], 'what was asked for before is written');
     await t.throwsAsync(store.commit([put('a', 1)]), { code: 'ERR_STORE_IO' });
     await t.throwsAsync(store.get('a'), { code: 'ERR_STORE_IO' });
+    await t.throwsAsync(rowsOf(store, ALL), { code: 'ERR_STORE_IO' });
   });
 
   test(title('behaves as a plain map does, whatever is written'), async (t) => {
