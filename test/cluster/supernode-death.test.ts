@@ -3,12 +3,14 @@ import { eventually } from '../../bench/cluster/eventually.ts';
 import { contentDigest } from '../../bench/origin/content.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import { SystemClock } from '../../core/base/clock.ts';
+import { taskIdOf } from '../../core/piece/task-id.ts';
 import { fileDigest, withCluster } from '../support/with-cluster.ts';
 
 const clock = new SystemClock();
 const MIB = 1024 * 1024;
 const HOSTS = 8;
 const content = { seed: 7, length: 64 * MIB };
+const second = { seed: 8, length: 32 * MIB };
 
 test.serial(
   'hosts whose supernode is killed at 40 % finish by themselves, and it learns from them who has what',
@@ -59,6 +61,32 @@ test.serial(
       t.true(fromPeers > 0);
       t.log(`the newcomer took ${fromPeers} bytes from peers and ${fromSeed} from the seed`);
       t.true(origin.stats('/f').bodyBytes < 1.5 * content.length);
+
+      // Killed once more and started at once, while all of them take another: the origin hears of it as little.
+      const killed = Promise.withResolvers<void>();
+      const hold = { afterBytes: second.length / 2, until: killed.promise };
+      origin.set('/g', { content: second, validators: 'strong', hold });
+      const other = taskIdOf({ url: origin.url('/g') });
+      const again = cluster.hosts.map(async (host) => host.dfget(origin.url('/g')));
+      await eventually(
+        'all hosts taking half of another',
+        async () => {
+          const [version] = await cluster.versions(other);
+          const isHalf = origin.stats('/g').bodyBytes >= second.length / 2;
+          return isHalf && version?.hosts === cluster.hosts.length ? true : undefined;
+        },
+        { withinMs: 60_000 },
+      );
+      await cluster.supernode.kill('SIGKILL');
+      killed.resolve();
+      await cluster.supernode.start();
+      for (const run of await Promise.all(again)) t.is(run.exitCode, 0, run.stderr);
+      const secondDigest = await contentDigest(second);
+      for (const host of cluster.hosts) t.is(await fileDigest(host.output), secondDigest);
+      const { bodyBytes: bytes, requests } = origin.stats('/g');
+      t.log(`restarted: ${(bytes / second.length).toFixed(2)} copies, ${requests} requests`);
+      t.true(bytes < 2 * second.length);
+      t.true(requests < 8 * cluster.hosts.length, `${requests}`);
     });
   },
 );
