@@ -11,7 +11,7 @@ const NOBODY: Account = { priority: DEFAULT_PRIORITY, flow: undefined };
 /** Up to so much of unused rate may be spent at once: enough to hide the jitter of timers, too little to burst. */
 const SPARE_MS = 50;
 /** While somebody waits nothing is unused, however late this thread looks: up to so much is made up for. */
-const MAX_LATE_MS = 500;
+const MAX_LATE_MS = 250;
 /** Who goes on so soon after he waited has waited all the time. */
 const GO_ON_MS = 20;
 /** Another thread may have raised the rate: who waits looks so often. */

@@ -141,7 +141,7 @@ test('peers that do not say that they take compressed pieces get them raw', asyn
 });
 
 test('a piece is put off in the middle of a unit for one that matters more, and both are right', async (t) => {
-  await using parent = await startCompressing(2_000_000);
+  await using parent = await startCompressing(400_000);
   await using child = await startCompressing();
   const served = new MemoryTask(shrinkingText(2 * UNIT_BYTES), UNIT_BYTES);
   parent.tasks.set(task, served);
@@ -160,7 +160,7 @@ test('a piece is put off in the middle of a unit for one that matters more, and 
 });
 
 test('a piece that is cancelled in the middle of a unit can be asked for again at once', async (t) => {
-  await using parent = await startCompressing(2_000_000);
+  await using parent = await startCompressing(400_000);
   await using child = await startCompressing();
   const served = new MemoryTask(shrinkingText(UNIT_BYTES), UNIT_BYTES);
   parent.tasks.set(task, served);
