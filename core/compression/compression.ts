@@ -2,7 +2,6 @@
 // came, once its piece is verified, and goes on like that; any other is compressed once, when somebody first wants it
 // over a link slow enough, and kept. All of it is a cache: what has gone from it is sent raw, or compressed anew.
 import { LRUCache } from 'lru-cache';
-import { availableParallelism } from 'node:os';
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import type { Log } from '../base/log.ts';
@@ -106,7 +105,11 @@ export class Compression implements AsyncDisposable {
       const isWanted = linkRate === undefined || isWorthSending({ linkRate, ratio });
       return known.length > 0 && isWanted ? { kind: 'compressed', bytes: known } : RAW;
     }
-    if (linkRate === undefined) return RAW;
+    if (linkRate === undefined) {
+      // By the time that it is known, it should be known how busy this machine is.
+      this.#idle.look();
+      return RAW;
+    }
     const ready = this.#begin(source, unit, linkRate);
     if (ready === undefined) {
       this.#contents.get(source.key)?.passed();
@@ -182,7 +185,7 @@ export class Compression implements AsyncDisposable {
       linkRate,
       ratio: worth.ratio,
       speedOf: (each) => this.#compressor.speedOf(each),
-      idleProcessors: () => this.#idle.count ?? availableParallelism(),
+      idleProcessors: () => this.#idle.look() ?? 0,
     });
     if (level === undefined) return undefined;
     const begun = this.#compress(source, unit, { worth, level });

@@ -3,6 +3,8 @@ import type { Clock } from '../base/clock.ts';
 
 /** How often it is looked; in between, what was seen last holds. */
 const LOOK_MS = 1_000;
+/** After the first look: the kernel counts in hundredths of a second. */
+const FIRST_LOOK_MS = 100;
 /** What was seen before a longer rest says nothing of now. */
 const FRESH_MS = 5_000;
 
@@ -36,11 +38,12 @@ export class IdleProcessors {
     this.#read = options.read ?? readProcessors;
   }
 
-  /** Undefined until there was time to see. */
-  get count(): number | undefined {
+  /** How many there are; undefined until there was time to see, which begins with the first call. */
+  look(): number | undefined {
     const atMs = this.#clock.monotonic();
     const before = this.#seen;
-    if (before !== undefined && atMs - before.atMs < LOOK_MS) return this.#idle;
+    const dueMs = this.#idle === undefined ? FIRST_LOOK_MS : LOOK_MS;
+    if (before !== undefined && atMs - before.atMs < dueMs) return this.#idle;
     const seen = { ...this.#read(), atMs, ownMs: this.#ownMs() };
     this.#seen = seen;
     const isFresh = before !== undefined && atMs - before.atMs < FRESH_MS;
