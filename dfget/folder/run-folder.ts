@@ -5,7 +5,6 @@
 import type { Writable } from 'node:stream';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { withoutSecrets } from '../../core/piece/task-id.ts';
 import type { FolderFile } from '../../core/origin/folder/folder-entry.ts';
 import type { OriginKind } from '../../core/origin/origin-kind.ts';
 import type { DownloadRequest } from '../../core/swarm/download-events.ts';
@@ -140,7 +139,7 @@ async function fetchFile(run: FolderRun, file: FolderFile): Promise<FileResult> 
 async function fetchWanted(run: FolderRun, file: FolderFile): Promise<FileResult> {
   const { plan, target, record, kind, tools, signal, overwrite } = run;
   const place = await target.place(file.path);
-  const source = `${withoutSecrets(plan.request.url)} ${file.location}`;
+  const source = sourceOf(plan.request.url, file);
   const kept = record.intact(file.path, source, place.found);
   const listed = listedVersion(file.validators, file.length);
   if (kept !== undefined && listed !== undefined && kept.listed === listed) {
@@ -179,6 +178,12 @@ async function fetchWanted(run: FolderRun, file: FolderFile): Promise<FileResult
   const { fromPeers, fromSeed, fromOrigin, fromCache } = done;
   const sources = { fromPeers, fromSeed, fromOrigin, fromCache };
   return { type: 'done', file: file.path, length, version, ...sources };
+}
+
+/** Where a file comes from, however the folder above it was written. */
+function sourceOf(folder: string, { location }: FolderFile): string {
+  const { protocol, host } = new URL(folder);
+  return `${protocol}//${host} ${location}`;
 }
 
 function reporterOf(

@@ -123,7 +123,17 @@ test('S3: signed by dfget, refused to others, and no key is anywhere else', asyn
   for (const path of Object.keys(tree)) {
     const file = join(servers.folder, 'tree', 'pub', path);
     const url = `${endpoint}/lab-bucket/pub/${path.split('/').map(encodeURIComponent).join('/')}`;
-    const words = ['-H', 'x-amz-content-sha256: UNSIGNED-PAYLOAD', '--aws-sigv4', 'aws:amz:us-east-1:s3', '--user', S3_KEYS, '-fsST', file, url];
+    const words = [
+      '-H',
+      'x-amz-content-sha256: UNSIGNED-PAYLOAD',
+      '--aws-sigv4',
+      'aws:amz:us-east-1:s3',
+      '--user',
+      S3_KEYS,
+      '-fsST',
+      file,
+      url,
+    ];
     await outputOf(['curl', ...words], { guard, env });
   }
   const args = ['--s3-endpoint', endpoint, '--s3-credentials', `@${keys}`];

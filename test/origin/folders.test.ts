@@ -129,7 +129,7 @@ test('a folder comes through the mesh, once for all hosts, and again only where 
   t.like(await fetchFolder({ url, out: second, engine: two }), { code: 0 });
   t.is(server.sent.get('/pub/big.bin'), big.length, 'one copy for both');
 
-  const again = await fetchFolder({ url, out: first, engine: one });
+  const again = await fetchFolder({ url: `${url}/`, out: first, engine: one });
   t.is(again.code, 0);
   t.like(again.summary, { done: 0, unchanged: 4 });
   t.is(server.sent.get('/pub/big.bin'), big.length);
