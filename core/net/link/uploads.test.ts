@@ -123,6 +123,16 @@ test('Uploads sends a piece block by block, one at a time, and marks the last', 
   t.is(uploads.queued, 0);
 });
 
+test('Uploads counts what passes where there is no rate, too', (t) => {
+  const clock = new ManualClock();
+  const limiter = new RateLimiter(0, clock);
+  const uploads = new Uploads({ limits: defaultLinkLimits, clock, limiter });
+  const lane = new TestLane(uploads);
+  lane.ask(1, { length: 700 });
+  lane.take();
+  t.is(limiter.passedBytes, 700);
+});
+
 test('Uploads serves a link in order, urgent requests before those that have not begun', (t) => {
   const { lane } = make();
   const reader = lane();

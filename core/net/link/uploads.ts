@@ -323,6 +323,8 @@ export class Uploads {
     this.#classes.pay(priority, bytes, weightOf(priority));
     this.#setRecords(state, rate);
     if (this.#limiter === undefined || rate <= 0) {
+      // Without a rate too it is known that something passes.
+      this.#limiter?.reserve(bytes);
       this.#send(state, upload, bytes);
       return;
     }
