@@ -89,10 +89,12 @@ test('without a supernode a second download of the same shares what the first on
   const first = await Promise.all(hosts.map(async (host) => begin(swarm, host, url)));
   await swarm.supernode[Symbol.asyncDispose]();
   await swarm.until(() => hosts.every((host) => host.member?.client.isConnected === false));
+  // What the seed had read by then may have come to nobody, more of it the busier the machine is.
+  const before = swarm.origin.stats('/f').bodyBytes;
   const second = hosts.map(async (host) => swarm.download(host, { url, timeoutMs: 60_000 }));
   for (const last of [...first.map(async (begun) => begun.last), ...second]) {
     t.is(doneOf(await last).length, content.length);
   }
-  const { bodyBytes } = swarm.origin.stats('/f');
-  t.true(bodyBytes < 1.5 * content.length, `the origin sent ${bodyBytes} of ${content.length}`);
+  const sent = swarm.origin.stats('/f').bodyBytes - before;
+  t.true(sent < 1.25 * content.length, `the origin sent ${sent} of ${content.length}`);
 });
