@@ -107,14 +107,15 @@ test('documents speak only of error codes that there are', async (t) => {
   t.deepEqual(unknown, []);
 });
 
-test('README.md and docs/operations.md speak only of flags that there are', async (t) => {
+test('documents that show commands speak only of flags that there are', async (t) => {
   const known = new Set(['help', 'version', 'hosts', 'user', 'global']);
   for (const table of Object.values(optionTables)) {
     for (const name of Object.keys(table)) known.add(name).add(`no-${name}`);
   }
   const unknown: string[] = [];
-  for (const path of ['README.md', 'docs/operations.md']) {
-    for (const [, name = ''] of (await read(path)).matchAll(/(?<![\w-])--([a-z][a-z-]+)/g)) {
+  const shown = ['README.md', 'docs/operations.md', 'docs/origins.md', 'docs/scenarios.md'];
+  for (const path of shown) {
+    for (const [, name = ''] of (await read(path)).matchAll(/(?<![\w-])--([a-z][a-z0-9-]+)/g)) {
       if (!known.has(name)) unknown.push(`${path}: --${name}`);
     }
   }
