@@ -1,8 +1,8 @@
-// Tests that start whole programs as processes: one at a time, with room for slow machines.
+// Tests that start whole programs as processes: they wait much, so two files at a time, with room for slow machines.
 export default {
   extensions: ['ts'],
   files: ['test/**/*.test.ts', '!test/compat/**'],
   workerThreads: false,
-  concurrency: 1,
+  concurrency: 2,
   timeout: '240s',
 };
