@@ -241,8 +241,9 @@ function checkTask(
   const suspicion = suspicionOf(row, { ...seen, facts });
   if (had.count > 0 && suspicion !== undefined) note(suspicion, had.count);
   const isSuspect = row.isSuspect || suspicion !== undefined || isTorn(facts.size, { row, had });
+  const isLong = row.length !== undefined && facts.size > row.length;
   // What is missing will be written, and must not be written into an output.
-  const isFit = facts.links === 1 || (row.length !== undefined && had.isFull);
+  const isFit = !isLong && (facts.links === 1 || (row.length !== undefined && had.isFull));
   return { row: { ...row, isSuspect }, isChanged: false, isFit };
 }
 

@@ -1,6 +1,16 @@
 import type { TestFn } from 'ava';
 import { Level } from 'level';
-import { link, readFile, rm, stat, truncate, utimes, writeFile, mkdir } from 'node:fs/promises';
+import {
+  link,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+  mkdir,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { ManualClock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
@@ -754,6 +764,46 @@ export function testPieceStore(test: TestFn, kind: StorageKind): void {
     t.is(again.repairs[0]?.kind, 'journal-damaged');
     t.true(again.tasks()[0]?.isComplete, 'the rows could be read from its other files');
     await t.notThrowsAsync(completeTask(again, 'dj', 2000));
+  });
+
+  test(title('open() survives tables that were cut, at any length'), async (t) => {
+    const directory = await folder(t);
+    const journal = join(directory, 'journal');
+    await using first = await openStore(directory);
+    await completeTask(first, 'ct', 2000);
+    await first.close();
+    for (const share of [0, 0.3, 0.6, 0.9]) {
+      // Opened once more, so that the rows are in tables.
+      await (await openStore(directory)).close();
+      for (const name of await readdir(journal)) {
+        if (!name.endsWith('.ldb')) continue;
+        const path = join(journal, name);
+        await truncate(path, Math.floor((await stat(path)).size * share));
+      }
+      await using store = await openStore(directory);
+      t.is(store.repairs[0]?.kind, 'journal-damaged', `${share}`);
+      const task = await completeTask(store, 'ct', 2000);
+      t.deepEqual(await readAll(task), contentOf('ct', 2000));
+    }
+  });
+
+  test(title('open() cuts a file that is longer than its content, had or not'), async (t) => {
+    const directory = await folder(t);
+    const store = await openStore(directory);
+    const none = await store.create(specOf('none', 2000));
+    const some = await store.create(specOf('some', 2000));
+    const content = contentOf('some', 2000);
+    await fill(some, content, [1]);
+    await store.close();
+    for (const { path } of [none, some]) await writeFile(path, 'more', { flag: 'a' });
+    await using again = await openStore(directory);
+    for (const seed of ['none', 'some']) {
+      const task = await again.create(specOf(seed, 2000));
+      if (task.isSuspect) await task.recover();
+      await fill(task, contentOf(seed, 2000));
+      t.true(task.isComplete, seed);
+      t.deepEqual(await readAll(task), contentOf(seed, 2000));
+    }
   });
 
   test(title('touch() is journalled at most once a minute, and at the end'), async (t) => {
