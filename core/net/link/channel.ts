@@ -120,6 +120,11 @@ export class Channel {
     return this.#arrivals.size;
   }
 
+  /** True while a piece is fetched whose bytes are of use as they come. */
+  get isFetchingRaw(): boolean {
+    return this.#arrivals.values().some(({ fetch }) => fetch.request.isRaw === true);
+  }
+
   /** True while an answer is due, so that silence means something. */
   get isExpecting(): boolean {
     return this.#phase === 'opening' || this.#arrivals.values().some(({ isOver }) => !isOver);
@@ -159,8 +164,9 @@ export class Channel {
     const arrival = this.#expect(fetch);
     const cancel = (): void => this.#cancel(arrival, CodedError.from(signal?.reason));
     signal?.addEventListener('abort', cancel, { once: true });
-    const { piece, length, isUrgent = false, priority = DEFAULT_PRIORITY } = request;
-    const flags = requestFlags({ isUrgent, priority });
+    const { piece, length, isUrgent = false, isRaw = false } = request;
+    const { priority = DEFAULT_PRIORITY } = request;
+    const flags = requestFlags({ isUrgent, isRaw, priority });
     this.#send(frameTypes.request, { flags, a: piece, b: length });
     try {
       return await fetch.result;

@@ -100,6 +100,27 @@ test('a piece that came compressed is sent on as it came, without being compress
   t.true(child.endpoint.stats().bytesIn < 0.8 * PIECE);
 });
 
+test('a piece that is of use as it comes goes raw, and is handed on before all of it is here', async (t) => {
+  await using parent = await startCompressing(5_000_000);
+  await using child = await startCompressing();
+  const served = new MemoryTask(shrinkingText(PIECE), PIECE);
+  parent.tasks.set(task, served);
+  const channel = await open(parent, child);
+  await takeCompressed(channel, served, { piece: 0, child });
+  const before = child.endpoint.stats().bytesIn;
+  const parts: number[] = [];
+  const sink = new (class extends MemorySink {
+    override write(offset: number, chunk: Uint8Array): void {
+      parts.push(chunk.length);
+      super.write(offset, chunk);
+    }
+  })(PIECE);
+  await channel.fetch({ piece: 0, length: PIECE, sink, isRaw: true });
+  t.deepEqual(sink.bytes, served.pieceOf(0));
+  t.is(child.endpoint.stats().bytesIn - before, PIECE);
+  t.true(Math.max(...parts) < PIECE / 2, parts.join());
+});
+
 test('nothing is kept of a piece that turns out to be wrong', async (t) => {
   await using parent = await startCompressing(50_000_000);
   await using child = await startCompressing();

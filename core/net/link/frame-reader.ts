@@ -25,6 +25,8 @@ export const MAX_UNCONSUMED_BYTES = FRAME_HEADER_BYTES + PART_BYTES;
 /** Cuts a stream of bytes into frames. It holds no more than one control payload, and that only as far as it came. */
 export class FrameReader {
   handler: FrameHandler;
+  /** Of a DATA payload that is not all there, so many bytes are worth handing on. */
+  leastPart = PART_BYTES;
   #header: FrameHeader | undefined;
   /** Bytes of the current payload that were consumed. */
   #taken = 0;
@@ -41,15 +43,12 @@ export class FrameReader {
     if (header === undefined) return FRAME_HEADER_BYTES;
     if (this.#isSkipping) return 1;
     const left = header.length - this.#taken;
-    if (header.type === frameTypes.data) return Math.min(left, PART_BYTES);
+    if (header.type === frameTypes.data) return Math.min(left, this.leastPart);
     return header.length <= IN_PLACE_BYTES ? left : 1;
   }
 
-  /**
-   * Consumes what can be consumed of `bytes` and says how many that were; the rest must come again, with more. Of a
-   * DATA payload that is not all there, `leastPart` bytes are worth handing on.
-   */
-  push(bytes: Uint8Array, leastPart = PART_BYTES): number {
+  /** Consumes what can be consumed of `bytes` and says how many that were; the rest must come again, with more. */
+  push(bytes: Uint8Array, leastPart = this.leastPart): number {
     let at = 0;
     for (;;) {
       if (this.#header === undefined) {

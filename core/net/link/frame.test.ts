@@ -49,13 +49,13 @@ test('encodeFrame() copies from memory that threads share', (t) => {
 test('requestFlags() and readRequestFlags() agree; a child that knows no classes asks for normal', (t) => {
   for (const priority of priorities) {
     for (const isUrgent of [false, true]) {
-      const asked = { isUrgent, priority };
+      const asked = { isUrgent, isRaw: !isUrgent, priority };
       t.deepEqual(readRequestFlags(requestFlags(asked)), asked);
-      t.deepEqual(readRequestFlags(requestFlags(asked) | 0xf8), asked);
+      t.deepEqual(readRequestFlags(requestFlags(asked) | 0xf0), asked);
     }
   }
-  t.is(requestFlags({ isUrgent: true, priority: 'normal' }), FLAG_URGENT);
-  t.is(requestFlags({ isUrgent: false, priority: 'release' }), 6);
+  t.is(requestFlags({ isUrgent: true, isRaw: false, priority: 'normal' }), FLAG_URGENT);
+  t.is(requestFlags({ isUrgent: false, isRaw: false, priority: 'release' }), 6);
 });
 
 const header = { flags: 0, channel: 1, length: 0, a: 0, b: 0 };

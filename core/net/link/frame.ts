@@ -71,6 +71,8 @@ export const FLAG_URGENT = 0x01;
 const classes: readonly Priority[] = [DEFAULT_PRIORITY, 'warm-up', 'interactive', 'release'];
 const CLASS_SHIFT = 1;
 const CLASS_MASK = 0x06;
+/** Flag on REQUEST: not compressed, because its bytes are of use as they come and those of a unit are when all have. */
+export const FLAG_RAW = 0x08;
 /** Flag on HAVE, of a seed: this child is to take these pieces first, so that others can have them from it. */
 export const FLAG_OFFER = 0x01;
 /** Flag on DATA: the piece ends here. */
@@ -206,19 +208,22 @@ export function judgeHeader(header: FrameHeader): 'take' | 'skip' {
 /** Flags of a REQUEST. */
 export function requestFlags(request: {
   readonly isUrgent: boolean;
+  readonly isRaw: boolean;
   readonly priority: Priority;
 }): number {
   const urgent = request.isUrgent ? FLAG_URGENT : 0;
-  return urgent | (classes.indexOf(request.priority) << CLASS_SHIFT);
+  const raw = request.isRaw ? FLAG_RAW : 0;
+  return urgent | raw | (classes.indexOf(request.priority) << CLASS_SHIFT);
 }
 
 /** What the flags of a REQUEST say. */
 export function readRequestFlags(flags: number): {
   readonly isUrgent: boolean;
+  readonly isRaw: boolean;
   readonly priority: Priority;
 } {
   const priority = classes[(flags & CLASS_MASK) >> CLASS_SHIFT] ?? DEFAULT_PRIORITY;
-  return { isUrgent: (flags & FLAG_URGENT) !== 0, priority };
+  return { isUrgent: (flags & FLAG_URGENT) !== 0, isRaw: (flags & FLAG_RAW) !== 0, priority };
 }
 
 /** ERR_PROTOCOL with what was wrong; the other side's own words are never part of it. */

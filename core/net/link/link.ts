@@ -261,6 +261,7 @@ export class Link implements FrameHandler {
       onReleased: () => this.#channels.delete(number),
       onFetches: () => {
         this.#receiver.wantsLarge = this.#channels.values().some(({ fetching }) => fetching > 0);
+        this.#receiver.wantsSoon = this.#channels.values().some((one) => one.isFetchingRaw);
       },
     });
     this.#channels.set(number, channel);

@@ -25,6 +25,8 @@ export interface FetchRequest {
   readonly sink: PieceSink;
   /** True: the parent sends it before the others that wait on this link. */
   readonly isUrgent?: boolean;
+  /** True: not compressed, so that each byte can be used as it comes. */
+  readonly isRaw?: boolean;
   /** Default normal. */
   readonly priority?: Priority;
 }

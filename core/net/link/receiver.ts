@@ -40,6 +40,11 @@ export class Receiver {
     this.#onError = onError;
   }
 
+  /** True while each byte of a piece is of use as it comes: it is handed on by the TLS record. */
+  set wantsSoon(isSoon: boolean) {
+    this.#reader.leastPart = isSoon ? SMALL_BYTES : PART_BYTES;
+  }
+
   /** Bytes that came so far. */
   get received(): number {
     return this.#received;

@@ -172,13 +172,14 @@ export class ServedChannel {
       this.#send(frameTypes.miss, { a: piece }, refusal);
       return;
     }
+    const { isRaw, ...asked } = readRequestFlags(header.flags);
     const isTaken = uploads.add(this.#wire, {
       channel: this.number,
       piece,
       length,
-      ...readRequestFlags(header.flags),
+      ...asked,
       task: this.#served,
-      forms: this.#forms,
+      forms: isRaw ? undefined : this.#forms,
       onSent: (ms) => {
         const { peerId, task, version } = this;
         this.#context.onSent({ peerId, task, version, piece, bytes: length, ms });

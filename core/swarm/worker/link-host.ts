@@ -198,7 +198,7 @@ export class LinkHost {
   async fetch(args: Args<'fetch'>, signal: AbortSignal): Promise<FetchResult> {
     const channel = this.#channels.get(args.channel);
     if (channel === undefined) throw new CodedError('ERR_LINK', 'the channel is closed');
-    const { piece, length, digest, isUrgent, priority } = args;
+    const { piece, length, digest, isUrgent, priority, isTold: isRaw = false } = args;
     const writer = new PieceWriter(this.#files, this.#files.get(args.key), piece);
     // Told of the first bytes and then of each doubling.
     let toldBytes = 0;
@@ -217,7 +217,7 @@ export class LinkHost {
       },
       abort: (): void => undefined,
     };
-    return channel.fetch({ piece, length, sink, isUrgent, priority }, { signal });
+    return channel.fetch({ piece, length, sink, isUrgent, isRaw, priority }, { signal });
   }
 
   /** Takes a request back of which nothing has come yet. */
