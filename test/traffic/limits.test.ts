@@ -101,7 +101,9 @@ test.serial(
     await withCluster(t, { hosts: 4 }, async (cluster) => {
       await using origin = await OriginProcess.start(cluster.workplace, { size: SIZE });
       const budget = 4 * MB;
-      t.regex(await dfops(cluster, ['set', '--origin', String(budget)]), /^origin +4000000/m);
+      const ofHost = `127.0.0.1=${budget}`;
+      const set = await dfops(cluster, ['set', '--origin-host', ofHost]);
+      t.regex(set, /^origin:127\.0\.0\.1 +4000000/m);
       const controllers = cluster.hosts.map(() => new AbortController());
       const moved = async (): Promise<number[]> =>
         Promise.all(cluster.hosts.map(async (host) => (await trafficOf(host)).origin));
@@ -113,11 +115,13 @@ test.serial(
         }
         const together = await rateOf(sum, { settleMs: 6_000 });
         const each = await moved();
-        t.log(
-          `four hosts: budget ${budget}, measured ${Math.round(together)}, bytes ${each.join(' ')}`,
-        );
+        t.log(`four hosts, ${ofHost}: ${Math.round(together)}, bytes ${each.join(' ')}`);
         t.true(together < 1.1 * budget, String(together));
         t.true(together > 0.7 * budget, String(together));
+        t.regex(await dfops(cluster, ['get']), /origin:127\.0\.0\.1 .*wants more/);
+        // From now on the same for all origins together.
+        const total = ['set', '--origin', String(budget), '--origin-host', '127.0.0.1=0'];
+        t.regex(await dfops(cluster, total), /^download +no limit\norigin +4000000$/);
         for (const controller of controllers.slice(1)) controller.abort();
         const [first] = cluster.hosts;
         if (first === undefined) throw new TypeError('no host');
