@@ -3,6 +3,8 @@ import type { FrameReader } from './frame-reader.ts';
 
 /** While nothing is fetched: one TLS record. */
 const SMALL_BYTES = 16_384;
+/** Worth handing on where each byte is of use as it comes: less than what one record holds. */
+const SOON_BYTES = SMALL_BYTES / 2;
 /** While pieces come: a block, and what came behind it. Twice a block is measured to be no better. */
 const LARGE_BYTES = PART_BYTES + 65_536;
 /** Reads into less room than this would cost more than moving what is there. */
@@ -42,7 +44,7 @@ export class Receiver {
 
   /** True while each byte of a piece is of use as it comes: it is handed on by the TLS record. */
   set wantsSoon(isSoon: boolean) {
-    this.#reader.leastPart = isSoon ? SMALL_BYTES : PART_BYTES;
+    this.#reader.leastPart = isSoon ? SOON_BYTES : PART_BYTES;
   }
 
   /** Bytes that came so far. */
