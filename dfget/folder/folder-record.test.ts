@@ -44,6 +44,7 @@ test('FolderRecord passes over what it cannot read, and does not grow for ever',
     await using record = await FolderRecord.open(dir);
     t.deepEqual(record.intact('f', 's', found), entry);
     await record.add({ ...entry, path: 'g' });
+    await record.add(entry);
   }
   t.is(readFileSync(file, 'utf8').trim().split('\n').length, 2);
   appendFileSync(file, '\0\0');

@@ -2,6 +2,7 @@ import type { BigIntStats } from 'node:fs';
 import { constants, open, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import type { Validators } from '../../core/piece/version.ts';
 
@@ -64,7 +65,9 @@ export class FolderRecord implements AsyncDisposable {
     return kept.source === source && kept.state === stateOf(found) ? kept : undefined;
   }
 
+  /** Notes what is in place now, unless that is known. */
   async add(kept: KeptFile): Promise<void> {
+    if (isDeepStrictEqual(this.#kept.get(kept.path), kept)) return;
     const line = `${JSON.stringify(kept)}\n`;
     this.#writes = this.#writes.then(async () => void (await this.#file.write(line)));
     await this.#writes;
