@@ -3,31 +3,68 @@ import { LinkRate } from './link-rate.ts';
 
 const BLOCK = 262_144;
 
-function note(rate: LinkRate, blocks: number, ms: number): void {
-  for (let block = 0; block < blocks; block += 1) rate.note(BLOCK, ms);
+/** A link that delivers so many bytes a ms, `blocks` at a time on their way, each asked for as one arrives. */
+function deliver(
+  rate: LinkRate,
+  about: { readonly bytesPerMs: number; readonly blocks: number; readonly from?: number },
+): number {
+  const { bytesPerMs, blocks, from = 0 } = about;
+  const arrivals: { token: number | undefined; atMs: number }[] = [];
+  let [nowMs, freeMs] = [from, from];
+  for (let block = 0; block < blocks; block += 1) {
+    if (arrivals.length === 4) {
+      const first = arrivals.shift();
+      nowMs = first?.atMs ?? nowMs;
+      if (first?.token !== undefined) rate.answered(first.token, nowMs);
+    }
+    freeMs = Math.max(freeMs, nowMs) + BLOCK / bytesPerMs;
+    // The socket takes it at once, whatever the link does.
+    arrivals.push({ token: rate.sent(BLOCK, nowMs), atMs: freeMs });
+  }
+  for (const { token, atMs } of arrivals) if (token !== undefined) rate.answered(token, atMs);
+  return freeMs;
 }
 
-test('LinkRate says nothing until enough was sent, and then what the link takes', (t) => {
-  const rate = new LinkRate();
-  rate.note(BLOCK, 50);
-  t.is(rate.bytesPerSecond, undefined);
-  rate.note(BLOCK, 50);
-  t.is(Math.round(rate.bytesPerSecond ?? 0), BLOCK * 20);
+test('LinkRate says what a link delivers, though sockets take all at once', (t) => {
+  for (const bytesPerMs of [125, 1_000, 6_250, 100_000]) {
+    const rate = new LinkRate();
+    t.is(rate.bytesPerSecond, undefined);
+    deliver(rate, { bytesPerMs, blocks: 60 });
+    const seen = (rate.bytesPerSecond ?? 0) / 1_000;
+    t.true(Math.abs(seen / bytesPerMs - 1) < 0.05, `${seen} of ${bytesPerMs}`);
+  }
 });
 
 test('LinkRate follows a link that gets faster or slower within a few MiB', (t) => {
   const rate = new LinkRate();
-  note(rate, 100, 50);
-  note(rate, 32, 5);
-  const faster = rate.bytesPerSecond ?? 0;
-  t.true(faster > BLOCK * 100, `${faster}`);
-  note(rate, 32, 50);
-  const slower = rate.bytesPerSecond ?? 0;
-  t.true(slower < BLOCK * 24, `${slower}`);
+  const slowEnd = deliver(rate, { bytesPerMs: 5_000, blocks: 100 });
+  const fastEnd = deliver(rate, { bytesPerMs: 50_000, blocks: 40, from: slowEnd });
+  t.true((rate.bytesPerSecond ?? 0) > 25e6, `${rate.bytesPerSecond}`);
+  deliver(rate, { bytesPerMs: 5_000, blocks: 40, from: fastEnd });
+  t.true((rate.bytesPerSecond ?? 0) < 7e6, `${rate.bytesPerSecond}`);
 });
 
-test('LinkRate takes a socket that takes all at once for a fast link', (t) => {
+test('LinkRate does not take the time in which nothing was asked for for a slow link', (t) => {
   const rate = new LinkRate();
-  note(rate, 4, 0);
-  t.is(rate.bytesPerSecond, Number.POSITIVE_INFINITY);
+  let nowMs = 0;
+  for (let block = 0; block < 20; block += 1) {
+    const token = rate.sent(BLOCK, nowMs);
+    if (token !== undefined) rate.answered(token, nowMs + 2);
+    nowMs += 1_000;
+  }
+  t.is(Math.round(rate.bytesPerSecond ?? 0), BLOCK * 500);
+});
+
+test('LinkRate pings at most each 10 ms, each 128 KiB, sixteen at a time, and believes its own tokens only', (t) => {
+  const rate = new LinkRate();
+  t.is(rate.sent(1_000, 0), undefined);
+  t.is(rate.sent(BLOCK, 1), 1);
+  t.is(rate.sent(BLOCK, 2), undefined);
+  rate.answered(7, 3);
+  t.is(rate.bytesPerSecond, undefined);
+  for (let block = 0; block < 100; block += 1) rate.sent(BLOCK, 20 + 20 * block);
+  t.is(rate.sent(BLOCK, 10_000), undefined);
+  rate.answered(16, 10_001);
+  t.is(rate.sent(BLOCK, 10_002), 17);
+  t.true((rate.bytesPerSecond ?? 0) > 0);
 });

@@ -1,25 +1,74 @@
 /** Weight of what was sent before, by each such amount that follows: the rate of the last few of them counts. */
 const MEMORY_BYTES = 2_097_152;
-/** Below so much nothing can be said: sockets take the first bytes at once, whatever the link behind them. */
-const LEAST_BYTES = 524_288;
+/** Below so much nothing can be said. */
+const LEAST_BYTES = 262_144;
+/** What is measured at a time, at the least, and how often. */
+const STRETCH_BYTES = 131_072;
+const STRETCH_MS = 10;
+/** Stretches that are on their way; the one after them is longer. */
+const MAX_STRETCHES = 16;
 
-/** How fast a link takes what it is given, by the time that its blocks are with the socket. */
+interface Stretch {
+  readonly token: number;
+  readonly bytes: number;
+  /** When its first byte was handed to the socket. */
+  readonly startedMs: number;
+}
+
+/**
+ * How fast a link delivers, by the pings that follow what is sent and the pongs that come back once it was read. The
+ * time that a socket takes says nothing of the link: the kernel holds more than what is asked for at a time.
+ */
 export class LinkRate {
+  readonly #stretches: Stretch[] = [];
+  #lastToken = 0;
+  /** Of the stretch that has not ended. */
+  #openBytes = 0;
+  #openedMs = 0;
+  #endedMs = Number.NEGATIVE_INFINITY;
+  /** When the other side had read all that it has answered for. */
+  #answeredMs = Number.NEGATIVE_INFINITY;
   #bytes = 0;
   #ms = 0;
   #seenBytes = 0;
 
-  /** A block of `bytes` was taken within `ms`, and the next one was ready. */
-  note(bytes: number, ms: number): void {
+  /** `bytes` were handed to the socket; a token to ping with behind them, now and then. */
+  sent(bytes: number, nowMs: number): number | undefined {
+    if (this.#openBytes === 0) this.#openedMs = nowMs;
+    this.#openBytes += bytes;
+    if (this.#openBytes < STRETCH_BYTES || nowMs - this.#endedMs < STRETCH_MS) return undefined;
+    if (this.#stretches.length === MAX_STRETCHES) return undefined;
+    this.#lastToken = (this.#lastToken % 0x7fff_ffff) + 1;
+    const [token, startedMs] = [this.#lastToken, this.#openedMs];
+    this.#stretches.push({ token, bytes: this.#openBytes, startedMs });
+    this.#openBytes = 0;
+    this.#endedMs = nowMs;
+    return token;
+  }
+
+  /** A pong came; one that was not asked for is passed over. */
+  answered(token: number, nowMs: number): void {
+    const place = this.#stretches.findIndex((stretch) => stretch.token === token);
+    if (place < 0) return;
+    const passed = this.#stretches.splice(0, place + 1);
+    const [first] = passed;
+    const bytes = passed.reduce((sum, stretch) => sum + stretch.bytes, 0);
+    // What lay behind other bytes waited for those.
+    const sinceMs = Math.max(this.#answeredMs, first?.startedMs ?? nowMs);
+    this.#note(bytes, nowMs - sinceMs);
+    this.#answeredMs = nowMs;
+  }
+
+  /** Bytes a second; undefined until enough was delivered to tell. */
+  get bytesPerSecond(): number | undefined {
+    if (this.#seenBytes < LEAST_BYTES) return undefined;
+    return this.#ms <= 0 ? Number.POSITIVE_INFINITY : (this.#bytes * 1_000) / this.#ms;
+  }
+
+  #note(bytes: number, ms: number): void {
     const kept = 2 ** (-bytes / MEMORY_BYTES);
     this.#bytes = this.#bytes * kept + bytes;
     this.#ms = this.#ms * kept + ms;
     this.#seenBytes += bytes;
-  }
-
-  /** Bytes a second on the wire; undefined until enough was sent to tell. */
-  get bytesPerSecond(): number | undefined {
-    if (this.#seenBytes < LEAST_BYTES) return undefined;
-    return this.#ms <= 0 ? Number.POSITIVE_INFINITY : (this.#bytes * 1_000) / this.#ms;
   }
 }

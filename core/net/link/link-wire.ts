@@ -1,6 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { CodedError } from '../../base/error.ts';
-import { encodeFrame } from './frame.ts';
+import { encodeFrame, frameTypes } from './frame.ts';
 import type { FrameFields } from './frame.ts';
 import type { LinkSocket } from './link-socket.ts';
 import type { Outbox } from './outbox.ts';
@@ -60,6 +60,10 @@ export class LinkWire implements UploadLane {
 
   writeBlock(block: Uint8Array, onFlushed: () => void): void {
     if (!this.#isClosed) this.#socket.sendBlock(block, onFlushed);
+  }
+
+  ping(token: number): void {
+    this.send({ type: frameTypes.ping, a: token });
   }
 
   setRecordBytes(bytes: number): void {

@@ -232,7 +232,9 @@ export class Link implements FrameHandler {
     } else if (header.type === frameTypes.goodbye) {
       this.onSocketClosed(remoteError(payload, 'ended the link', this.peerId));
       this.#socket.destroy();
-    } else if (header.type !== frameTypes.pong) {
+    } else if (header.type === frameTypes.pong) {
+      this.#context.uploads.onPong(this.#wire, header.a);
+    } else {
       throw protocolError(`a frame of type ${header.type} belongs to no channel`);
     }
   }

@@ -27,6 +27,7 @@ class TestLink implements UploadLane {
   /** Raw and compressed bytes of units that were sent. */
   readonly units: [number, number][] = [];
   form = (_unit: Unit): UnitForm => RAW;
+  #tokens: number[] = [];
   #blocks: { block: Uint8Array; onFlushed: () => void }[] = [];
 
   get waiting(): number {
@@ -35,6 +36,10 @@ class TestLink implements UploadLane {
 
   writeBlock(block: Uint8Array, onFlushed: () => void): void {
     this.#blocks.push({ block, onFlushed });
+  }
+
+  ping(token: number): void {
+    this.#tokens.push(token);
   }
 
   setRecordBytes(): void {}
@@ -83,7 +88,9 @@ class TestLink implements UploadLane {
       ...((flags & FLAG_MORE) === 0 ? [] : ['more']),
       ...((flags & FLAG_LAST) === 0 ? [] : ['last']),
     ];
+    const tokens = this.#tokens.splice(0);
     first.onFlushed();
+    for (const token of tokens) this.uploads.onPong(this, token);
     return `${offset} ${length} ${words.join(' ')}`;
   }
 }

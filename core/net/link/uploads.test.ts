@@ -29,6 +29,8 @@ class TestLane implements UploadLane {
     this.blocks.push({ block, onFlushed });
   }
 
+  ping(): void {}
+
   setRecordBytes(bytes: number): void {
     this.recordBytes = bytes;
   }

@@ -19,6 +19,8 @@ import type { Upload, UploadRequest } from './upload-block.ts';
 export interface UploadLane {
   /** Writes a block; `onFlushed` says when its memory is free again, and may stay away once the lane is dropped. */
   writeBlock(block: Uint8Array, onFlushed: () => void): void;
+  /** Asks for a PONG with this token, once the other side has read what was written. */
+  ping(token: number): void;
   /** Largest TLS record from now on, bytes. */
   setRecordBytes(bytes: number): void;
   /** Its reader took nothing for too long, or others need the memory: close it. */
@@ -43,7 +45,7 @@ interface LaneState {
   sendingMs: number;
   /** Runs while the rate limit, or a unit that is being compressed, holds the block back. */
   pause: Timer | undefined;
-  /** What the link takes, by the times its blocks took. */
+  /** What the link delivers. */
   readonly rate: LinkRate;
   recordBytes: number;
 }
@@ -133,6 +135,11 @@ export class Uploads {
       if (isOf(upload, channel, piece)) upload.isCancelled = true;
     }
     if (state !== undefined) this.#dropCancelled(state);
+  }
+
+  /** The other side has read what was written to the lane before it was pinged. */
+  onPong(lane: UploadLane, token: number): void {
+    this.#lanes.get(lane)?.rate.answered(token, this.#clock.monotonic());
   }
 
   /** Forgets a lane; a block that is with its socket is left to the garbage collector. */
@@ -351,16 +358,16 @@ export class Uploads {
     this.#bytesOut += bytes;
     state.isSending = true;
     state.sendingMs = 0;
-    const sentMs = this.#clock.monotonic();
     state.lane.writeBlock(block.subarray(0, FRAME_HEADER_BYTES + bytes), () => {
-      state.rate.note(bytes, this.#clock.monotonic() - sentMs);
       if (this.#isHeld(state)) this.#flushed(state, upload);
     });
-    this.#lookAhead(state);
+    if (upload.request.forms !== undefined) this.#measure(state, bytes);
   }
 
-  /** While a block is on its way, what follows it is compressed, if that pays. */
-  #lookAhead(state: LaneState): void {
+  /** While a block is on its way, it is measured, and what follows it is compressed, if that pays. */
+  #measure(state: LaneState, bytes: number): void {
+    const token = state.rate.sent(bytes, this.#clock.monotonic());
+    if (token !== undefined) state.lane.ping(token);
     const linkRate = this.#linkRate(state);
     if (linkRate === undefined) return;
     for (const { forms, unit } of unitsAhead(state.queue, UNITS_AHEAD)) {
