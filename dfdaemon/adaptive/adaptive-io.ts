@@ -134,11 +134,10 @@ export class AdaptiveIo implements Disposable {
 
   async #lookNow(): Promise<void> {
     const { own, line, disk, clock } = this.#parts;
-    const [ours, onLine, onDisk] = await Promise.all([
-      own(),
-      this.#watched('line', line),
-      this.#watched('disk', disk),
-    ]);
+    const onDisk = await this.#watched('disk', disk);
+    const ours = await own();
+    // Last, and the time at once: only so is what comes of them the rate of the line, and not of this thread's lateness.
+    const onLine = await this.#watched('line', line);
     if (this.#timer === undefined) return;
     const now = { atMs: clock.monotonic(), own: ours, line: onLine, disk: onDisk };
     const last = this.#last;

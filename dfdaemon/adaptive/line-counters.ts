@@ -1,5 +1,6 @@
 /** What the network interfaces of this host have moved, of all programs together. */
-import { readFile, readdir } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../../core/base/error.ts';
 
@@ -57,8 +58,12 @@ async function partsOf(folder: string): Promise<readonly string[]> {
   }
 }
 
-/** Reads the counters; rejects where there is no /proc/net/dev or no interface to count. */
-export async function readLine(interfaces: readonly string[]): Promise<LineCounts> {
-  const text = await readFile('/proc/net/dev', 'utf8');
-  return parseInterfaces(text, (name) => interfaces.includes(name));
+/**
+ * Reads the counters, at this very moment: what is made of them is a rate, and a thread that waits for its turn would
+ * spoil it. The kernel makes the text up without waiting for anything. Throws where there is no /proc/net/dev.
+ */
+export function readLine(interfaces: readonly string[]): LineCounts {
+  return parseInterfaces(readFileSync('/proc/net/dev', 'utf8'), (name) =>
+    interfaces.includes(name),
+  );
 }

@@ -96,6 +96,8 @@ const LISTEN_MS = 1_000;
 const TRIAL_MS = 1_000;
 const FIRST_TIMES = 1.1;
 const MOST_TIMES = 2;
+/** What is left free beside others at rest, and a little more: where a trial begins. */
+const FIRST_STEP = 0.15;
 /** More than jitter goes through. */
 const GAIN = 1.04;
 const SETTLE_MS = 1_500;
@@ -218,35 +220,31 @@ function yieldTo(memory: LineMemory, look: Look): LineMemory {
 
 function adjust(yielding: Yielding, look: Look): Yielding {
   const { rates, capacity, noise, ms } = look;
-  const isGrowing =
-    yielding.settleMs === 0 && rates.others > rates.othersBefore * GROWTH + highest(noise);
+  const isSettled = yielding.settleMs === 0;
+  const isGrowing = isSettled && rates.others > rates.othersBefore * GROWTH + highest(noise);
   const worn = Math.max(LEAST_ROOM, yielding.room - (ROOM_LOSS_PER_SECOND * ms) / 1_000);
   const room = isGrowing ? ROOM : worn;
-  const trial = nextTrial(yielding.trial, look, room > LEAST_ROOM);
-  const settleMs = trial.running === undefined ? Math.max(0, yielding.settleMs - ms) : SETTLE_MS;
-  const least = Math.max(LEAST, capacity * LEAST_PART);
-  const target = capacity * (1 - SPARE_PART) - rates.others * (1 + room);
+  const trial = nextTrial(yielding, look, room > LEAST_ROOM);
+  const isTrying = trial.running !== undefined;
+  const settleMs = isTrying ? SETTLE_MS : Math.max(0, yielding.settleMs - ms);
   const listenMs = Math.max(0, yielding.listenMs - ms);
-  if (listenMs > 0) return { ...yielding, room, trial, settleMs, listenMs, ceiling: least };
-  const raised = yielding.ceiling + (capacity * RAISE_PER_SECOND * ms) / 1_000;
-  const most = yielding.listenMs > 0 ? target : Math.min(target, raised);
-  const usual = Math.max(least, most);
-  return {
-    ...yielding,
-    room,
-    trial,
-    settleMs,
-    listenMs,
-    ceiling: Math.max(usual, trial.running?.ceiling ?? 0),
-  };
+  const next = { ...yielding, room, trial, settleMs, listenMs };
+  const least = Math.max(LEAST, capacity * LEAST_PART);
+  if (listenMs > 0) return { ...next, ceiling: least };
+  // What others do in a trial and just after it is what the trial did to them.
+  if (isTrying) return next;
+  const target = capacity * (1 - SPARE_PART) - rates.others * (1 + room);
+  const raise = isSettled ? (capacity * RAISE_PER_SECOND * ms) / 1_000 : 0;
+  const most = yielding.listenMs > 0 ? target : Math.min(target, yielding.ceiling + raise);
+  return { ...next, ceiling: Math.max(least, most) };
 }
 
-function nextTrial(trial: Trial, look: Look, isTooEarly: boolean): Trial {
+function nextTrial({ trial, ceiling }: Yielding, look: Look, isTooEarly: boolean): Trial {
   const { running, pauseMs, waitMs } = trial;
   const { rates, ms } = look;
   if (running === undefined) {
     if (waitMs > ms || isTooEarly) return { ...trial, waitMs: Math.max(0, waitMs - ms) };
-    return { ...trial, waitMs: pauseMs, running: newTrial(FIRST_TIMES, look) };
+    return { ...trial, waitMs: pauseMs, running: newTrial(FIRST_TIMES, ceiling, look) };
   }
   if (running.leftMs > ms) {
     return { ...trial, running: { ...running, leftMs: running.leftMs - ms } };
@@ -254,21 +252,28 @@ function nextTrial(trial: Trial, look: Look, isTooEarly: boolean): Trial {
   if (rates.total > running.capacity * GAIN) {
     // As others do not get less: the next step is twice as large, and follows at once.
     const times = Math.min(MOST_TIMES, 1 + (running.times - 1) * 2);
-    return { waitMs: FIRST_PAUSE_MS, pauseMs: FIRST_PAUSE_MS, running: newTrial(times, look) };
+    return {
+      waitMs: FIRST_PAUSE_MS,
+      pauseMs: FIRST_PAUSE_MS,
+      running: newTrial(times, ceiling, look),
+    };
   }
   const longer = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
   return { waitMs: longer, pauseMs: longer, running: undefined };
 }
 
-function newTrial(times: number, { rates, capacity }: Look): RunningTrial {
-  return { leftMs: TRIAL_MS, capacity, times, ceiling: capacity * times - rates.others };
+function newTrial(times: number, ceiling: number, { rates, capacity }: Look): RunningTrial {
+  // Others may just have paused: what is tried is a step from what holds.
+  const step = ceiling + capacity * (times - 1 + FIRST_STEP);
+  const most = Math.min(step, capacity * times - rates.others);
+  return { leftMs: TRIAL_MS, capacity, times, ceiling: Math.max(ceiling, most) };
 }
 
 function yieldDecision(yielding: Yielding, { rates, capacity }: Look): LineDecision {
   const cause = yielding.trial.running === undefined ? 'yielding' : 'trying';
   const figures = `they move ${humanBytes(rates.others)}/s of the ${humanBytes(capacity)}/s that were seen to go through`;
   return {
-    ceiling: Math.round(yielding.ceiling),
+    ceiling: Math.round(yielding.trial.running?.ceiling ?? yielding.ceiling),
     cause,
     reason: `${causes[cause]}: ${figures}`,
     others: Math.round(rates.others),
