@@ -190,6 +190,20 @@ test('Uploads tells which units are next while a block is on its way, once it kn
   t.true(Math.abs(rate - UNIT_BYTES * 10) < 1_000, `${rate}`);
 });
 
+test('Uploads lets a piece be asked for again as soon as its last bytes are on their way', (t) => {
+  const link = new TestLink();
+  link.ask(0, UNIT_BYTES + 10);
+  t.true(link.uploads.has(link, 1, 0));
+  link.take();
+  t.is(link.waiting, 1);
+  // Who has read them may ask before the socket says that it has taken them.
+  t.false(link.uploads.has(link, 1, 0));
+  link.ask(0, 10);
+  t.true(link.uploads.has(link, 1, 0));
+  t.deepEqual([link.take(), link.take()], [`${UNIT_BYTES} 10 raw last`, '0 10 raw last']);
+  t.deepEqual(link.sent, [0, 0]);
+});
+
 test('Uploads takes what a rate limit leaves a link for what the link takes', (t) => {
   const link = new TestLink();
   link.limiter.setRate(1_000_000);

@@ -122,10 +122,12 @@ export class Uploads {
     return true;
   }
 
-  /** True while the piece is waiting or being sent. */
+  /** True until the last bytes of the piece are handed to the socket: who has read them may ask for it again. */
   has(lane: UploadLane, channel: number, piece: number): boolean {
     const queue = this.#lanes.get(lane)?.queue ?? [];
-    return queue.some((upload) => !upload.isCancelled && isOf(upload, channel, piece));
+    const isUnderWay = ({ isCancelled, offset, request }: Upload): boolean =>
+      !isCancelled && offset < request.length;
+    return queue.some((upload) => isUnderWay(upload) && isOf(upload, channel, piece));
   }
 
   /** No block of the piece, or of the whole channel, is written after this. */
