@@ -9,7 +9,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import test from 'ava';
@@ -105,7 +104,7 @@ test.serial.before(async (t) => {
 test.after.always(async () => swarm?.[Symbol.asyncDispose]());
 
 function fresh(): string {
-  return mkdtempSync(join(tmpdir(), 'folders-'));
+  return mkdtempSync(join(swarm.directory, 'folders-'));
 }
 
 const big = Buffer.from(seededBytes(7, 0, 600_000));
