@@ -4,6 +4,7 @@ import { Standing } from '../base/standing.ts';
 import { KeyedRates } from '../net/keyed-rates.ts';
 import { OriginGate } from '../origin/origin-gate.ts';
 import { OriginHostLimits } from '../origin/origin-host-limit.ts';
+import { releaseMemory } from '../origin/release-way.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { BodyRoom } from './body-room.ts';
 import { keyOf } from './task-key.ts';
@@ -59,6 +60,8 @@ export class OriginBodies {
   readonly #standings = new Map<number, Standing>();
   readonly #passes: OriginPasses;
   readonly #limits: OriginHostLimits;
+  /** Memory for workers, by which their bodies make way for releases. */
+  readonly releaseWay = releaseMemory();
   #lastId = 0;
 
   constructor(

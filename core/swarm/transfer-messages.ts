@@ -21,6 +21,8 @@ export interface TransferInit {
     readonly connectionsPerHost: number;
     /** Hosts with limits of their own. */
     readonly hosts?: readonly OriginHostLimit[];
+    /** Memory by which bodies of all threads make way for releases. */
+    readonly releaseWay?: SharedArrayBuffer;
   };
   /** Absent: no piece link, this process only talks to origins. */
   readonly link?: {

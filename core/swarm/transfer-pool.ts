@@ -309,7 +309,8 @@ export class TransferPool implements AsyncDisposable {
   }
 
   async #prepare(worker: TransferCaller): Promise<void> {
-    const { origin, link } = this.#options;
+    const { link } = this.#options;
+    const origin = { ...this.#options.origin, releaseWay: this.#origins.releaseWay };
     await worker.call('init', { origin, ...(link === undefined ? {} : { link }) });
   }
 

@@ -1,10 +1,12 @@
 import test from 'ava';
+import { SystemClock } from '../../core/base/clock.ts';
 import type { Priority } from '../../core/base/priority.ts';
 import { taskIdOf } from '../../core/piece/task-id.ts';
 import { TestSeed } from '../../test/support/seed.ts';
 import type { SeedTask } from './seed-task.ts';
 
 const KIB = 1024;
+const MIB = 1024 * KIB;
 const originHosts = [{ host: '127.0.0.1', bytesPerSecond: 0, requests: 4 }];
 const { signal } = new AbortController();
 
@@ -62,4 +64,28 @@ test('Seeds reads for a release while warm-ups fill an origin, and reads first w
   t.is((await wanted).standing.priority, 'release');
   for (const seed of await Promise.all(running)) t.is(seed.state, 'complete');
   t.is(it.origin.total.requests, 9);
+});
+
+test('Seeds takes most of a narrow origin for a release amid eight warm-ups, which go on all the same', async (t) => {
+  t.timeout(120_000);
+  await using it = await TestSeed.start({ bytesPerSecond: 4 * MIB });
+  const warm = Array.from({ length: 8 }, (_, at) => `/warm-${at}`);
+  for (const [at, path] of warm.entries()) {
+    it.origin.set(path, { content: { seed: at, length: 24 * MIB } });
+  }
+  it.origin.set('/release', { content: { seed: 99, length: 4 * MIB } });
+  const light = await Promise.all(warm.map(async (path) => resolve(it, path, 'warm-up')));
+  const sum = (): number => light.reduce((all, { originBytes }) => all + originBytes, 0);
+  const clock = new SystemClock();
+  while (light.some(({ originBytes }) => originBytes === 0)) await clock.sleep(10);
+  const release = await resolve(it, '/release', 'release');
+  const before = sum();
+  await release.settled;
+  const meanwhile = sum() - before;
+  t.is(release.originBytes, 4 * MIB);
+  const share = release.originBytes / (release.originBytes + meanwhile);
+  t.log({ meanwhile, share });
+  // One of nine without classes, four of five with them where nothing else holds the release up.
+  t.true(share > 0.3, String(share));
+  t.true(meanwhile > 0, 'warm-ups move');
 });

@@ -10,6 +10,7 @@ import { OriginConnections } from '../../origin/origin-connections.ts';
 import { OriginHostLimits } from '../../origin/origin-host-limit.ts';
 import type { OriginBody } from '../../origin/origin.ts';
 import { paced } from '../../origin/paced.ts';
+import { ReleaseWay } from '../../origin/release-way.ts';
 import { openResumable } from '../../origin/read-origin.ts';
 import type {
   TransferEvents,
@@ -52,6 +53,7 @@ export class OriginPumps {
   readonly #log: Log;
   readonly #emit: Emit;
   readonly #door: MainDoor;
+  readonly #way: ReleaseWay;
   readonly #open = new Map<number, OriginBody>();
   /** Of those being opened too. */
   readonly #accounts = new Map<number, BodyAccount>();
@@ -65,13 +67,14 @@ export class OriginPumps {
       readonly emit: Emit;
     },
   ) {
-    const { allow, connectionsPerHost, hosts, rate = 0 } = options;
+    const { allow, connectionsPerHost, hosts, rate = 0, releaseWay } = options;
     this.#guard = allow === undefined ? undefined : new AddressGuard({ allow });
     const guard = this.#guard ?? AddressGuard.open;
     this.#files = parts.files;
     this.#log = parts.log;
     this.#emit = parts.emit;
     this.#door = new MainDoor(parts.emit, this.#clock);
+    this.#way = new ReleaseWay(releaseWay, this.#clock);
     this.#limiter = new RateLimiter(rate, this.#clock);
     const limits = new OriginHostLimits(hosts, connectionsPerHost);
     this.#connections = new OriginConnections({
@@ -190,6 +193,7 @@ export class OriginPumps {
     signal: AbortSignal,
   ): Promise<{ bytes: number; digest?: string }> {
     const task = this.#files.get(args.key);
+    const account = this.#accounts.get(args.origin);
     if (head.contentType !== undefined) this.#files.setMediaType(args.key, head.contentType);
     const limiter = new RateLimiter(args.rate ?? 0, this.#clock);
     const whole = args.whole ? createHash('sha256') : undefined;
@@ -218,6 +222,7 @@ export class OriginPumps {
         if (writer.bytes === task.pieceLength) finishPiece();
       }
       if (piece >= end) break;
+      if (account !== undefined) await this.#way.came(chunk.length, account.priority, signal);
     }
     if (writer.bytes > 0) finishPiece();
     return { bytes, ...(whole === undefined ? {} : { digest: `sha256:${whole.digest('hex')}` }) };
