@@ -25,10 +25,14 @@ async function trafficOf(host: ClusterHost): Promise<Traffic> {
 }
 
 /** Begins a download that goes on until the signal. */
-function begin(host: ClusterHost, url: string, signal: AbortSignal): void {
+function begin(
+  host: ClusterHost,
+  url: string,
+  { signal, pattern = 'source' }: { signal: AbortSignal; pattern?: 'source' | 'p2p' },
+): void {
   void (async () => {
     try {
-      for await (const event of host.download({ url, pattern: 'source' }, { signal })) {
+      for await (const event of host.download({ url, pattern }, { signal })) {
         if (event.type === 'failed') return;
       }
     } catch {
@@ -75,7 +79,7 @@ test.serial(
       const host = cluster.host(1);
       const controller = new AbortController();
       try {
-        begin(host, `${origin.url}?a`, controller.signal);
+        begin(host, `${origin.url}?a`, { signal: controller.signal });
         for (const [limit, rate] of [
           ['1000000', MB],
           ['10000000', 10 * MB],
@@ -86,6 +90,22 @@ test.serial(
           t.log(`origin: set ${rate}, measured ${Math.round(measured)}`);
           t.true(measured > 0.7 * rate && measured < 1.3 * rate, String(measured));
         }
+        // What comes of another host passes its limit part by part, not piece by piece.
+        const content = { size: 20 * MB };
+        await using small = await OriginProcess.start(cluster.workplace, content, {
+          name: 'small',
+        });
+        t.regex(
+          await dfdaemonLimits(cluster, host, ['--download', '1000000']),
+          /^download +.*own /m,
+        );
+        begin(host, small.url, { signal: controller.signal, pattern: 'p2p' });
+        const read = async (): Promise<number> => (await trafficOf(host)).download;
+        await eventually('it comes', async () => ((await read()) > MB ? true : undefined));
+        const taken = await rateOf(read, { settleMs: 0, windowMs: 3_000 });
+        t.log(`download: set ${MB}, measured ${Math.round(taken)}`);
+        t.true(taken > 0.7 * MB && taken < 1.3 * MB, String(taken));
+        await dfdaemonLimits(cluster, host, ['--download', '0']);
         const shown = await askJson({ socketPath: host.socket }, '/v1/limits');
         t.like(shown, { own: { download: 0, upload: 0, origin: MB }, inForce: { origin: MB } });
       } finally {
@@ -111,7 +131,7 @@ test.serial(
       try {
         for (const [at, host] of cluster.hosts.entries()) {
           const signal = controllers[at]?.signal ?? AbortSignal.abort();
-          begin(host, `${origin.url}?${at}`, signal);
+          begin(host, `${origin.url}?${at}`, { signal });
         }
         const together = await rateOf(sum, { settleMs: 6_000 });
         const each = await moved();
