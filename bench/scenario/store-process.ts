@@ -16,6 +16,7 @@ const PIECE_LENGTH = 4 * 1024 * 1024;
 /** dfdaemon sweeps once a minute; here after so many tasks. */
 const TASKS_A_SWEEP = 100;
 const FILES_AT_ONCE = 64;
+const STAY_MS = 3_600_000;
 
 const clock = new SystemClock();
 const [, , mode = '', directory = '', ...numbers] = process.argv;
@@ -68,7 +69,8 @@ async function fill(): Promise<void> {
   await using store = await openStore();
   for (let number = 0; number < tasks; number += 1) await addTask(store, number);
   tell({ filled: tasks, journalBytes: await journalBytes() });
-  const alive = clock.every(60_000, () => undefined);
+  // A signal that is waited for does not keep a process alive.
+  const alive = clock.after(STAY_MS, () => undefined);
   await once(process, 'SIGTERM');
   alive.cancel();
 }

@@ -137,11 +137,12 @@ async function fill(
       filled.resolve();
     },
   });
-  const ended = command.result.then(({ stderr }) => stderr);
-  const failure = await Promise.race([filled.promise, ended]);
-  if (failure !== undefined) throw new CodedError('ERR_INTERNAL', `filling failed: ${failure}`);
+  const early = await Promise.race([filled.promise, command.result]);
+  if (early !== undefined) throw new CodedError('ERR_INTERNAL', `filling failed: ${early.stderr}`);
   command.kill(options.isClosed ? 'SIGTERM' : 'SIGKILL');
-  await ended;
+  const { exitCode, signal, stderr } = await command.result;
+  if (options.isClosed ? exitCode === 0 : signal === 'SIGKILL') return;
+  throw new CodedError('ERR_INTERNAL', `closing ended with ${exitCode ?? signal}: ${stderr}`);
 }
 
 async function tell<const T extends TSchema>(
