@@ -125,8 +125,6 @@ export class Uploads {
   /** True until the last bytes of the piece are handed to the socket: who has read them may ask for it again. */
   has(lane: UploadLane, channel: number, piece: number): boolean {
     const queue = this.#lanes.get(lane)?.queue ?? [];
-    const isUnderWay = ({ isCancelled, offset, request }: Upload): boolean =>
-      !isCancelled && offset < request.length;
     return queue.some((upload) => isUnderWay(upload) && isOf(upload, channel, piece));
   }
 
@@ -464,6 +462,10 @@ function urgentPlace(queue: readonly Upload[]): number {
     ({ request, startedMs }) => !request.isUrgent && startedMs === undefined,
   );
   return place < 0 ? queue.length : place;
+}
+
+function isUnderWay({ isCancelled, offset, request }: Upload): boolean {
+  return !isCancelled && offset < request.length;
 }
 
 function isOf(upload: Upload, channel: number, piece: number | undefined): boolean {
