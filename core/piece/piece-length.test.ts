@@ -6,28 +6,34 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 
-test('pieceLengthFor() keeps to version 1 of the rule', (t) => {
+test('pieceLengthFor() keeps to version 2 of the rule', (t) => {
   const cases: [number | undefined, number][] = [
     [undefined, 4 * MIB],
     [0, 256 * KIB],
     [1000 * 256 * KIB, 256 * KIB],
     [1000 * 256 * KIB + 1, 512 * KIB],
     [GIB, 2 * MIB],
-    [1000 * 16 * MIB, 16 * MIB],
+    [GIB + 1, 2 * MIB],
+    [2 * GIB, 2 * MIB],
+    [2000 * 2 * MIB + 1, 4 * MIB],
+    [1000 * 16 * MIB, 8 * MIB],
+    [2000 * 8 * MIB + 1, 16 * MIB],
     [Number.MAX_SAFE_INTEGER, 16 * MIB],
   ];
   for (const [length, pieceLength] of cases) t.is(pieceLengthFor(length), pieceLength, `${length}`);
 });
 
-test('pieceLengthFor() is a power of two that makes at most 1,000 pieces where it may', (t) => {
+test('pieceLengthFor() is a power of two, makes at most 2,000 pieces where it may, and never falls', (t) => {
   assert(
     property(maxSafeInteger(), (value) => {
       const length = Math.abs(value);
       const pieceLength = pieceLengthFor(length);
       t.is(Math.log2(pieceLength) % 1, 0);
       t.true(pieceLength >= 256 * KIB && pieceLength <= 16 * MIB);
-      if (pieceLength < 16 * MIB) t.true(pieceCount(length, pieceLength) <= 1000);
-      if (pieceLength > 256 * KIB) t.true(length / (pieceLength / 2) > 1000);
+      const most = length > GIB ? 2000 : 1000;
+      if (pieceLength < 16 * MIB) t.true(pieceCount(length, pieceLength) <= most);
+      if (pieceLength > 2 * MIB) t.true(length / (pieceLength / 2) > 2000);
+      t.true(pieceLengthFor(length + 1) >= pieceLength);
     }),
   );
 });
