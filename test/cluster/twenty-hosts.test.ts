@@ -8,9 +8,9 @@ const MIB = 1024 * 1024;
 const HOSTS = 20;
 
 test.serial(
-  'twenty hosts get 128 MiB at once, the origin sends it once, and each stays small',
+  'twenty hosts get 64 MiB at once, the origin sends it once, and each stays small',
   async (t) => {
-    const content = { seed: 5, length: 128 * MIB };
+    const content = { seed: 5, length: 64 * MIB };
     await using origin = await startOrigin({ routes: { '/f': { content } } });
     await withCluster(t, { hosts: HOSTS }, async (cluster) => {
       const idle = await Promise.all(
@@ -33,7 +33,7 @@ test.serial(
       const fromOrigin = runs.reduce((sum, run) => sum + (run.done?.fromOrigin ?? 0), 0);
       const fromPeers = runs.reduce((sum, run) => sum + (run.done?.fromPeers ?? 0), 0);
       t.is(fromOrigin, 0);
-      t.log(`${(fromPeers / MIB).toFixed(0)} MiB of ${HOSTS * 128} came from peers`);
+      t.log(`${(fromPeers / MIB).toFixed(0)} MiB of ${HOSTS * 64} came from peers`);
 
       const most = (
         of: (memory: Memory) => number,
