@@ -151,7 +151,7 @@ export const dfdaemonOptions = defineOptions({
   adaptive: {
     kind: 'choice',
     choices: ['on', 'off'],
-    default: 'on',
+    default: 'off',
     help: 'Take less while other programs of this machine use its network or its disk (docs/adaptive.md)',
   },
   ...transferOptions,

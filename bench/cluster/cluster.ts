@@ -218,11 +218,7 @@ export class Cluster implements AsyncDisposable {
       words.push('--supernode', `${this.#supernodePlace.address}:${this.#ports[0]}`);
       words.push('--join-token', `@${this.#tokenFile}`, '--listen', place.address);
       words.push('--link-port', `${link}`, '--proxy-port', `${proxy}`);
-      const { daemonArgs, places } = this.#options;
-      const args = daemonArgs?.(number) ?? [];
-      words.push(...this.#originAllow, ...args);
-      // Hosts of one machine are other programs to each other: each would yield the disk to all.
-      if (places === undefined && !args.includes('--adaptive')) words.push('--adaptive', 'off');
+      words.push(...this.#originAllow, ...(this.#options.daemonArgs?.(number) ?? []));
       const argv = [...place.enter, ...installation('dfdaemon'), ...words];
       const logFile = join(folder, 'dfdaemon.log');
       return Program.start({ name, argv, logFile, guard, env, look }, this.#options.signal);
