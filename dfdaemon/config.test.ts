@@ -40,7 +40,7 @@ test('planDaemon() of nothing is a daemon of this machine, or of this user, with
   t.is(engine.ttlMs, 7 * 86_400_000);
   t.is(engine.quota, undefined);
   t.is(engine.encryption, 'tls');
-  t.is(engine.compression, 'auto');
+  t.is(engine.compression, 'off');
   t.deepEqual(socket, { path: defaultSocketPath(root.user), mode: 0o600 });
   const { upstreams, ...rest } = proxy;
   t.is(upstreams.default, undefined);

@@ -27,7 +27,7 @@ test('planSupernode() has the ports and defaults of the contract', (t) => {
     originHosts: [],
     uploadRate: 0,
     encryption: 'tls',
-    compression: 'auto',
+    compression: 'off',
     push: {},
   });
   t.deepEqual(http, {

@@ -66,10 +66,11 @@ export async function runCompression(options: CompressionOptions): Promise<Compr
   onStep('a lab of two hosts');
   const all = [`${AUTO}`, `${OFF}`, SUPERNODE, ORIGIN].map((name) => ({ name }));
   await using lab = await Lab.up({ name: newLabName(), hosts: all, signal });
-  const daemonArgs = (host: number): string[] => (host === OFF ? ['--compression', 'off'] : []);
+  const daemonArgs = (host: number): string[] => ['--compression', host === OFF ? 'off' : 'auto'];
   await using cluster = await Cluster.start({
     hosts: 2,
     places: placesIn(lab),
+    supernodeArgs: ['--compression', 'auto'],
     daemonArgs,
     signal,
   });

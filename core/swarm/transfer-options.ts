@@ -26,8 +26,8 @@ export const transferOptions = {
   compression: {
     kind: 'choice',
     choices: ['auto', 'off'],
-    default: 'auto',
-    help: 'Of pieces on slow links; off sends and takes them raw',
+    default: 'off',
+    help: 'Of pieces: auto on slow links, off sends and takes them raw (docs/compression.md)',
   },
   'link-workers': {
     kind: 'integer',
