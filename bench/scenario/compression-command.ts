@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { CodedError } from '../../core/base/error.ts';
 import { parseSize } from '../../core/base/units.ts';
+import { count } from '../lab/flags.ts';
 import { requireLab } from '../lab/lab-tools.ts';
 import { renderCompression, summarizeCompression } from '../report/compression-report.ts';
 import { contentKinds } from './compression-content.ts';
@@ -55,10 +56,7 @@ export async function compressionCommand(
   }
   requireLab();
   const rates = values.rates.split(',').map(rateOf);
-  const rounds = Number(values.rounds);
-  if (!Number.isInteger(rounds) || rounds < 1) {
-    throw new CodedError('ERR_USAGE', `--rounds: a number above 0, got ${values.rounds}`);
-  }
+  const rounds = count('--rounds', values.rounds);
   const result = await runCompression({ kinds, rates, size, rounds, signal, onStep });
   console.log(renderCompression(result));
   if (values.json === undefined) return;

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { CodedError } from '../../core/base/error.ts';
 import { parseRate } from '../../core/base/units.ts';
+import { count } from '../lab/flags.ts';
 import { renderLimits } from '../report/limits-report.ts';
 import { limiters } from './limits-load.ts';
 import type { Limiter } from './limits-load.ts';
@@ -36,7 +37,7 @@ export async function limitsCommand(args: readonly string[], signal: AbortSignal
   const samples = await runLimits({
     limiters: values.limiters.split(',').map(limiterOf),
     rates: values.rates.split(',').map(rateOf),
-    tasks: values.tasks.split(',').map(countOf),
+    tasks: values.tasks.split(',').map((text) => count('--tasks', text.trim())),
     signal,
     onStep: (text) => console.error(`… ${text}`),
     onSample: (sample) => console.error(renderLimits([sample])),
@@ -57,10 +58,4 @@ function rateOf(text: string): number {
   const rate = parseRate(text.trim());
   if (rate !== undefined && rate > 0) return rate;
   throw new CodedError('ERR_USAGE', `--rates: rates such as 1000000 or 10MB/s, got ${text}`);
-}
-
-function countOf(text: string): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count > 0) return count;
-  throw new CodedError('ERR_USAGE', `--tasks: numbers above 0, got ${text}`);
 }

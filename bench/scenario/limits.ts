@@ -55,15 +55,10 @@ const LEAST_BYTES = 2_097_152;
 const LEAST_BUDGET = 65_536;
 const clock = new SystemClock();
 
-/** What other programs of this machine do is not to change what is set. */
-function daemonArgs(): string[] {
-  return ['--adaptive', 'off'];
-}
-
 /** Measures every limiter at every rate, with real processes on loopback, downloads from an origin, the seed or a host. */
 export async function runLimits(options: LimitsOptions): Promise<LimitSample[]> {
   const { signal, onStep } = options;
-  await using cluster = await Cluster.start({ hosts: HOSTS, daemonArgs, signal });
+  await using cluster = await Cluster.start({ hosts: HOSTS, signal });
   const samples: LimitSample[] = [];
   for (const set of options.rates) {
     for (const limiter of options.limiters) {

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { CodedError } from '../../core/base/error.ts';
+import { count } from '../lab/flags.ts';
 import { brokenPromises, renderSoak } from '../report/soak-report.ts';
 import { runSoak } from './soak.ts';
 
@@ -43,13 +44,13 @@ export async function soakCommand(args: readonly string[], signal: AbortSignal):
   if (!(minutes > 0)) {
     throw new CodedError('ERR_USAGE', `--minutes: a number above 0, got ${values.minutes}`);
   }
-  const contents = countOf('--contents', values.contents);
+  const contents = count('--contents', values.contents);
   const result = await runSoak({
     seconds: minutes * 60,
-    seed: countOf('--seed', values.seed),
-    hosts: countOf('--hosts', values.hosts),
+    seed: count('--seed', values.seed),
+    hosts: count('--hosts', values.hosts),
     contents,
-    workers: countOf('--workers', values.workers),
+    workers: count('--workers', values.workers),
     killEverySeconds: 10,
     fullEverySeconds: 30,
     diskMib: process.getuid?.() === 0 ? DISK_MIB : 0,
@@ -63,10 +64,4 @@ export async function soakCommand(args: readonly string[], signal: AbortSignal):
     await writeFile(values.json, `${JSON.stringify(result, undefined, 2)}\n`);
   }
   if (brokenPromises(result).length > 0) process.exitCode = 1;
-}
-
-function countOf(flag: string, text: string): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count > 0) return count;
-  throw new CodedError('ERR_USAGE', `${flag}: a whole number above 0, got ${text}`);
 }

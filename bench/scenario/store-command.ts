@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { CodedError } from '../../core/base/error.ts';
+import { count } from '../lab/flags.ts';
 import { renderStore } from '../report/store-report.ts';
 import { runStore } from './store.ts';
 import type { StoreOptions } from './store.ts';
@@ -35,8 +36,8 @@ export async function storeCommand(args: readonly string[], signal: AbortSignal)
   }
   const result = await runStore({
     shapes: values.shapes.split(',').map(shapeOf),
-    churn: countOf('--churn', values.churn, 0),
-    rounds: countOf('--rounds', values.rounds, 1),
+    churn: count('--churn', values.churn, 0),
+    rounds: count('--rounds', values.rounds),
     ...(values.dir === undefined ? {} : { parent: values.dir }),
     signal,
     onStep: (text) => console.error(`… ${text}`),
@@ -53,10 +54,4 @@ function shapeOf(text: string): StoreOptions['shapes'][number] {
     throw new CodedError('ERR_USAGE', `--shapes: as in 100x1000, got ${text}`);
   }
   return { tasks: Number(tasks), pieces: Number(pieces) };
-}
-
-function countOf(flag: string, text: string, least: number): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count >= least) return count;
-  throw new CodedError('ERR_USAGE', `${flag}: a whole number from ${least}, got ${text}`);
 }
