@@ -362,8 +362,10 @@ export class SwarmTasks implements TaskListener, AsyncDisposable {
       if (member?.client.isConnected === true)
         await member.client.sync({ signal }).catch(() => undefined);
       // It would stand in the way of the next download.
-      if (peer.isContradicted) await this.discard(peer.stored).catch(() => undefined);
+      if (peer.contradiction !== undefined) await this.discard(peer.stored).catch(() => undefined);
     }
+    // That may have been said when everything was here already.
+    if (peer.contradiction !== undefined) throw peer.contradiction;
   }
 
   #peer(registration: SwarmRegistration, stored: StoredTask, { readFrom }: JoinOptions): TaskPeer {

@@ -64,7 +64,7 @@ export class TaskPeer {
   #priority: Priority;
   #ticket = '';
   #isOver = false;
-  #isContradicted = false;
+  #contradiction: CodedError | undefined;
   #failure: CodedError | undefined;
   #lastProgressMs: number;
   #lastAskMs: number;
@@ -127,7 +127,7 @@ export class TaskPeer {
       onGrown: (fresh, { isFirstLength }) => this.#manifestGrew(fresh, isFirstLength),
       makeRoom: async (error) => this.#makeRoom(error),
       onBroken: (error) => {
-        this.#isContradicted ||= error.code === 'ERR_ORIGIN_CHANGED';
+        if (error.code === 'ERR_ORIGIN_CHANGED') this.#contradiction ??= error;
         this.fail(error);
       },
     });
@@ -145,11 +145,12 @@ export class TaskPeer {
   }
 
   /**
-   * True when the cell restated what it had signed of this very version, or found that it is not what its digest says:
-   * nothing of it can be kept.
+   * What the cell said when it restated what it had signed of this very version, or found that it is not what its
+   * digest says: nothing of it can be kept.
    */
-  get isContradicted(): boolean {
-    return this.#isContradicted || this.#failure?.code === 'ERR_DIGEST_MISMATCH';
+  get contradiction(): CodedError | undefined {
+    const isRefuted = this.#failure?.code === 'ERR_DIGEST_MISMATCH';
+    return this.#contradiction ?? (isRefuted ? this.#failure : undefined);
   }
 
   /** Takes over what one more download of the version brings. */
