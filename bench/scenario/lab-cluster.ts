@@ -19,7 +19,8 @@ const clock = new SystemClock();
 
 /** A name for a lab that nobody else has. */
 export function newLabName(): string {
-  return new SystemRandom().below(36 ** 6).toString(36);
+  const number = new SystemRandom().below(36 ** 6).toString(36);
+  return `b${number.padStart(6, '0')}`;
 }
 
 /** The lab host of this name as a place to run a program in. */

@@ -5,6 +5,7 @@ import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { contentDigest, seededBytes } from '../../bench/origin/content.ts';
 import { TestSwarm, doneOf } from '../../test/support/swarm.ts';
+import { until } from '../../test/support/until.ts';
 import { SystemClock } from '../base/clock.ts';
 import type { Timer } from '../base/clock.ts';
 import { LINGER_MS } from './open-content.ts';
@@ -59,8 +60,8 @@ async function readAll(content: OpenContent): Promise<{ digest: string; length: 
 test.serial('content is given in order while it comes in', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 1, length: 8 * MIB };
-  const { promise: until, resolve: release } = Promise.withResolvers<void>();
-  swarm.origin.set('/f', { content, hold: { afterBytes: 4 * MIB, until } });
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  swarm.origin.set('/f', { content, hold: { afterBytes: 4 * MIB, until: released } });
   const host = await joined(swarm);
   await using open = await host.openContent({ url: swarm.origin.url('/f') }, { signal: never });
   t.is(open.length, content.length);
@@ -110,7 +111,7 @@ test.serial('a reader who does not read holds no memory, and holds nobody up', a
   const slow = open.read({ start: 0 }, { signal: never })[Symbol.asyncIterator]();
   const first = await slow.next();
   const before = process.memoryUsage().arrayBuffers;
-  await swarm.until(() => host.store.find(open.task)?.isComplete === true);
+  await until(() => host.store.find(open.task)?.isComplete === true);
   collect();
   t.true(process.memoryUsage().arrayBuffers - before < 24 * MIB);
   const hash = createHash('sha256').update(first.value ?? '');
@@ -177,7 +178,7 @@ test.serial(
     t.is(clock.lingering, 1);
     t.is(host.tasks.active, 1);
     // It goes on although nobody reads.
-    await swarm.until(() => host.store.tasks()[0]?.isComplete === true);
+    await until(() => host.store.tasks()[0]?.isComplete === true);
     await using again = await host.openContent({ url }, { signal: never });
     t.is((await readAll(again)).digest, await contentDigest(content));
     t.is(swarm.origin.stats('/f').bodyBytes, content.length);
@@ -187,8 +188,8 @@ test.serial(
 test.serial('a task that nobody comes back to is given up', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 6, length: 8 * MIB };
-  const { promise: until, resolve: release } = Promise.withResolvers<void>();
-  swarm.origin.set('/f', { content, hold: { afterBytes: 2 * MIB, until } });
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  swarm.origin.set('/f', { content, hold: { afterBytes: 2 * MIB, until: released } });
   const clock = new LingerClock();
   const host = await joined(swarm, { clock });
   const url = swarm.origin.url('/f');
@@ -197,7 +198,7 @@ test.serial('a task that nobody comes back to is given up', async (t) => {
   }
   t.is(host.tasks.active, 1);
   clock.endLinger();
-  await swarm.until(() => host.tasks.active === 0);
+  await until(() => host.tasks.active === 0);
   release();
   // What came is kept, and the rest is fetched for who comes later.
   await using again = await host.openContent({ url }, { signal: never });
@@ -225,8 +226,8 @@ test.serial(
   async (t) => {
     await using swarm = await TestSwarm.start();
     const content = { seed: 7, length: 8 * MIB };
-    const { promise: until, resolve: release } = Promise.withResolvers<void>();
-    swarm.origin.set('/f', { content, hold: { afterBytes: 2 * MIB, until } });
+    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    swarm.origin.set('/f', { content, hold: { afterBytes: 2 * MIB, until: released } });
     const host = await joined(swarm);
     await using open = await host.openContent({ url: swarm.origin.url('/f') }, { signal: never });
     t.is(
@@ -283,9 +284,9 @@ test.serial(
 test.serial('a host without a supernode fetches what is read first', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 11, length: 64 * MIB };
-  const { promise: until, resolve: release } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
   // Each request brings 1 MiB and waits: only what is asked for first comes.
-  swarm.origin.set('/f', { content, hold: { afterBytes: 1 * MIB, until } });
+  swarm.origin.set('/f', { content, hold: { afterBytes: 1 * MIB, until: released } });
   const host = await swarm.host('host', { supernodes: [] });
   const range = { start: 40 * MIB, end: 40 * MIB + 512 * KIB };
   const url = swarm.origin.url('/f');

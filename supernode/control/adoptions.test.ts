@@ -16,6 +16,7 @@ import type { Announce, TaskShape } from '../../core/wire/messages.ts';
 import { seededBytes } from '../../bench/origin/content.ts';
 import { Rogue } from '../../test/support/rogue.ts';
 import { TestSwarm } from '../../test/support/swarm.ts';
+import { until } from '../../test/support/until.ts';
 import { Adoptions } from './adoptions.ts';
 
 const KIB = 1024;
@@ -295,7 +296,7 @@ async function restarted(swarm: TestSwarm): Promise<Comeback> {
       await talk.synced();
     },
     outcome: async () => {
-      await swarm.until(() => {
+      await until(() => {
         const state = seeds.find(task, version)?.state;
         return state !== undefined && state !== 'fetching';
       });
@@ -331,7 +332,7 @@ test('pieces of a host that comes back a moment after another are not asked of t
   const { say, outcome, task, shape } = await restarted(swarm);
   await say(early, { seed: 1, pieces: all.slice(0, 8), parents: [late.peerId] });
   // What the first stated is adopted: what is nowhere would be fetched next.
-  await swarm.until(() => swarm.supernode.store.find(task, shape.version)?.isSigned(0) === true);
+  await until(() => swarm.supernode.store.find(task, shape.version)?.isSigned(0) === true);
   await say(late, { seed: 1, pieces: all.slice(8) });
   t.deepEqual(await outcome(), { signed: PIECES, bytes: 2 * pieceLength });
 });

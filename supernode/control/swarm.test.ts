@@ -4,6 +4,7 @@ import { taskIdOf } from '../../core/piece/task-id.ts';
 import { Rogue } from '../../test/support/rogue.ts';
 import type { Conversation } from '../../test/support/rogue.ts';
 import { TestSwarm } from '../../test/support/swarm.ts';
+import { until } from '../../test/support/until.ts';
 
 const MIB = 1024 * 1024;
 
@@ -46,7 +47,7 @@ test('the seed that is accused over and over hashes its content once', async (t)
   const { task, shape } = reply;
   const about = { task, version: shape.version };
   const stored = swarm.supernode.store.find(task, shape.version);
-  await swarm.until(() => stored?.isComplete === true);
+  await until(() => stored?.isComplete === true);
   let hashed = 0;
   const rehash = stored?.rehash.bind(stored);
   if (stored === undefined || rehash === undefined) return t.fail();
@@ -110,7 +111,7 @@ test('a host that two children lost is offered to nobody for a while, and one th
   host.addresses = ['127.0.0.1:1'];
   const failures = [{ parent: peerId, piece: 0, code: 'ERR_LINK' }];
   const { task, shape } = newcomer.reply;
-  await swarm.until(() => {
+  await until(() => {
     newcomer.talk.say({ type: 'report', tasks: [{ task, version: shape.version, failures }] });
     return host.withheldUntilMs > 0;
   });

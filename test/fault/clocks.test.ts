@@ -5,6 +5,7 @@ import { frameTypes } from '../../core/net/link/frame.ts';
 import type { Engine } from '../../core/swarm/engine.ts';
 import { Rogue } from '../support/rogue.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
+import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
 const HOUR_MS = 3_600_000;
@@ -68,7 +69,7 @@ test('jumps of the wall clock of the supernode change nothing for its hosts', as
     t.true(await passOn(swarm, { first, second, seed: 100 + index }), `${jumpMs / HOUR_MS} h`);
     const issued = first.member?.record?.issued;
     first.member?.client.send({ type: 'renew-record' });
-    await swarm.until(() => first.member?.record?.issued !== issued);
+    await until(() => first.member?.record?.issued !== issued);
     await using newcomer = await Rogue.member(swarm.supernode);
     const control = await newcomer.control(`127.0.0.1:${swarm.supernode.meshPort}`);
     t.true(await control.synced());
@@ -98,10 +99,10 @@ test('a host whose wall clock is set before it first reaches the supernode joins
   const port = swarm.supernode.meshPort;
   await swarm.supernode[Symbol.asyncDispose]();
   const host = await swarm.host('host', { clock });
-  await swarm.until(() => host.member?.client.lastError !== undefined);
+  await until(() => host.member?.client.lastError !== undefined);
   clock.aheadMs = 400 * DAY_MS;
   await swarm.startSupernode({ meshPort: port });
-  await swarm.until(() => host.member?.client.isConnected === true);
+  await until(() => host.member?.client.isConnected === true);
   t.not(host.member?.record, undefined);
 });
 
@@ -119,8 +120,8 @@ for (const jumpMs of [-2 * DAY_MS, 2 * DAY_MS]) {
     await swarm.startSupernode({ meshPort, clock });
     const { table } = swarm.supernode;
     const members = [first.member, second.member];
-    await swarm.until(() => table.hosts.size === 2);
-    await swarm.until(() => members.every((member) => member?.client.isConnected === true));
+    await until(() => table.hosts.size === 2);
+    await until(() => members.every((member) => member?.client.isConnected === true));
     t.true(await passOn(swarm, { first, second, seed: 2 }));
     // What it learned is what it goes by after its own restart too.
     await second[Symbol.asyncDispose]();

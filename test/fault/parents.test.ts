@@ -9,6 +9,7 @@ import type { Registered } from '../../core/wire/messages.ts';
 import { Rogue } from '../support/rogue.ts';
 import type { RogueFrame, RogueLink } from '../support/rogue.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
+import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
 const PIECE = 256 * 1024;
@@ -192,10 +193,10 @@ test('a parent that states digests of its own while the supernode is alive is no
     sealManifest(kind, { ...subject, start: 0, digests }, rogue.key),
     sealManifest(kind, { ...subject, start: 0, digests, length: content.length }, rogue.key),
   ]);
-  await swarm.until(() => links.length > 0);
+  await until(() => links.length > 0);
   const channels = links.map((link) => ({ link, channel: 1 }));
   for (const { link, channel } of channels) {
-    await swarm.until(() => link.isReady);
+    await until(() => link.isReady);
     for (const batch of batches) link.send({ type: frameTypes.manifest, channel }, batch);
   }
   const done = doneOf(await downloading);

@@ -7,6 +7,7 @@ import type { Engine } from '../../core/swarm/engine.ts';
 import { Rogue } from '../support/rogue.ts';
 import type { RogueLink } from '../support/rogue.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
+import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
 const PIECE = 256 * 1024;
@@ -121,7 +122,7 @@ test('a revoked host is put out at once: by the supernode, by hosts, by the seed
   }
   const token = await authority.createToken({ ttlMs: 3_600_000, role: 'host' });
   await t.throwsAsync(rogue.join(address, token));
-  await swarm.until(() => !swarm.supernode.table.hosts.has(child));
+  await until(() => !swarm.supernode.table.hosts.has(child));
 });
 
 test('a host that was away when another was revoked learns it when it comes back', async (t) => {
@@ -133,7 +134,7 @@ test('a host that was away when another was revoked learns it when it comes back
   await host[Symbol.asyncDispose]();
   await authority.revoke(rogue.peerId);
   const back = await swarm.host('host');
-  await swarm.until(() => back.member?.client.isConnected === true);
+  await until(() => back.member?.client.isConnected === true);
   const link = await rogue.link(back.pool.linkPort ?? 0);
   link.open({ task, version, ticket });
   await link.closed;

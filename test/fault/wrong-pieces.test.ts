@@ -3,6 +3,7 @@ import { open, readFile } from 'node:fs/promises';
 import test from 'ava';
 import { contentDigest } from '../../bench/origin/content.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
+import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
 const content = { seed: 5, length: 8 * MIB } as const;
@@ -36,7 +37,7 @@ test('a host whose stored pieces were edited in place withdraws them before one 
   t.is(await digestOf(done.path ?? ''), await contentDigest(content));
   t.is(swarm.origin.stats('/f').bodyBytes, content.length);
   t.is(done.fromPeers, 0);
-  await swarm.until(() => bad.store.find(first.task)?.pieces.count === 0);
+  await until(() => bad.store.find(first.task)?.pieces.count === 0);
 });
 
 test('a host that sends wrong bytes is dropped, named in the log, the API and the explanation', async (t) => {
@@ -65,7 +66,7 @@ test('a host that sends wrong bytes is dropped, named in the log, the API and th
     ),
   );
   child.tasks.flush();
-  await swarm.until(() => swarm.supernode.table.hosts.get(liar.key.peerId)?.accusers.size === 1);
+  await until(() => swarm.supernode.table.hosts.get(liar.key.peerId)?.accusers.size === 1);
   // The accused hashes what it offers again and withdraws what is wrong.
-  await swarm.until(() => liar.store.find(first.task)?.pieces.count === 0);
+  await until(() => liar.store.find(first.task)?.pieces.count === 0);
 });

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { contentDigest } from '../../bench/origin/content.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
+import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
 const LENGTH = 24 * MIB;
@@ -23,7 +24,7 @@ test.serial('about one copy crosses between idcs, and none comes back', async (t
     hosts.map(async (host, at) => {
       // One after the other, within the second that the origin takes for half of it.
       const before = (at / hosts.length) * (LENGTH / 2);
-      await swarm.until(() => swarm.origin.stats('/f').bodyBytes >= before);
+      await until(() => swarm.origin.stats('/f').bodyBytes >= before);
       return doneOf(await swarm.download(host, { url, digest }));
     }),
   );
@@ -51,7 +52,7 @@ test.serial(
     doneOf(await swarm.download(east, { url }));
     await swarm.supernode.limits.set({ between: { 'east|west': 8 * MIB, 'west|east': MIB } });
     const { idcs } = west.limits.parts;
-    await swarm.until(() => idcs.rateOf('east') > 0);
+    await until(() => idcs.rateOf('east') > 0);
     const done = doneOf(await swarm.download(west, { url, timeoutMs: 20_000 }));
     t.is(done.fromPeers + done.fromSeed, 8 * MIB);
     const { passedBytes, heldBytes } = idcs.limiter('east');

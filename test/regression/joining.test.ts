@@ -3,6 +3,7 @@ import test from 'ava';
 import { SystemClock } from '../../core/base/clock.ts';
 import { openEngine } from '../../core/swarm/engine.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
+import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
 const content = { seed: 11, length: 4 * MIB } as const;
@@ -36,7 +37,7 @@ test('a download that begins while one of the same content is being given up com
       },
     },
   );
-  await swarm.until(() => controller.signal.aborted);
+  await until(() => controller.signal.aborted);
   const [first, second] = await Promise.all([given, swarm.download(host, { url })]);
   t.is(first.type, 'failed');
   t.is(doneOf(second).length, content.length);
@@ -49,9 +50,9 @@ test('the supernode learns that a host gave up before it took part', async (t) =
   const host = await swarm.host('host', { quota: 1024 });
   await host.member?.client.whenConnected(5_000, { signal: never });
   t.like(await swarm.download(host, { url, backToSource: false }), { code: 'ERR_NO_SPACE' });
-  await swarm.until(() => [...swarm.supernode.table.versions()].length === 1);
+  await until(() => [...swarm.supernode.table.versions()].length === 1);
   const [version] = swarm.supernode.table.versions();
-  await swarm.until(() => version?.activePeers === 0);
+  await until(() => version?.activePeers === 0);
   t.is(version?.activePeers, 0);
 });
 
@@ -63,9 +64,9 @@ test('the supernode learns that a host gave up while it waited for the reply', a
   await host.member?.client.whenConnected(5_000, { signal: never });
   const failed = await swarm.download(host, { url, timeoutMs: 250, backToSource: false });
   t.like(failed, { type: 'failed', code: 'ERR_TIMEOUT' });
-  await swarm.until(() => [...swarm.supernode.table.versions()].length === 1);
+  await until(() => [...swarm.supernode.table.versions()].length === 1);
   const [version] = swarm.supernode.table.versions();
-  await swarm.until(() => version?.activePeers === 0);
+  await until(() => version?.activePeers === 0);
   t.is(version?.activePeers, 0);
 });
 

@@ -2,6 +2,7 @@ import test from 'ava';
 import { contentDigest } from '../../bench/origin/content.ts';
 import type { Engine } from '../../core/swarm/engine.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
+import { until } from '../support/until.ts';
 import type { DownloadEvent } from '../../core/swarm/download-events.ts';
 
 const MIB = 1024 * 1024;
@@ -18,7 +19,7 @@ async function begin(
     if (event.type === 'progress') received = event.received;
   };
   const last = swarm.download(host, { url, timeoutMs: 60_000 }, { onEvent });
-  await swarm.until(() => received > 0);
+  await until(() => received > 0);
   return { last };
 }
 
@@ -63,21 +64,29 @@ test('content of unknown length is finished without a supernode, and never mixed
 test('a download that begins just after the supernode was lost waits for it, and takes nothing from the origin', async (t) => {
   await using swarm = await TestSwarm.start();
   const content = { seed: 23, length: 4 * MIB };
-  swarm.origin.set('/f', { content });
-  const url = swarm.origin.url('/f');
   const host = await swarm.host('host');
   const client = host.member?.client;
-  t.true(await client?.whenConnected(10_000, { signal: new AbortController().signal }));
-  const { meshPort } = swarm.supernode;
-  await swarm.supernode[Symbol.asyncDispose]();
-  await swarm.until(() => client?.isConnected === false);
-  // Connecting again has failed once, too.
-  await swarm.until(() => client?.lastError?.message.includes('no session') === true);
-  const download = swarm.download(host, { url, timeoutMs: 60_000 });
-  await swarm.startSupernode({ meshPort });
-  const done = doneOf(await download);
-  t.is(done.fromOrigin, 0);
-  t.is(swarm.origin.stats('/f').bodyBytes, content.length, 'the seed took it once');
+  // It waits a few seconds: where starting a supernode takes longer than that, once more.
+  for (let attempt = 1; ; attempt += 1) {
+    const path = `/${attempt}`;
+    swarm.origin.set(path, { content });
+    t.true(await client?.whenConnected(10_000, { signal: new AbortController().signal }));
+    const { meshPort } = swarm.supernode;
+    await swarm.supernode[Symbol.asyncDispose]();
+    await until(() => client?.isConnected === false);
+    // Connecting again has failed once, too.
+    await until(() => client?.lastError?.message.includes('no session') === true);
+    const begunMs = performance.now();
+    const download = swarm.download(host, { url: swarm.origin.url(path), timeoutMs: 60_000 });
+    await swarm.startSupernode({ meshPort });
+    await until(() => client?.isConnected === true);
+    const tookMs = performance.now() - begunMs;
+    const done = doneOf(await download);
+    if (tookMs > 3_500 && attempt < 5) continue;
+    t.is(done.fromOrigin, 0, `connected after ${tookMs} ms`);
+    t.is(swarm.origin.stats(path).bodyBytes, content.length, 'the seed took it once');
+    return;
+  }
 });
 
 test('without a supernode a second download of the same shares what the first one does', async (t) => {
@@ -88,7 +97,7 @@ test('without a supernode a second download of the same shares what the first on
   const hosts = [await swarm.host('one'), await swarm.host('two')];
   const first = await Promise.all(hosts.map(async (host) => begin(swarm, host, url)));
   await swarm.supernode[Symbol.asyncDispose]();
-  await swarm.until(() => hosts.every((host) => host.member?.client.isConnected === false));
+  await until(() => hosts.every((host) => host.member?.client.isConnected === false));
   // What the seed had read by then may have come to nobody, more of it the busier the machine is.
   const before = swarm.origin.stats('/f').bodyBytes;
   const second = hosts.map(async (host) => swarm.download(host, { url, timeoutMs: 60_000 }));

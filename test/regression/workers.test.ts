@@ -3,6 +3,7 @@ import test from 'ava';
 import { contentDigest } from '../../bench/origin/content.ts';
 import type { Engine } from '../../core/swarm/engine.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
+import { until } from '../support/until.ts';
 
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;
@@ -40,7 +41,7 @@ test.serial(
       { url, timeoutMs: 60_000 },
       { onEvent: (event) => event.type === 'progress' && (received = event.received) },
     );
-    await swarm.until(() => received > 0);
+    await until(() => received > 0);
     await thread?.terminate();
     t.deepEqual(host.pool.workers, { alive: 0, total: 1 });
     const done = doneOf(await download);
@@ -70,7 +71,7 @@ test.serial('a download straight from the origin survives the end of its worker'
     { url: swarm.origin.url('/f'), pattern: 'source', timeoutMs: 60_000 },
     { onEvent: (event) => event.type === 'progress' && (received = event.received) },
   );
-  await swarm.until(() => received > 0);
+  await until(() => received > 0);
   await thread?.terminate();
   const done = doneOf(await download);
   const { signal } = new AbortController();

@@ -24,6 +24,7 @@ import type { PieceSink } from '../../core/net/link/piece-fetch.ts';
 import { Receiver } from '../../core/net/link/receiver.ts';
 import type { ServedTask } from '../../core/net/link/served-task.ts';
 import { Bitfield } from '../../core/piece/bitfield.ts';
+import { until } from './until.ts';
 
 export const task = 'a'.repeat(64);
 export const version = 'b'.repeat(16);
@@ -177,11 +178,6 @@ export async function startHost(options: Partial<LinkEndpointOptions> = {}): Pro
   const peer = { peerId, addresses: [`127.0.0.1:${port}`] };
   const dispose = async (): Promise<void> => endpoint.close();
   return { peerId, identity, trust, endpoint, tasks, port, peer, [Symbol.asyncDispose]: dispose };
-}
-
-/** Resolves when `condition` holds; checked each turn of the event loop, and the test's own timeout bounds it. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }
 
 type Encryption = 'tls' | 'none';

@@ -32,16 +32,6 @@ export function addressOf(node: MeshNode): string {
   return `127.0.0.1:${node.port}`;
 }
 
-/** Resolves when `condition` holds; asked every few milliseconds, and given up after a minute. */
-export async function until(condition: () => boolean): Promise<void> {
-  const clock = new SystemClock();
-  const endMs = clock.monotonic() + 60_000;
-  while (!condition()) {
-    if (clock.monotonic() > endMs) throw new Error(`never became true: ${condition.toString()}`);
-    await clock.sleep(5);
-  }
-}
-
 /** A TCP relay in front of a port: it can stop passing bytes on, or drop its connections. */
 export class Wire implements AsyncDisposable {
   readonly port: number;

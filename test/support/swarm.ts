@@ -113,16 +113,6 @@ export class TestSwarm implements AsyncDisposable {
     throw new TypeError('the download ended without a last event');
   }
 
-  /** Waits for something to become true; fails after a minute, which only a machine that stands still needs. */
-  async until(isTrue: () => boolean): Promise<void> {
-    const clock = new SystemClock();
-    const endMs = clock.monotonic() + 60_000;
-    while (!isTrue()) {
-      if (clock.monotonic() > endMs) throw new Error(`never became true: ${isTrue.toString()}`);
-      await clock.sleep(10);
-    }
-  }
-
   logOf(who: string): Log {
     const add = (level: string) => (facts: object, message: string) => {
       this.log.push({ who, level, message, facts: { ...facts } });

@@ -7,9 +7,9 @@ import {
   startHost,
   task,
   ticketFor,
-  until,
   version,
 } from '../../../test/support/link-hosts.ts';
+import { until } from '../../../test/support/until.ts';
 import type { TestHost } from '../../../test/support/link-hosts.ts';
 import { SystemClock } from '../../base/clock.ts';
 import { RateLimiter } from '../pacing.ts';

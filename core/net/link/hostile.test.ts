@@ -12,9 +12,9 @@ import {
   startHost,
   task,
   ticketFor,
-  until,
   version,
 } from '../../../test/support/link-hosts.ts';
+import { until } from '../../../test/support/until.ts';
 import type { TestHost } from '../../../test/support/link-hosts.ts';
 import { CodedError } from '../../base/error.ts';
 import type { Channel } from './channel.ts';

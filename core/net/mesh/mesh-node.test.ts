@@ -2,7 +2,8 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { generateKeyPair, privateKeyToProtobuf } from '@libp2p/crypto/keys';
 import test from 'ava';
-import { Wire, addressOf, startNode, until } from '../../../test/support/mesh-nodes.ts';
+import { Wire, addressOf, startNode } from '../../../test/support/mesh-nodes.ts';
+import { until } from '../../../test/support/until.ts';
 import { CodedError } from '../../base/error.ts';
 import type { MeshSession } from './mesh-node.ts';
 

@@ -1,7 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import test from 'ava';
-import { addressOf, startNode, until } from '../../../test/support/mesh-nodes.ts';
+import { addressOf, startNode } from '../../../test/support/mesh-nodes.ts';
+import { until } from '../../../test/support/until.ts';
 import { SystemClock } from '../../base/clock.ts';
 import type { MeshSession } from './mesh-node.ts';
 

@@ -7,7 +7,8 @@ import { tcp } from '@libp2p/tcp';
 import { multiaddr } from '@multiformats/multiaddr';
 import test from 'ava';
 import { createLibp2p } from 'libp2p';
-import { addressOf, startNode, until } from '../../../test/support/mesh-nodes.ts';
+import { addressOf, startNode } from '../../../test/support/mesh-nodes.ts';
+import { until } from '../../../test/support/until.ts';
 import { ManualClock } from '../../base/clock.ts';
 import type { MeshNode, MeshSession } from './mesh-node.ts';
 
