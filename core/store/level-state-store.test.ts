@@ -3,8 +3,10 @@ import { Level } from 'level';
 import { mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Tmpfs, cannotMount } from '../../test/support/tmpfs.ts';
 import { SystemClock } from '../base/clock.ts';
 import { LevelStateStore } from './level-state-store.ts';
+import { keysWith } from './state-store.ts';
 import { testStateStore } from './state-store.contract.ts';
 
 testStateStore(test, {
@@ -50,4 +52,41 @@ test('LevelStateStore.open() leaves what a newer version wrote untouched', async
   await level.put('v', { r: 0, v: 3 });
   await level.close();
   await t.throwsAsync(LevelStateStore.open(directory), { code: 'ERR_STORE_NEWER' });
+});
+
+const mounting = cannotMount === undefined ? test : test.skip;
+
+mounting('LevelStateStore keeps what it said was kept after the disk was full', async (t) => {
+  const directory = await folder(t);
+  await using disk = await Tmpfs.mount(`${directory}-disk`, { mib: 16 });
+  const place = `${disk.path}/state`;
+  const kept: string[] = [];
+  const write = async (store: LevelStateStore, key: string): Promise<void> => {
+    await store.commit([{ type: 'put', key, value: 'x'.repeat(3000) }]);
+    kept.push(key);
+  };
+  {
+    await using store = await LevelStateStore.open(place);
+    await write(store, 'a/0');
+    {
+      await using _ballast = await disk.fill();
+      const full = async (): Promise<void> => {
+        for (let number = 1; number < 20; number += 1) await write(store, `a/${number}`);
+      };
+      await t.throwsAsync(full, { code: 'ERR_STORE_IO' });
+      await t.throwsAsync(full, { code: 'ERR_STORE_IO' }, 'and goes on being refused');
+      t.truthy(await store.get('a/0'), 'what is there can be read meanwhile');
+    }
+    for (let number = 0; number < 40; number += 1) await write(store, `b/${number}`);
+  }
+  await using store = await LevelStateStore.open(place);
+  const rows = await Array.fromAsync(
+    store.range({ gte: keysWith('a/').gte, lt: keysWith('b/').lt }),
+  );
+  t.deepEqual(
+    rows.map(({ key }) => key),
+    kept.toSorted(),
+  );
+  const revisions = rows.map(({ revision }) => revision);
+  t.is(new Set(revisions).size, revisions.length, 'no two commits of one revision');
 });

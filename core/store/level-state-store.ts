@@ -2,6 +2,7 @@ import type { Level } from 'level';
 import { mkdir } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { CodedError, systemCode } from '../base/error.ts';
+import { freeBytes } from './capacity.ts';
 import { refuseNewer, writeFormat } from './folder-format.ts';
 import { StateWatch } from './state-watch.ts';
 import { stateLimits } from './state-store.ts';
@@ -31,6 +32,8 @@ interface WaitingCommit {
 
 /** Between two looks whether another process has let go of the folder. */
 const LOCK_POLL_MS = 100;
+/** Free space with which a store that could not write is opened anew: level's write buffer, and what goes with it. */
+const ROOM_BYTES = 5 * 1024 * 1024;
 /** Commits that are written, and brought to the disk, together. */
 const MAX_TOGETHER = 1_000;
 const VERSION = 2;
@@ -41,14 +44,20 @@ const ROW = 'r';
 
 /** The rows of one folder in `level`, which one process has at a time. Commits that meet share one sync of the disk. */
 export class LevelStateStore implements StateStore {
+  readonly #directory: string;
   readonly #database: Database;
   readonly #watches = new Set<StateWatch>();
   #waiting: WaitingCommit[] = [];
   #revision: number;
   #writing: Promise<void> | undefined;
+  /** Set after a failed write, until the database was opened anew. */
+  #isTorn = false;
+  #reopening: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
-  private constructor(database: Database, revision: number) {
+  private constructor(database: Database, at: { directory: string; revision: number }) {
+    const { directory, revision } = at;
+    this.#directory = directory;
     this.#database = database;
     this.#revision = revision;
   }
@@ -68,7 +77,7 @@ export class LevelStateStore implements StateStore {
       await database.open();
       const revision = await openVersion(database, directory);
       await writeFormat(directory);
-      return new LevelStateStore(database, revision);
+      return new LevelStateStore(database, { directory, revision });
     } catch (error) {
       await database?.close();
       throw error instanceof CodedError ? error : openError(error, directory);
@@ -94,6 +103,7 @@ export class LevelStateStore implements StateStore {
   }
 
   async get(key: string): Promise<StateRow | undefined> {
+    await this.#reopening;
     const stored = await reading(async () => this.#database.get(ROW + key));
     return stored === undefined ? undefined : { key, value: stored.v, revision: stored.r };
   }
@@ -102,6 +112,7 @@ export class LevelStateStore implements StateStore {
     { gte, lt }: KeyRange,
     options: { readonly reverse?: boolean; readonly limit?: number } = {},
   ): AsyncGenerator<StateRow, void, undefined> {
+    await this.#reopening;
     const iterator = await reading(async () =>
       this.#database.iterator({ gte: ROW + gte, lt: ROW + lt, ...options }),
     );
@@ -163,13 +174,47 @@ export class LevelStateStore implements StateStore {
     while (this.#waiting.length > 0) {
       const together = this.#waiting.splice(0, MAX_TOGETHER);
       try {
+        await this.#mend();
         await this.#write(together);
       } catch (cause) {
+        // A record cut short would shadow later ones when the log is read again.
+        this.#isTorn = true;
         const error = new CodedError('ERR_STORE_IO', 'writing the state failed', { cause });
         for (const { reject } of together) reject(error);
       }
     }
     this.#writing = undefined;
+  }
+
+  /**
+   * Opens the rows anew after a write that failed; throws while there is no room for that. To close them on a full disk
+   * would be to lose them, also for readers: opening writes.
+   */
+  async #mend(): Promise<void> {
+    if (!this.#isTorn) return;
+    const free = await freeBytes(this.#directory);
+    if (free < ROOM_BYTES) {
+      throw new CodedError('ERR_NO_SPACE', 'the disk of the state is full', {
+        detail: { directory: this.#directory, freeBytes: free },
+      });
+    }
+    const reopened = this.#reopen();
+    this.#reopening = reopened.catch(() => undefined);
+    await reopened;
+  }
+
+  /** Opening reads the log up to its torn record and starts a new one. */
+  async #reopen(): Promise<void> {
+    await this.#database.close();
+    await this.#database.open();
+    const revision = (await this.#database.get(REVISION_KEY))?.r ?? 0;
+    if (revision !== this.#revision) {
+      // What was said to have failed had reached the disk, and no watcher was told.
+      const error = new CodedError('ERR_STORE_IO', 'a commit of unknown outcome is there');
+      for (const watch of this.#watches) watch.end(error);
+    }
+    this.#revision = revision;
+    this.#isTorn = false;
   }
 
   /** Decides in order which of them count, and writes those at once. */
