@@ -5,6 +5,7 @@ import { CodedError } from '../core/base/error.ts';
 import type { Log } from '../core/base/log.ts';
 import type { Random } from '../core/base/random.ts';
 import { selfSignedCertificate } from '../core/identity/certificate.ts';
+import type { HostKey } from '../core/identity/host-key.ts';
 import { MeshNode } from '../core/net/mesh/mesh-node.ts';
 import type { MeshSession } from '../core/net/mesh/mesh-node.ts';
 import { DEFAULT_REQUESTS } from '../core/origin/origin-host-limit.ts';
@@ -15,6 +16,8 @@ import { HostLimits } from '../core/swarm/host-limits.ts';
 import { TransferPool } from '../core/swarm/transfer-pool.ts';
 import { Hello, protocols } from '../core/wire/messages.ts';
 import { parser } from '../core/wire/parse-message.ts';
+import type { CallListener } from '../ops/control/call-host.ts';
+import { OpsControl } from '../ops/control/index.ts';
 import { ControlCounts } from './control-counts.ts';
 import { Adoptions } from './control/adoptions.ts';
 import { CELL_WAITING, HostSession } from './control/host-session.ts';
@@ -23,6 +26,7 @@ import { Swarm } from './control/swarm.ts';
 import type { SwarmParts } from './control/swarm.ts';
 import { WaitingLimit } from './control/waiting-limit.ts';
 import { Authority } from './membership/authority.ts';
+import { readCellKey } from './membership/cell-keys.ts';
 import { joinService } from './membership/join-service.ts';
 import { Seeds } from './seed/seeds.ts';
 import { SwarmTable } from './swarm-table/swarm-table.ts';
@@ -68,6 +72,7 @@ export interface Supernode extends AsyncDisposable {
   readonly seeds: Seeds;
   readonly warmUps: WarmUps;
   readonly limits: CellLimits;
+  readonly ops: OpsControl;
   readonly store: PieceStore;
   readonly pool: TransferPool;
   readonly mesh: MeshNode;
@@ -117,6 +122,33 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   const seeds = startSeeds(options, { authority, store, pool, swarm });
   hooks.onAltered = (key) => seeds.recheck(key);
   stack.defer(async () => seeds.close());
+  sweepNowAndThen(store, { clock, log, stack });
+  const { warmUps, guard } = await startWarmUps(options, stack);
+  warmUps.listener.connected(new SeedWarmer(self.peer, { seeds, listener: warmUps.listener }));
+  const counts = new ControlCounts();
+  const limits = stack.use(await CellLimits.open(join(options.dataDir, 'limits'), { clock, log }));
+  stack.use(limitSeed(self.peer, { ...self, cell: limits, limits: seedLimits, clock, log }));
+  const ops = stack.use(await openOps(options, authority));
+  const served = { authority, pool, swarm, counts, warmUps, limits, calls: ops.desk };
+  const mesh = stack.use(await startMesh(options, served));
+  const meshPort = mesh.port ?? options.meshPort;
+  guard.addOwnPorts([meshPort, linkPort, options.httpPort]);
+  await authority.setAddresses(meshAddresses({ ...options, meshPort }));
+  const kept = { authority, table, seeds, warmUps, limits, ops, store, pool, mesh, counts };
+  const parts = { ...kept, linkPort, meshPort };
+  const resources = stack.move();
+  return {
+    ...parts,
+    [Symbol.asyncDispose]: async () => resources.disposeAsync(),
+  };
+}
+
+/** Keeps the store within its bounds, and tells when the wall clock was set. */
+function sweepNowAndThen(
+  store: PieceStore,
+  parts: { readonly clock: SteadyClock; readonly log: Log; readonly stack: AsyncDisposableStack },
+): void {
+  const { clock, log, stack } = parts;
   const sweep = clock.every(SWEEP_MS, () => {
     store.sweep().catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
     const aheadMs = Math.round(clock.wallAheadMs);
@@ -128,23 +160,15 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
     }
   });
   stack.defer(() => sweep.cancel());
-  const { warmUps, guard } = await startWarmUps(options, stack);
-  warmUps.listener.connected(new SeedWarmer(self.peer, { seeds, listener: warmUps.listener }));
-  const counts = new ControlCounts();
-  const limits = stack.use(await CellLimits.open(join(options.dataDir, 'limits'), { clock, log }));
-  stack.use(limitSeed(self.peer, { ...self, cell: limits, limits: seedLimits, clock, log }));
-  const served = { authority, pool, swarm, counts, warmUps, limits };
-  const mesh = stack.use(await startMesh(options, served));
-  const meshPort = mesh.port ?? options.meshPort;
-  guard.addOwnPorts([meshPort, linkPort, options.httpPort]);
-  await authority.setAddresses(meshAddresses({ ...options, meshPort }));
-  const kept = { authority, table, seeds, warmUps, limits, store, pool, mesh, counts };
-  const parts = { ...kept, linkPort, meshPort };
-  const resources = stack.move();
-  return {
-    ...parts,
-    [Symbol.asyncDispose]: async () => resources.disposeAsync(),
-  };
+}
+
+/** Calls, and everything else that is asked of hosts. */
+async function openOps(
+  { dataDir, clock, random, log }: SupernodeOptions,
+  { cell }: Authority,
+): Promise<OpsControl> {
+  const cellKey = async (): Promise<HostKey | undefined> => readCellKey(dataDir, cell);
+  return OpsControl.open({ dataDir, cell, cellKey, clock, random, log });
 }
 
 /** Gives the workers this supernode's record and whom to trust: now, whenever that changes, and before the record expires. */
@@ -275,10 +299,11 @@ async function startMesh(
     readonly counts: ControlCounts;
     readonly warmUps: WarmUps;
     readonly limits: CellLimits;
+    readonly calls: CallListener;
   },
 ): Promise<MeshNode> {
   const { clock, random, log, listen, meshPort, httpPort } = options;
-  const { authority, pool, swarm, counts, limits } = parts;
+  const { authority, pool, swarm, counts, limits, calls } = parts;
   const warmUps = parts.warmUps.listener;
   const mesh = await MeshNode.start({
     privateKeyProtobuf: authority.key.libp2pPrivateKey(),
@@ -311,7 +336,7 @@ async function startMesh(
       const record = authority.verifyMember(hello.record, session.remotePeerId);
       log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
       const membershipFor = authority.membershipFor.bind(authority);
-      const mine = { swarm, budget, waiting, warmUps, limits };
+      const mine = { swarm, budget, waiting, warmUps, limits, calls };
       const shared = { ...mine, clock, log, counts, membershipFor };
       await new HostSession(session, { record, hello }, shared).run();
     },

@@ -9,7 +9,7 @@ import type { MetricsSnapshot, SupernodeMetrics } from './metrics.ts';
 /** A supernode as far as its operators are concerned. */
 export type OperatedSupernode = Pick<
   Supernode,
-  'authority' | 'table' | 'seeds' | 'warmUps' | 'limits' | 'pool' | 'mesh' | 'counts'
+  'authority' | 'table' | 'seeds' | 'warmUps' | 'limits' | 'ops' | 'pool' | 'mesh' | 'counts'
 >;
 
 /** What the HTTP API and the admin socket show of a running supernode, and what they can have done. */
@@ -29,6 +29,7 @@ export function operatorParts(
     actions: actionsOf(supernode),
     warmUps: supernode.warmUps,
     limits: supernode.limits,
+    ops: supernode.ops,
     metrics: async () => metrics.render(await snapshotOf(supernode)),
   };
 }

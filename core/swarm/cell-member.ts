@@ -21,6 +21,7 @@ import { ShareKeeper } from './share-keeper.ts';
 import type { ShareKeeperParts } from './share-keeper.ts';
 import { SupernodeClient } from './supernode-client.ts';
 import type { TransferPool } from './transfer-pool.ts';
+import type { CallTaker, CallWay } from './call-taker.ts';
 import { WarmOrders } from './warm-orders.ts';
 
 export interface CellMemberOptions {
@@ -76,6 +77,7 @@ export class CellMember implements AsyncDisposable {
   #listener: TaskListener | undefined;
   /** Set on a host that stays, and so is of use to others: it takes orders to fetch. */
   #orders: WarmOrders | undefined;
+  #calls: CallTaker | undefined;
   /** Keeps to this host's part of the cell's budgets. */
   #share: ShareKeeper | undefined;
   #renewal: Timer | undefined;
@@ -108,6 +110,7 @@ export class CellMember implements AsyncDisposable {
           this.#shareTrust();
           this.#share?.onConnected();
           this.#listener?.onConnected();
+          this.#calls?.onConnected();
         },
         onDisconnected: (error) => {
           log.warn({ code: error?.code, reason: error?.message }, 'supernode lost');
@@ -119,6 +122,7 @@ export class CellMember implements AsyncDisposable {
         onCheck: (check) => this.#listener?.onCheck(check),
         onShare: (share) => this.#share?.take(share),
         onOrder: (order) => this.#orders?.take(order),
+        onCall: (message) => this.#calls?.take(message),
         onUnwanted: ({ task, shape }) => this.#listener?.onUnwanted(task, shape.version),
       },
     });
@@ -178,6 +182,25 @@ export class CellMember implements AsyncDisposable {
     this.#trust.verifySupernode(peer, this.now());
   }
 
+  /** What somebody who takes calls has of the cell. */
+  callWay(): CallWay {
+    const cell = (): string | undefined => this.#trust?.cell;
+    return {
+      key: this.#parts.key,
+      get cell() {
+        return cell();
+      },
+      now: () => this.now(),
+      isRevoked: (peer) => this.#trust?.isRevoked(peer) === true,
+      send: (message) => this.client.send(message),
+    };
+  }
+
+  /** Calls for this host go to `taker` from now on; before `start()`. */
+  takeCalls(taker: CallTaker): void {
+    this.#calls = taker;
+  }
+
   /** Begins to connect; what the supernode orders to be fetched is fetched by `downloader`, if there is one. */
   start(
     listener: TaskListener,
@@ -199,6 +222,7 @@ export class CellMember implements AsyncDisposable {
     this.#renewal?.cancel();
     this.#share?.[Symbol.dispose]();
     await this.#orders?.[Symbol.asyncDispose]();
+    await this.#calls?.[Symbol.asyncDispose]();
     await this.client[Symbol.asyncDispose]();
     await this.#mesh[Symbol.asyncDispose]();
   }
@@ -215,6 +239,7 @@ export class CellMember implements AsyncDisposable {
       ...(location === undefined ? {} : { location }),
       features: [
         ...(this.#orders === undefined ? [] : ['warm']),
+        ...(this.#calls === undefined ? [] : ['calls']),
         ...(this.#share === undefined ? [] : ['limits', 'limits-named']),
       ],
     };

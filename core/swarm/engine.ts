@@ -12,6 +12,7 @@ import { DEFAULT_REQUESTS } from '../origin/origin-host-limit.ts';
 import type { OriginHostLimit } from '../origin/origin-host-limit.ts';
 import { PieceStore } from '../store/piece-store.ts';
 import type { StoredTask } from '../store/piece-store.ts';
+import type { CallTaker, CallWay } from './call-taker.ts';
 import type { CellMember } from './cell-member.ts';
 import { download, failedEvent } from './download.ts';
 import type { DownloadEvent, DownloadRequest, Downloader } from './download-events.ts';
@@ -39,6 +40,8 @@ export interface EngineOptions {
   readonly wantsSeed?: boolean;
   /** True: the supernode may order this host to fetch content before anybody asks for it. */
   readonly takesOrders?: boolean;
+  /** Makes who runs the commands that the cell calls for; absent: this host takes no calls. */
+  readonly calls?: (way: CallWay) => Promise<CallTaker>;
   readonly encryption?: 'tls' | 'none';
   /** Default auto. */
   readonly compression?: 'auto' | 'off';
@@ -127,6 +130,9 @@ export class Engine implements Downloader {
         .catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
     });
     stack.defer(() => sweep.cancel());
+    if (member !== undefined && options.calls !== undefined) {
+      member.takeCalls(await options.calls(member.callWay()));
+    }
     const engine = new Engine({ ...context, tasks, limits, resources: stack.move() });
     member?.start(
       tasks,

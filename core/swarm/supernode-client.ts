@@ -19,6 +19,9 @@ import type {
   Update,
   Warm,
   WarmStop,
+  Call,
+  CallStop,
+  CallsHeard,
 } from '../wire/messages.ts';
 import { parser } from '../wire/parse-message.ts';
 import { isJoinRefusal } from './join-refusal.ts';
@@ -61,6 +64,8 @@ export interface SupernodeListener {
   onCheck(check: Check): void;
   /** Sent only to a host whose hello names `warm` among its features. */
   onOrder?(order: Warm | WarmStop): void;
+  /** Sent only to a host whose hello names `calls` among its features. */
+  onCall?(message: Call | CallStop | CallsHeard): void;
   /** Sent only to a host whose hello names `limits` among its features. */
   onShare?(share: Share): void;
   /** A registration was answered that nobody waits for any more. */
@@ -385,6 +390,11 @@ export class SupernodeClient implements AsyncDisposable {
       case 'warm':
       case 'warm-stop':
         listener.onOrder?.(message);
+        break;
+      case 'call':
+      case 'call-stop':
+      case 'calls-heard':
+        listener.onCall?.(message);
         break;
       case 'share':
         listener.onShare?.(message);

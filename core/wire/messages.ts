@@ -287,6 +287,47 @@ export const Share = Type.Object({
   named: Type.Optional(Type.Record(BudgetName, SharedRate, { maxProperties: 64 })),
 });
 
+const CallId = Type.String({ pattern: '^[0-9a-z]{8,32}$' });
+
+/** A command for this host, as a signed order and the certificate of who signed it. For hosts that name `calls`. */
+export const Call = Type.Object({
+  type: Type.Literal('call'),
+  order: Type.String({ maxLength: 131_072 }),
+  certificate: Type.String({ maxLength: 2_048 }),
+});
+
+/** Calls that nobody wants any more: what runs of them is ended, with all its processes. */
+export const CallStop = Type.Object({
+  type: Type.Literal('call-stop'),
+  calls: Type.Array(CallId, { maxItems: 1_024 }),
+});
+
+/** Results that the supernode has on its disk: the host may forget what it kept to tell them again. */
+export const CallsHeard = Type.Object({
+  type: Type.Literal('calls-heard'),
+  calls: Type.Array(CallId, { maxItems: 1_024 }),
+});
+
+/** What a running call has written since the last word of it. */
+export const CallOutput = Type.Object({
+  type: Type.Literal('call-output'),
+  call: CallId,
+  stream: Type.Union([Type.Literal('stdout'), Type.Literal('stderr')]),
+  /** Bytes of the stream that were told of before. */
+  at: Bytes,
+  /** Base64. */
+  data: Type.String({ maxLength: 90_000 }),
+});
+
+/** Calls that run, and those that ended: told again until the supernode has heard it. */
+export const CallStates = Type.Object({
+  type: Type.Literal('call-states'),
+  /** That have begun, or wait for their turn. */
+  running: Type.Array(CallId, { maxItems: 1_024 }),
+  /** Envelopes of kind `call-result`. */
+  ended: Type.Array(Type.String({ maxLength: 8_192 }), { maxItems: 64 }),
+});
+
 /** After a (re)connection: everything held of one version, with the signed manifest that proves it. */
 export const Announce = Type.Object({
   type: Type.Literal('announce'),
@@ -360,6 +401,8 @@ export const FromHost = Type.Union([
   RenewRecord,
   Warmed,
   Demand,
+  CallOutput,
+  CallStates,
 ]);
 
 export const FromSupernode = Type.Union([
@@ -374,6 +417,9 @@ export const FromSupernode = Type.Union([
   Warm,
   WarmStop,
   Share,
+  Call,
+  CallStop,
+  CallsHeard,
 ]);
 
 /** Body of a `manifest` or `provisional` envelope: digests of a run of pieces of one version. */
@@ -411,6 +457,11 @@ export type WarmState = Static<typeof WarmState>;
 export type Warmed = Static<typeof Warmed>;
 export type Demand = Static<typeof Demand>;
 export type Share = Static<typeof Share>;
+export type Call = Static<typeof Call>;
+export type CallStop = Static<typeof CallStop>;
+export type CallsHeard = Static<typeof CallsHeard>;
+export type CallOutput = Static<typeof CallOutput>;
+export type CallStates = Static<typeof CallStates>;
 export type TaskReport = Static<typeof TaskReport>;
 export type Report = Static<typeof Report>;
 export type Announce = Static<typeof Announce>;

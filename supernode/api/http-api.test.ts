@@ -16,6 +16,8 @@ import { parseToken } from '../../core/identity/join-token.ts';
 import { Authority } from '../membership/authority.ts';
 import { SwarmTable } from '../swarm-table/swarm-table.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
+import { OpsControl } from '../../ops/control/index.ts';
+import { readCellKey } from '../membership/cell-keys.ts';
 import { CellLimits } from '../traffic/cell-limits.ts';
 import { WarmUps } from '../warm-up/warm-ups.ts';
 import { ApiKeys } from './api-keys.ts';
@@ -33,6 +35,7 @@ interface Bench {
   readonly authority: Authority;
   readonly warmUps: WarmUps;
   readonly limits: CellLimits;
+  readonly ops: OpsControl;
   readonly table: SwarmTable;
   readonly seeds: Map<string, SeedFacts>;
   status: ServingStatus;
@@ -75,6 +78,15 @@ async function openBench(
       throw new CodedError('ERR_ORIGIN_UNREACHABLE', 'there is no registry here');
     },
   });
+  const { cell } = authority;
+  const ops = await OpsControl.open({
+    dataDir,
+    cell,
+    cellKey: async () => readCellKey(dataDir, cell),
+    clock,
+    random: new SeededRandom(2),
+    log: silentLog,
+  });
   const api = await HttpApi.open({
     host: '127.0.0.1',
     port: 0,
@@ -85,6 +97,7 @@ async function openBench(
   t.teardown(async () => {
     await api[Symbol.asyncDispose]();
     await warmUps[Symbol.asyncDispose]();
+    await ops[Symbol.asyncDispose]();
     await limits[Symbol.asyncDispose]();
     await authority[Symbol.asyncDispose]();
     await rm(dataDir, { recursive: true });
@@ -98,6 +111,7 @@ async function openBench(
     authority,
     warmUps,
     limits,
+    ops,
     table,
     seeds,
     status: { isReady: true, problems: [] },
@@ -110,7 +124,7 @@ async function openBench(
     seed: (task, version) => seeds.get(`${task}/${version}`),
   });
   if (options.isServing !== false) {
-    api.serve({ view, actions: authority, warmUps, limits, metrics });
+    api.serve({ view, actions: authority, warmUps, limits, ops, metrics });
   }
   return bench;
 }
@@ -164,8 +178,8 @@ test('GET /healthz says what is not ready: starting, a problem, stopping', async
     status: () => bench.status,
     seed: () => undefined,
   });
-  const { warmUps, limits } = bench;
-  bench.api.serve({ view, actions: bench.authority, warmUps, limits, metrics });
+  const { warmUps, limits, ops } = bench;
+  bench.api.serve({ view, actions: bench.authority, warmUps, limits, ops, metrics });
   t.like(await health(), { status: 200, json: { status: 'ok', problems: [] } });
   bench.status = { isReady: false, problems: ['the disk is full'] };
   t.like(await health(), { status: 503, json: { problems: ['the disk is full'] } });

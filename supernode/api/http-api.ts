@@ -3,7 +3,9 @@ import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { programVersion } from '../../core/base/version.ts';
 import type { Exposition } from '../metrics.ts';
+import type { OpsControl } from '../../ops/control/index.ts';
 import { addAdminRoutes } from './admin-routes.ts';
+import { addCallRoutes } from './call-routes.ts';
 import { checkAccess } from './api-access.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { newApiApp } from './fastify-app.ts';
@@ -39,6 +41,7 @@ export interface ServedParts {
   readonly actions: SupernodeActions;
   readonly warmUps: ServedWarmUps;
   readonly limits: ServedLimits;
+  readonly ops: OpsControl;
   readonly metrics: () => Promise<Exposition>;
 }
 
@@ -122,6 +125,7 @@ export class HttpApi implements AsyncDisposable {
       addReadRoutes(guarded, () => this.#served().view);
       addAdminRoutes(guarded, () => this.#served().actions);
       addLimitRoutes(guarded, () => this.#served().limits);
+      addCallRoutes(guarded, () => this.#served().ops, keys);
       addWarmUpRoutes(guarded, () => this.#served().warmUps, keys);
       if (!isMetricsPublic) this.#addMetricsRoute(guarded);
     });

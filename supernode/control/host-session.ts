@@ -11,6 +11,9 @@ import { Serial } from '../../core/store/serial.ts';
 import { FromHost } from '../../core/wire/messages.ts';
 import type {
   Announce,
+  Call,
+  CallStop,
+  CallsHeard,
   FromSupernode,
   Hello,
   Membership,
@@ -20,6 +23,7 @@ import type {
   WarmStop,
 } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
+import type { CallHost, CallListener } from '../../ops/control/call-host.ts';
 import type { ControlCounts } from '../control-counts.ts';
 import type { WarmHost, WarmListener } from '../warm-up/warm-host.ts';
 import type { LimitListener, LimitedHost } from '../traffic/cell-limits.ts';
@@ -49,11 +53,12 @@ export interface HostSessionParts {
   readonly waiting: WaitingLimit;
   readonly warmUps: WarmListener;
   readonly limits: LimitListener;
+  readonly calls: CallListener;
   membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
 }
 
 /** One connected host: takes its messages in order, answers, and passes news to it. */
-export class HostSession implements WarmHost, LimitedHost {
+export class HostSession implements WarmHost, LimitedHost, CallHost {
   readonly peer: string;
   readonly updates: UpdateBatcher;
   readonly #session: MeshSession;
@@ -108,6 +113,14 @@ export class HostSession implements WarmHost, LimitedHost {
     return this.#hello.features?.includes('limits-named') === true;
   }
 
+  get takesCalls(): boolean {
+    return this.#hello.features?.includes('calls') === true;
+  }
+
+  call(message: Call | CallStop | CallsHeard): void {
+    this.send(message);
+  }
+
   share(message: Share): void {
     this.send(message);
   }
@@ -118,11 +131,12 @@ export class HostSession implements WarmHost, LimitedHost {
 
   /** Runs until the host is gone. */
   async run(): Promise<void> {
-    const { swarm, clock, log, warmUps, limits } = this.#parts;
+    const { swarm, clock, log, warmUps, limits, calls } = this.#parts;
     const host = this.#entry();
     swarm.connected(this, host);
     warmUps.connected(this);
     limits.connected(this);
+    calls.connected(this);
     void this.#dialBack(host);
     const { hosts } = swarm.table;
     const timer = clock.every(NOW_MS, () =>
@@ -143,6 +157,7 @@ export class HostSession implements WarmHost, LimitedHost {
       swarm.disconnected(this);
       warmUps.disconnected(this);
       limits.disconnected(this);
+      calls.disconnected(this);
       await this.#session.close();
     }
   }
@@ -253,6 +268,12 @@ export class HostSession implements WarmHost, LimitedHost {
         break;
       case 'demand':
         this.#parts.limits.demanded(this, message);
+        break;
+      case 'call-output':
+        this.#parts.calls.wrote(this, message);
+        break;
+      case 'call-states':
+        this.#parts.calls.told(this, message);
         break;
     }
   }

@@ -1,0 +1,22 @@
+import type { HostKey } from '../identity/host-key.ts';
+import type { Call, CallStop, CallsHeard, FromHost } from '../wire/messages.ts';
+
+/** What a host that takes calls has of its cell. */
+export interface CallWay {
+  readonly key: HostKey;
+  /** Id of the cell; undefined before this host has joined one. */
+  readonly cell: string | undefined;
+  /** Cell time, ms. */
+  now(): number;
+  /** True when the cell does not trust this key any more, whatever it was. */
+  isRevoked(peerId: string): boolean;
+  /** Lost while no supernode is connected. */
+  send(message: FromHost): void;
+}
+
+/** Who acts on calls that come for this host. */
+export interface CallTaker extends AsyncDisposable {
+  /** A supernode is connected (again): it is told what runs, and what has ended that it has not heard of. */
+  onConnected(): void;
+  take(message: Call | CallStop | CallsHeard): void;
+}

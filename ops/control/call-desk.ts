@@ -1,0 +1,397 @@
+import type { Clock, Timer } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import type { Log } from '../../core/base/log.ts';
+import type { Random } from '../../core/base/random.ts';
+import {
+  digestOfHosts,
+  issueCallOrder,
+  maxCallTtlMs,
+  openCallResult,
+} from '../../core/identity/call-order.ts';
+import type { CallOrder, CallResult } from '../../core/identity/call-order.ts';
+import { Serial } from '../../core/store/serial.ts';
+import type { Expectation, StateChange } from '../../core/store/state-store.ts';
+import type { CallOutput, CallStates } from '../../core/wire/messages.ts';
+import { ActiveCall } from './active-call.ts';
+import type { OutputRoom } from './active-call.ts';
+import type { CallHost, CallListener } from './call-host.ts';
+import type { CallRecord, CallRequest, HostResult } from './call-record.ts';
+import type { CallStore } from './call-store.ts';
+import type { ControlKey } from './control-key.ts';
+import { HostLanes } from './host-lanes.ts';
+import { selectHosts } from './host-selector.ts';
+
+const DEFAULTS = { timeoutMs: 60_000, waitMs: 60_000, maxOutputBytes: 65_536 } as const;
+/** Calls that have not ended; past it ERR_BUSY. */
+const MAX_ACTIVE = 20_000;
+/** Output of calls that have not ended. */
+const MAX_HELD_BYTES = 128 * 1024 * 1024;
+/** After the last moment at which a call can end on a host that tells of it. */
+const GRACE_MS = 30_000;
+
+/** What one call changes before any host hears of it. */
+export interface CallPlan {
+  readonly record: CallRecord;
+  readonly changes: readonly StateChange[];
+  readonly expect: readonly Expectation[];
+}
+
+export interface CallDeskParts {
+  readonly store: CallStore;
+  readonly control: ControlKey;
+  /** Cell id. */
+  readonly cell: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** Passes calls to hosts, a few at a time, hears what becomes of them, and keeps it. */
+export class CallDesk implements CallListener, AsyncDisposable {
+  readonly #parts: CallDeskParts;
+  readonly #hosts = new Map<string, CallHost>();
+  readonly #lanes = new Map<string, HostLanes>();
+  readonly #active = new Map<string, ActiveCall>();
+  readonly #deadlines = new Map<string, Timer>();
+  readonly #room: OutputRoom = { left: MAX_HELD_BYTES };
+  /** Results of one host are kept in the order in which it tells them. */
+  readonly #keeping = new Map<string, Serial>();
+
+  private constructor(parts: CallDeskParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes up what had not ended when the last run did. */
+  static async open(parts: CallDeskParts): Promise<CallDesk> {
+    const desk = new CallDesk(parts);
+    for (const { record, isStopped } of await parts.store.unended()) {
+      const call = new ActiveCall(record, desk.#room);
+      call.isStopped = isStopped;
+      // It may have reached any of them.
+      for (const { peer } of record.hosts) call.sent(peer);
+      for (const result of await parts.store.results(record.id)) call.over(result);
+      desk.#activate(call);
+    }
+    return desk;
+  }
+
+  /** Hosts that are connected, whether they take calls or not. */
+  get hosts(): readonly CallHost[] {
+    return [...this.#hosts.values()];
+  }
+
+  /** Calls that have not ended. */
+  get active(): number {
+    return this.#active.size;
+  }
+
+  find(id: string): ActiveCall | undefined {
+    return this.#active.get(id);
+  }
+
+  /** The call as it would be, with the hosts it is for; ERR_REQUEST, ERR_NOT_FOUND, ERR_BUSY or ERR_KEY_FILE. */
+  plan(request: CallRequest, principal: string): CallPlan {
+    const { control, clock, store } = this.#parts;
+    if (this.#active.size >= MAX_ACTIVE) {
+      throw new CodedError('ERR_BUSY', `${MAX_ACTIVE} calls have not ended`);
+    }
+    // Without it no host would believe the order.
+    void control.certificate;
+    const hosts = selectHosts(request.on, this.#hosts.values());
+    const created = Math.round(clock.now());
+    const { command, args = [], on, lane = 'fast', runAs, idempotencyKey } = request;
+    const record: CallRecord = {
+      id: this.#newId(created),
+      principal,
+      command,
+      args,
+      on,
+      hosts: hosts.map(({ peer, hostname, idc }) => ({
+        peer,
+        ...(hostname === undefined ? {} : { hostname }),
+        ...(idc === undefined ? {} : { idc }),
+      })),
+      lane,
+      ...(runAs === undefined ? {} : { runAs }),
+      timeoutMs: request.timeoutMs ?? DEFAULTS.timeoutMs,
+      maxOutputBytes: request.maxOutputBytes ?? DEFAULTS.maxOutputBytes,
+      created,
+      goodUntil: created + (request.waitMs ?? DEFAULTS.waitMs),
+    };
+    // What hosts would refuse is refused here, before anything is kept.
+    const [first] = record.hosts;
+    if (first !== undefined) this.#check(record, first.peer);
+    return { record, ...store.begin(record, idempotencyKey) };
+  }
+
+  /** Sends a call whose plan is on the disk. */
+  begin(record: CallRecord): ActiveCall {
+    const call = new ActiveCall(record, this.#room);
+    this.#activate(call);
+    return call;
+  }
+
+  /** What `stop()` changes before it has an effect. */
+  planStop(id: string): readonly StateChange[] {
+    return this.#parts.store.stop(id);
+  }
+
+  /** Ends a call: nobody begins it any more, and who runs it stops. */
+  async stop(id: string): Promise<void> {
+    const call = this.#active.get(id);
+    if (call === undefined || call.isStopped) return;
+    call.isStopped = true;
+    const unsent = call.unfinished().filter((peer) => !call.maybeBegan(peer));
+    for (const peer of unsent) this.#lanes.get(peer)?.drop(id);
+    await this.#silence(call, unsent, {
+      outcome: 'failed',
+      code: 'ERR_INTERRUPTED',
+      message: 'the call was stopped before this host had it',
+    });
+    for (const peer of call.unfinished()) {
+      this.#hosts.get(peer)?.call({ type: 'call-stop', calls: [id] });
+    }
+  }
+
+  connected(host: CallHost): void {
+    this.#hosts.set(host.peer, host);
+    if (!host.takesCalls) return;
+    const lanes = new HostLanes((id) => this.#send(host, id));
+    this.#lanes.set(host.peer, lanes);
+    for (const call of this.#active.values()) {
+      if (!call.awaits(host.peer)) continue;
+      if (call.isStopped) host.call({ type: 'call-stop', calls: [call.id] });
+      else lanes.add(call.record.lane, call.id);
+    }
+  }
+
+  disconnected(host: CallHost): void {
+    if (this.#hosts.get(host.peer) !== host) return;
+    this.#hosts.delete(host.peer);
+    this.#lanes.delete(host.peer);
+    this.#keeping.delete(host.peer);
+  }
+
+  wrote(host: CallHost, output: CallOutput): void {
+    this.#active.get(output.call)?.wrote(host.peer, output);
+  }
+
+  told(host: CallHost, { running, ended }: CallStates): void {
+    for (const id of running) {
+      const call = this.#active.get(id);
+      if (call === undefined) continue;
+      call.began(host.peer);
+      if (call.isStopped) host.call({ type: 'call-stop', calls: [id] });
+    }
+    if (ended.length === 0) return;
+    const results = ended.flatMap((envelope) => this.#resultIn(host, envelope));
+    const keeping = this.#keeping.get(host.peer) ?? new Serial();
+    this.#keeping.set(host.peer, keeping);
+    keeping
+      .run(async () => this.#keep(host, results))
+      .catch((error: unknown) => {
+        // The host tells it again.
+        const { code, message: reason } = CodedError.from(error);
+        this.#parts.log.error({ peer: host.peer, code, reason }, 'results of calls are not kept');
+      });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const timer of this.#deadlines.values()) timer.cancel();
+    this.#deadlines.clear();
+    await Promise.allSettled([...this.#keeping.values()].map(async (serial) => serial.idle()));
+  }
+
+  #activate(call: ActiveCall): void {
+    const { clock } = this.#parts;
+    this.#active.set(call.id, call);
+    const { goodUntil, lane } = call.record;
+    const restMs = Math.max(0, goodUntil - clock.now());
+    this.#deadlines.set(
+      call.id,
+      clock.after(restMs, () => void this.#expire(call), { ref: false }),
+    );
+    for (const peer of call.unfinished()) this.#lanes.get(peer)?.add(lane, call.id);
+    void this.#endIfOver(call);
+  }
+
+  /** Its turn has come; false when there is nothing to send. */
+  #send(host: CallHost, id: string): boolean {
+    const call = this.#active.get(id);
+    if (call === undefined || call.isStopped || !call.awaits(host.peer)) return false;
+    const { control, clock } = this.#parts;
+    const now = Math.round(clock.now());
+    if (now >= call.record.goodUntil) return false;
+    try {
+      const about = { host: host.peer, hosts: call.hostsDigest, now };
+      const order = issueCallOrder(control.key, this.#orderOf(call.record, about));
+      host.call({ type: 'call', order, certificate: control.certificate });
+    } catch (error) {
+      const { code, message: reason } = CodedError.from(error);
+      this.#parts.log.error({ call: id, peer: host.peer, code, reason }, 'call not sent');
+      return false;
+    }
+    call.sent(host.peer);
+    return true;
+  }
+
+  #check(record: CallRecord, peer: string): void {
+    const bad = record.args.findIndex((arg) => arg.includes('\0') || !arg.isWellFormed());
+    if (bad >= 0) {
+      const message = `args[${bad}]: no program can be given a NUL or half a character`;
+      throw new CodedError('ERR_REQUEST', message, { detail: { path: `args[${bad}]` } });
+    }
+    try {
+      const about = { host: peer, hosts: digestOfHosts([peer]), now: record.created };
+      issueCallOrder(this.#parts.control.key, this.#orderOf(record, about));
+    } catch (error) {
+      const { message, detail } = CodedError.from(error);
+      throw new CodedError('ERR_REQUEST', message, { detail });
+    }
+  }
+
+  #orderOf(
+    record: CallRecord,
+    { host, hosts, now }: { readonly host: string; readonly hosts: string; readonly now: number },
+  ): CallOrder {
+    const { id, principal, command, args, runAs, lane, timeoutMs, maxOutputBytes } = record;
+    return {
+      cell: this.#parts.cell,
+      call: id,
+      host,
+      hosts,
+      principal,
+      issued: now,
+      expires: Math.min(Math.max(record.goodUntil, now), now + maxCallTtlMs),
+      lane,
+      command,
+      args,
+      ...(runAs === undefined ? {} : { runAs }),
+      timeoutMs,
+      maxOutputBytes,
+    };
+  }
+
+  /** What a host says, if it may say it. */
+  #resultIn(host: CallHost, envelope: string): { result: CallResult; signed: string }[] {
+    try {
+      const result = openCallResult(envelope);
+      if (result.host === host.peer) return [{ result, signed: envelope }];
+      throw new CodedError('ERR_SIGNATURE', 'the result is of another host');
+    } catch (error) {
+      const { code, message: reason } = CodedError.from(error);
+      this.#parts.log.warn({ peer: host.peer, code, reason }, 'result of a call refused');
+      return [];
+    }
+  }
+
+  async #keep(
+    host: CallHost,
+    results: readonly { readonly result: CallResult; readonly signed: string }[],
+  ): Promise<void> {
+    const { store } = this.#parts;
+    const kept: { id: string; result: HostResult }[] = [];
+    for (const { result, signed } of results) {
+      const id = result.call;
+      const call = this.#active.get(id);
+      const kind =
+        call?.awaits(host.peer) === true
+          ? call.resultOf(result, signed)
+          : await this.#lateResult(result, signed);
+      if (kind !== undefined) kept.push({ id, result: kind });
+    }
+    if (kept.length > 0) await store.keep(kept);
+    for (const { id, result } of kept) this.#over(this.#active.get(id), result);
+    const calls = results.map(({ result }) => result.call);
+    host.call({ type: 'calls-heard', calls });
+    for (const id of calls) this.#lanes.get(host.peer)?.done(id);
+  }
+
+  /** A host that was given up tells after all: that is what holds. */
+  async #lateResult(result: CallResult, signed: string): Promise<HostResult | undefined> {
+    const { store } = this.#parts;
+    const { call, host } = result;
+    const known = await store.result(call, host);
+    if (known?.outcome !== 'unknown') return undefined;
+    const record = await store.find(call);
+    if (record === undefined) return undefined;
+    return new ActiveCall(record, { left: 0 }).resultOf(result, signed);
+  }
+
+  #over(call: ActiveCall | undefined, result: HostResult): void {
+    if (call === undefined) return;
+    call.over(result);
+    void this.#endIfOver(call);
+  }
+
+  async #endIfOver(call: ActiveCall): Promise<void> {
+    if (!call.isOver || !this.#active.delete(call.id)) return;
+    this.#deadlines.get(call.id)?.cancel();
+    this.#deadlines.delete(call.id);
+    const { store, clock, log } = this.#parts;
+    try {
+      await store.ended(call.id, { at: Math.round(clock.now()), counts: call.counts });
+    } catch (error) {
+      // After the next start it is found to have ended.
+      log.error({ call: call.id, err: error }, 'the end of a call is not kept');
+    }
+    call.end();
+  }
+
+  /** Hosts that have not had it by now never will; the others have the time that it may take. */
+  async #expire(call: ActiveCall): Promise<void> {
+    const { clock } = this.#parts;
+    const unsent = call.unfinished().filter((peer) => !call.maybeBegan(peer));
+    for (const peer of unsent) this.#lanes.get(peer)?.drop(call.id);
+    await this.#silence(call, unsent, {
+      outcome: 'failed',
+      code: 'ERR_TIMEOUT',
+      message: 'the host was away or busy, and never had the call',
+    });
+    if (!this.#active.has(call.id)) return;
+    const { goodUntil, timeoutMs } = call.record;
+    // What was sent last may be good for so long yet, and run for so long then.
+    const restMs = goodUntil + GRACE_MS + timeoutMs + GRACE_MS - clock.now();
+    this.#deadlines.set(
+      call.id,
+      clock.after(Math.max(0, restMs), () => void this.#giveUp(call), { ref: false }),
+    );
+  }
+
+  /** No host that has not told by now is waited for. */
+  async #giveUp(call: ActiveCall): Promise<void> {
+    const unfinished = call.unfinished();
+    for (const peer of unfinished) this.#lanes.get(peer)?.drop(call.id);
+    await this.#silence(call, unfinished, {
+      outcome: 'unknown',
+      code: 'ERR_TIMEOUT',
+      message: 'the host had the call and never told what became of it',
+    });
+  }
+
+  async #silence(
+    call: ActiveCall,
+    peers: readonly string[],
+    said: Pick<HostResult, 'outcome' | 'code' | 'message'>,
+  ): Promise<void> {
+    const ended = Math.round(this.#parts.clock.now());
+    const results = peers.flatMap((peer) => call.silence(peer, { ...said, ended }) ?? []);
+    if (results.length === 0) return;
+    try {
+      await this.#parts.store.keep(results.map((result) => ({ id: call.id, result })));
+    } catch (error) {
+      this.#parts.log.error({ call: call.id, err: error }, 'what a call came to is not kept');
+    }
+    for (const result of results) this.#over(call, result);
+  }
+
+  /** In the order of time. */
+  #newId(now: number): string {
+    const { random } = this.#parts;
+    const rest = random
+      .below(36 ** 8)
+      .toString(36)
+      .padStart(8, '0');
+    return `${now.toString(36).padStart(9, '0')}${rest}`;
+  }
+}

@@ -1,0 +1,160 @@
+import { parser } from '../../core/wire/parse-message.ts';
+import { keysWith } from '../../core/store/state-store.ts';
+import type { Expectation, StateChange, StateStore } from '../../core/store/state-store.ts';
+import { CallEnd, CallRecord, HostResult } from './call-record.ts';
+
+const parseRecord = parser(CallRecord, { code: 'ERR_STORE_IO' });
+const parseEnd = parser(CallEnd, { code: 'ERR_STORE_IO' });
+const parseResult = parser(HostResult, { code: 'ERR_STORE_IO' });
+/** Calls are forgotten past so many, the oldest first. */
+const MAX_KEPT = 10_000;
+/** Removed together, with their results. */
+const MAX_PRUNED = 100;
+
+const recordKey = (id: string): string => `call/${id}`;
+const openKey = (id: string): string => `call-open/${id}`;
+const stopKey = (id: string): string => `call-stop/${id}`;
+const endKey = (id: string): string => `call-end/${id}`;
+const resultPrefix = (id: string): string => `call-result/${id}/`;
+const wordKey = (principal: string, word: string): string => `call-word/${principal}/${word}`;
+
+/** Calls and their results as rows; ids are in the order of time. */
+export class CallStore {
+  readonly #state: StateStore;
+  #kept = 0;
+
+  private constructor(state: StateStore) {
+    this.#state = state;
+  }
+
+  static async open(state: StateStore): Promise<CallStore> {
+    const store = new CallStore(state);
+    for await (const _row of state.range(keysWith('call/'))) store.#kept += 1;
+    return store;
+  }
+
+  /** What makes a call exist, once: ERR_CONFLICT at a second one with the same word of the same principal. */
+  begin(
+    record: CallRecord,
+    word: string | undefined,
+  ): { readonly changes: StateChange[]; readonly expect: Expectation[] } {
+    const { id, principal } = record;
+    const changes: StateChange[] = [
+      { type: 'put', key: recordKey(id), value: record },
+      { type: 'put', key: openKey(id), value: true },
+    ];
+    if (word === undefined) return { changes, expect: [] };
+    const key = wordKey(principal, word);
+    return {
+      changes: [...changes, { type: 'put', key, value: id }],
+      expect: [{ key, revision: 0 }],
+    };
+  }
+
+  /** The call that this principal began with this word. */
+  async withWord(principal: string, word: string): Promise<CallRecord | undefined> {
+    const id = (await this.#state.get(wordKey(principal, word)))?.value;
+    return typeof id === 'string' ? this.find(id) : undefined;
+  }
+
+  async find(id: string): Promise<CallRecord | undefined> {
+    const row = await this.#state.get(recordKey(id));
+    return row === undefined ? undefined : parseRecord(row.value);
+  }
+
+  async end(id: string): Promise<CallEnd | undefined> {
+    const row = await this.#state.get(endKey(id));
+    return row === undefined ? undefined : parseEnd(row.value);
+  }
+
+  /** Calls, the newest first, older than `before`. */
+  async list(options: { before?: string; limit: number }): Promise<CallRecord[]> {
+    const { gte, lt } = keysWith('call/');
+    const range = { gte, lt: options.before === undefined ? lt : recordKey(options.before) };
+    const records: CallRecord[] = [];
+    for await (const { value } of this.#state.range(range, {
+      reverse: true,
+      limit: options.limit,
+    })) {
+      records.push(parseRecord(value));
+    }
+    return records;
+  }
+
+  /** Results of a call by peer id, from the one after `after`. */
+  async results(
+    id: string,
+    options: { after?: string; limit?: number } = {},
+  ): Promise<HostResult[]> {
+    const { gte, lt } = keysWith(resultPrefix(id));
+    const { after, limit } = options;
+    const range = { gte: after === undefined ? gte : `${gte}${after}\0`, lt };
+    const results: HostResult[] = [];
+    for await (const { value } of this.#state.range(range, limit === undefined ? {} : { limit })) {
+      results.push(parseResult(value));
+    }
+    return results;
+  }
+
+  async result(id: string, peer: string): Promise<HostResult | undefined> {
+    const row = await this.#state.get(`${resultPrefix(id)}${peer}`);
+    return row === undefined ? undefined : parseResult(row.value);
+  }
+
+  /** Calls that have not ended, with whether they are to be stopped. */
+  async unended(): Promise<{ readonly record: CallRecord; readonly isStopped: boolean }[]> {
+    const open: { record: CallRecord; isStopped: boolean }[] = [];
+    for await (const { key } of this.#state.range(keysWith('call-open/'))) {
+      const id = key.slice('call-open/'.length);
+      const record = await this.find(id);
+      if (record === undefined) continue;
+      open.push({ record, isStopped: (await this.#state.get(stopKey(id))) !== undefined });
+    }
+    return open;
+  }
+
+  /** Results of hosts, by call; on the disk when this resolves. */
+  async keep(
+    results: readonly { readonly id: string; readonly result: HostResult }[],
+  ): Promise<void> {
+    await this.#state.commit(
+      results.map(({ id, result }) => ({
+        type: 'put' as const,
+        key: `${resultPrefix(id)}${result.peer}`,
+        value: result,
+      })),
+    );
+  }
+
+  stop(id: string): StateChange[] {
+    return [{ type: 'put', key: stopKey(id), value: true }];
+  }
+
+  async ended(id: string, end: CallEnd): Promise<void> {
+    await this.#state.commit([
+      { type: 'put', key: endKey(id), value: end },
+      { type: 'del', key: openKey(id) },
+      { type: 'del', key: stopKey(id) },
+    ]);
+    this.#kept += 1;
+    if (this.#kept > MAX_KEPT + MAX_PRUNED) await this.#prune();
+  }
+
+  /** Removes the oldest that have ended. */
+  async #prune(): Promise<void> {
+    for await (const { key } of this.#state.range(keysWith('call/'), { limit: MAX_PRUNED })) {
+      const id = key.slice('call/'.length);
+      if ((await this.#state.get(openKey(id))) !== undefined) continue;
+      const changes: StateChange[] = [
+        { type: 'del', key },
+        { type: 'del', key: endKey(id) },
+      ];
+      for await (const row of this.#state.range(keysWith(resultPrefix(id)))) {
+        changes.push({ type: 'del', key: row.key });
+        if (changes.length >= 1_000) await this.#state.commit(changes.splice(0));
+      }
+      await this.#state.commit(changes);
+      this.#kept -= 1;
+    }
+  }
+}

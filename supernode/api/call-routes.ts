@@ -1,0 +1,140 @@
+import type { ServerResponse } from 'node:http';
+import { Type } from 'typebox';
+import { CodedError } from '../../core/base/error.ts';
+import { callLimits } from '../../core/identity/call-order.ts';
+import { CallRequest } from '../../ops/control/call-record.ts';
+import type { CallEvent, CallRecord } from '../../ops/control/call-record.ts';
+import type { OpsControl } from '../../ops/control/index.ts';
+import type { ApiKeys } from './api-keys.ts';
+import type { ApiApp } from './fastify-app.ts';
+import { pageLimits } from './paging.ts';
+
+/** Arguments, as JSON may spell them. */
+const MAX_BODY_BYTES = 6 * callLimits.argBytes + 65_536;
+/** Events that a reader has not taken; past it the stream ends, and what is kept tells the rest. */
+const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
+
+const IdParams = Type.Object({ id: Type.String({ pattern: '^[0-9a-z]{8,32}$' }) });
+const ListQuery = Type.Object({
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
+  before: Type.Optional(Type.String({ pattern: '^[0-9a-z]{8,32}$' })),
+});
+const ResultsQuery = Type.Object({
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
+  after: Type.Optional(Type.String({ maxLength: 128 })),
+});
+
+/** Results with all their output may be long. */
+const DEFAULT_RESULTS = 100;
+
+/** Routes of calls: make one, look at them, follow one, stop one. */
+export function addCallRoutes(
+  app: ApiApp,
+  control: () => OpsControl,
+  keys: ApiKeys | undefined,
+): void {
+  const body = { schema: { body: CallRequest }, bodyLimit: MAX_BODY_BYTES };
+  app.post('/api/v1/calls', body, async (request, reply) => {
+    checkOperator(keys, request.headers.authorization);
+    const record = await control().submit(request.body, 'operator');
+    return reply.code(201).header('location', `/api/v1/calls/${record.id}`).send(record);
+  });
+
+  app.get('/api/v1/calls', { schema: { querystring: ListQuery } }, async (request, reply) => {
+    const { limit = pageLimits.default, before } = request.query;
+    const about = before === undefined ? { limit } : { limit, before };
+    const records = await control().calls.list(about);
+    const items = await Promise.all(records.map(async (record) => summaryOf(control(), record)));
+    const last = records.length === limit ? records.at(-1)?.id : undefined;
+    return reply.send({ items, ...(last === undefined ? {} : { next: last }) });
+  });
+
+  const one = { schema: { params: IdParams, querystring: ResultsQuery } };
+  app.get('/api/v1/calls/:id', one, async (request, reply) => {
+    const record = await found(control(), request.params.id);
+    const { limit = DEFAULT_RESULTS, after } = request.query;
+    const about = after === undefined ? { limit } : { limit, after };
+    const items = await control().calls.results(record.id, about);
+    const next = items.length === limit ? items.at(-1)?.peer : undefined;
+    const results = { items, ...(next === undefined ? {} : { next }) };
+    const summary = await summaryOf(control(), record);
+    return reply.send({ ...summary, hosts: record.hosts, results });
+  });
+
+  const params = { schema: { params: IdParams } };
+  app.get('/api/v1/calls/:id/events', params, async (request, reply) => {
+    const record = await found(control(), request.params.id);
+    reply.hijack();
+    const { raw } = reply;
+    raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+    await follow(control(), record, raw);
+  });
+
+  app.delete('/api/v1/calls/:id', params, async (request, reply) => {
+    checkOperator(keys, request.headers.authorization);
+    const record = await found(control(), request.params.id);
+    await control().stop(record.id);
+    return reply.code(204).send();
+  });
+}
+
+/** Commands on all hosts are not for every user of this machine, nor for a key that is good for warm-ups. */
+function checkOperator(keys: ApiKeys | undefined, authorization: string | undefined): void {
+  if (keys === undefined) {
+    const message = 'calls need an API key: start the supernode with --api-key-file';
+    throw new CodedError('ERR_FORBIDDEN', message);
+  }
+  if (keys.mostOf(authorization) === 'release') return;
+  throw new CodedError('ERR_FORBIDDEN', 'this API key may not make calls');
+}
+
+async function found(control: OpsControl, id: string): Promise<CallRecord> {
+  const record = await control.calls.find(id);
+  if (record !== undefined) return record;
+  throw new CodedError('ERR_NOT_FOUND', 'there is no call of this id, or not any more');
+}
+
+async function summaryOf(control: OpsControl, record: CallRecord): Promise<object> {
+  const { hosts: _hosts, ...about } = record;
+  const active = control.desk.find(record.id);
+  if (active !== undefined) return { ...about, state: 'running', counts: active.counts };
+  const end = await control.calls.end(record.id);
+  return { ...about, state: 'ended', counts: end?.counts, ended: end?.at };
+}
+
+/** What is known already, and then what happens until the call has ended or the reader is gone. */
+async function follow(
+  control: OpsControl,
+  record: CallRecord,
+  reader: ServerResponse,
+): Promise<void> {
+  const write = (event: CallEvent): void => {
+    if (reader.writableEnded || reader.destroyed) return;
+    reader.write(`${JSON.stringify(event)}\n`);
+    if (event.type === 'ended') reader.end();
+    else if (reader.writableLength > MAX_UNREAD_BYTES) reader.destroy();
+  };
+  const active = control.desk.find(record.id);
+  // What ends meanwhile is told once: results that are read below are left out then.
+  const early: CallEvent[] = [];
+  let isCaughtUp = false;
+  const watch = active?.watch((event) => (isCaughtUp ? write(event) : early.push(event)));
+  reader.on('close', () => watch?.[Symbol.dispose]());
+  const told = new Set<string>();
+  for (const result of await control.calls.results(record.id)) {
+    const { stdout, stderr, signed: _signed, ...about } = result;
+    const named = {
+      peer: about.peer,
+      ...(about.hostname === undefined ? {} : { hostname: about.hostname }),
+    };
+    if (stdout !== '') write({ type: 'output', ...named, stream: 'stdout', data: stdout });
+    if (stderr !== '') write({ type: 'output', ...named, stream: 'stderr', data: stderr });
+    write({ type: 'result', ...about });
+    told.add(result.peer);
+  }
+  for (const event of early) if (event.type === 'ended' || !told.has(event.peer)) write(event);
+  isCaughtUp = true;
+  if (active !== undefined && control.desk.find(record.id) !== undefined) return;
+  const end = await control.calls.end(record.id);
+  if (end !== undefined && !reader.writableEnded) write({ type: 'ended', counts: end.counts });
+}
