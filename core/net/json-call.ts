@@ -42,6 +42,35 @@ export async function callJson(call: JsonCall): Promise<unknown> {
   throw CodedError.fromObject(parseError(body).error);
 }
 
+/** The objects of an answer that has one a line, as they come; throws as `callJson()` does. */
+export async function* callJsonLines(call: JsonCall): AsyncGenerator {
+  const response = await send(call);
+  const { statusCode = 0 } = response;
+  if (statusCode < 200 || statusCode >= 300) {
+    throw CodedError.fromObject(parseError(await jsonOf(response)).error);
+  }
+  let rest = '';
+  response.setEncoding('utf8');
+  try {
+    for await (const chunk of response) {
+      rest += String(chunk);
+      if (rest.length > MAX_ANSWER_BYTES) {
+        throw new CodedError('ERR_PROTOCOL', 'a line of the answer is too long');
+      }
+      const lines = rest.split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) yield parsed(line);
+    }
+  } catch (error) {
+    throw error instanceof CodedError || !(error instanceof Error)
+      ? error
+      : call.unreachable(error);
+  } finally {
+    response.destroy();
+  }
+  if (rest !== '') yield parsed(rest);
+}
+
 async function send({
   target,
   body,
@@ -76,8 +105,12 @@ async function jsonOf(response: IncomingMessage): Promise<unknown> {
     chunks.push(chunk);
   }
   if (bytes === 0) return undefined;
+  return parsed(Buffer.concat(chunks).toString());
+}
+
+function parsed(text: string): unknown {
   try {
-    return JSON.parse(Buffer.concat(chunks).toString());
+    return JSON.parse(text);
   } catch (cause) {
     throw new CodedError('ERR_PROTOCOL', 'what answers is no supernode: no JSON', { cause });
   }

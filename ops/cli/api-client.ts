@@ -1,6 +1,7 @@
 import { urlToHttpOptions } from 'node:url';
 import { CodedError, systemCode } from '../../core/base/error.ts';
-import { callJson } from '../../core/net/json-call.ts';
+import { callJson, callJsonLines } from '../../core/net/json-call.ts';
+import type { JsonCall } from '../../core/net/json-call.ts';
 
 const TIMEOUT_MS = 30_000;
 
@@ -24,10 +25,19 @@ export class ApiClient {
   }
 
   /** The JSON of the answer; throws what the API refuses with, ERR_MESH_UNAVAILABLE when nobody answers. */
-  async ask({ method, path, body, signal }: ApiCall): Promise<unknown> {
+  async ask(call: ApiCall): Promise<unknown> {
+    return callJson(this.#call(call));
+  }
+
+  /** The objects of an answer that has one a line, as they come. */
+  follow(call: ApiCall): AsyncIterable<unknown> {
+    return callJsonLines(this.#call(call));
+  }
+
+  #call({ method, path, body, signal }: ApiCall): JsonCall {
     const url = new URL(this.#base.pathname.replace(/\/$/, '') + path, this.#base);
     const headers = this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
-    return callJson({
+    return {
       target: {
         ...urlToHttpOptions(url),
         method,
@@ -37,7 +47,7 @@ export class ApiClient {
       body,
       timeoutMs: TIMEOUT_MS,
       unreachable: (cause) => unreachable(url, cause, signal),
-    });
+    };
   }
 }
 

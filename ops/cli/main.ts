@@ -4,6 +4,7 @@ import { errorLines, newProgram, runProgram } from '../../core/base/command-line
 import { exitCodes } from '../../core/base/error-codes.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { stopOnSignals } from '../../core/base/stop-signals.ts';
+import { addCallCommands } from './call-command.ts';
 import { addLimitsCommands } from './limits-command.ts';
 import { addPreheatCommands } from './preheat-command.ts';
 import { refuseSecrets } from './preheat-options.ts';
@@ -21,13 +22,15 @@ try {
   refuseSecrets(argv);
   const program = newProgram({
     name: 'dfops',
-    description: 'Operate a cell: bring content to its hosts beforehand, and limit what they move',
+    description:
+      'Operate a cell: run commands on its hosts, bring content to them beforehand, limit what they move',
     print,
   });
   const signal = stopOnSignals();
   const tools = { env, clock: new SystemClock(), signal, print, complain };
   addPreheatCommands(program, tools);
   addLimitsCommands(program, tools);
+  addCallCommands(program, tools);
   await runProgram(program, argv);
   process.exitCode = exitCodes.done;
 } catch (error) {
