@@ -78,6 +78,16 @@ export const errorCodes = {
     'The caller may not use this API.',
     'Call it from the machine itself, or start the program with --api-key-file and send a key.',
   ),
+  ERR_DENIED: facts(
+    ['user', false, 'usage', 403],
+    'No policy allows this caller to do this, or one forbids it; nothing was done.',
+    'Ask whoever keeps the policies; `dfops policies list` shows them.',
+  ),
+  ERR_CAP: facts(
+    ['user', true, 'usage', 429],
+    'The caller has used up the hosts or calls that it may use within a time; nothing was done.',
+    'Wait until the time has passed, or ask for a higher cap.',
+  ),
   ERR_NOT_FOUND: facts(
     ['user', false, 'usage', 404],
     'The named task, host or path is not known here.',
@@ -272,6 +282,22 @@ export const errorCodes = {
     ['environment', false, 'usage', 409],
     'A port to listen on is taken.',
     'Stop the other program, or choose another port.',
+  ),
+  // Calls on hosts
+  ERR_COMMAND_FAILED: facts(
+    ['user', false, 'internal', 502],
+    'A program that was called on a host ended with another status than 0, or by a signal.',
+    'Look at its output; the status is in the result.',
+  ),
+  ERR_COMMAND_START: facts(
+    ['environment', false, 'internal', 502],
+    'A program that was called on a host cannot be started there.',
+    'Look at the named program and at the file of commands on that host.',
+  ),
+  ERR_OUTCOME_UNKNOWN: facts(
+    ['unknown', false, 'internal', 502],
+    'A call had begun on a host whose daemon then ended: it may or may not have had its effect.',
+    'Look at the host; call again only what may be done twice.',
   ),
 } as const satisfies Record<string, ErrorFacts>;
 
