@@ -27,6 +27,8 @@ interface Part {
 export class ActiveCall {
   readonly record: CallRecord;
   isStopped = false;
+  /** True once its end is being kept. */
+  isEnding = false;
   readonly #parts: ReadonlyMap<string, Part>;
   readonly #room: OutputRoom;
   readonly #watchers = new Set<(event: CallEvent) => void>();

@@ -325,7 +325,8 @@ export class CallDesk implements CallListener, AsyncDisposable {
   }
 
   async #endIfOver(call: ActiveCall): Promise<void> {
-    if (!call.isOver || !this.#active.delete(call.id)) return;
+    if (!call.isOver || call.isEnding) return;
+    call.isEnding = true;
     this.#deadlines.get(call.id)?.cancel();
     this.#deadlines.delete(call.id);
     const { store, clock, log } = this.#parts;
@@ -335,6 +336,7 @@ export class CallDesk implements CallListener, AsyncDisposable {
       // After the next start it is found to have ended.
       log.error({ call: call.id, err: error }, 'the end of a call is not kept');
     }
+    this.#active.delete(call.id);
     call.end();
   }
 

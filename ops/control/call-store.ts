@@ -43,12 +43,13 @@ export class CallStore {
       { type: 'put', key: recordKey(id), value: record },
       { type: 'put', key: openKey(id), value: true },
     ];
-    if (word === undefined) return { changes, expect: [] };
-    const key = wordKey(principal, word);
-    return {
-      changes: [...changes, { type: 'put', key, value: id }],
-      expect: [{ key, revision: 0 }],
-    };
+    const expect: Expectation[] = [{ key: recordKey(id), revision: 0 }];
+    if (word !== undefined) {
+      const key = wordKey(principal, word);
+      changes.push({ type: 'put', key, value: id });
+      expect.push({ key, revision: 0 });
+    }
+    return { changes, expect };
   }
 
   /** The call that this principal began with this word. */

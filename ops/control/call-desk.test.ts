@@ -1,0 +1,262 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import type { ExecutionContext } from 'ava';
+import { ManualClock } from '../../core/base/clock.ts';
+import { silentLog } from '../../core/base/log.ts';
+import { SeededRandom } from '../../core/base/random.ts';
+import { digestOfHosts, openCallOrder } from '../../core/identity/call-order.ts';
+import { openControlCertificate } from '../../core/identity/control-certificate.ts';
+import { HostKey } from '../../core/identity/host-key.ts';
+import { AnsweringHost } from '../../test/support/answering-host.ts';
+import { until } from '../../test/support/until.ts';
+import type { CallEvent } from './call-record.ts';
+import { OpsControl } from './index.ts';
+
+interface Bench {
+  readonly cell: HostKey;
+  readonly clock: ManualClock;
+  readonly dataDir: string;
+  ops: OpsControl;
+  reopen(): Promise<void>;
+}
+
+async function openBench(t: ExecutionContext): Promise<Bench> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'call-desk-'));
+  const cell = HostKey.generate();
+  const clock = new ManualClock();
+  let opened = 0;
+  const open = async (): Promise<OpsControl> =>
+    OpsControl.open({
+      dataDir,
+      cell: cell.peerId,
+      cellKey: async () => cell,
+      clock,
+      random: new SeededRandom((opened += 1)),
+      log: silentLog,
+    });
+  const bench: Bench = {
+    cell,
+    clock,
+    dataDir,
+    ops: await open(),
+    reopen: async () => {
+      await bench.ops[Symbol.asyncDispose]();
+      bench.ops = await open();
+    },
+  };
+  t.teardown(async () => {
+    await bench.ops[Symbol.asyncDispose]();
+    await rm(dataDir, { recursive: true });
+  });
+  return bench;
+}
+
+function hostsOf(bench: Bench, names: readonly string[]): AnsweringHost[] {
+  return names.map((name) => {
+    const host = new AnsweringHost(name);
+    host.connect(bench.ops.desk);
+    return host;
+  });
+}
+
+test('a call goes to each host as an order of its own, and ends when all have answered', async (t) => {
+  const bench = await openBench(t);
+  const hosts = hostsOf(bench, ['one', 'two', 'three']);
+  const record = await bench.ops.submit({ command: 'echo', args: ['a', ''], on: 'all' }, 'alice');
+  const events: CallEvent[] = [];
+  using _watch = bench.ops.desk.find(record.id)?.watch((event) => void events.push(event));
+  const peers = hosts.map(({ peer }) => peer);
+  for (const host of hosts) {
+    const [message] = host.orders;
+    const { order, signer } = openCallOrder(message?.order ?? '');
+    const { control } = openControlCertificate(message?.certificate ?? '', bench.cell.peerId);
+    t.is(signer, control);
+    t.like(order, {
+      cell: bench.cell.peerId,
+      call: record.id,
+      host: host.peer,
+      hosts: digestOfHosts(peers),
+      principal: 'alice',
+      command: 'echo',
+      args: ['a', ''],
+      lane: 'fast',
+    });
+    host.begin(record.id);
+    host.write(record.id, 'out\n');
+    host.end(record.id, { outcome: host.hostname === 'two' ? 'failed' : 'ok', exitCode: 0 });
+  }
+  await until(() => events.at(-1)?.type === 'ended');
+  t.like(events.at(-1), { type: 'ended', counts: { hosts: 3, ok: 2, failed: 1, waiting: 0 } });
+  t.is(events.filter(({ type }) => type === 'output').length, 3);
+  const results = await bench.ops.calls.results(record.id);
+  t.deepEqual(
+    results.map(({ peer, stdout }) => [peer, Buffer.from(stdout, 'base64').toString()]),
+    peers.toSorted().map((peer) => [peer, 'out\n']),
+  );
+  for (const host of hosts) t.deepEqual(host.heard, [record.id]);
+  t.like(await bench.ops.calls.end(record.id), { counts: { ok: 2, failed: 1 } });
+});
+
+test('nothing is kept of a call that no host could be given', async (t) => {
+  const bench = await openBench(t);
+  await t.throwsAsync(bench.ops.submit({ command: 'true', on: 'all' }, 'a'), {
+    code: 'ERR_NOT_FOUND',
+  });
+  hostsOf(bench, ['one']);
+  for (const [request, code] of [
+    [{ command: 'true', on: 'host=two' }, 'ERR_NOT_FOUND'],
+    [{ command: 'true', on: 'web-*' }, 'ERR_REQUEST'],
+    [{ command: 'echo', args: ['ok', 'a\0b'], on: 'all' }, 'ERR_REQUEST'],
+    [{ command: 'echo', args: ['x'.repeat(70_000)], on: 'all' }, 'ERR_REQUEST'],
+  ] as const) {
+    await t.throwsAsync(bench.ops.submit({ ...request, args: [...(request.args ?? [])] }, 'a'), {
+      code,
+    });
+  }
+  t.deepEqual(await bench.ops.calls.list({ limit: 10 }), []);
+});
+
+test('a second call with the same word is the first one, also when both come at once and after a restart', async (t) => {
+  const bench = await openBench(t);
+  const [host] = hostsOf(bench, ['one']);
+  const request = { command: 'true', on: 'all', idempotencyKey: 'deploy-7' };
+  const [first, second] = await Promise.all([
+    bench.ops.submit(request, 'alice'),
+    bench.ops.submit(request, 'alice'),
+  ]);
+  t.is(first?.id, second?.id);
+  t.is(host?.orders.length, 1);
+  await bench.reopen();
+  t.is((await bench.ops.submit(request, 'alice')).id, first?.id);
+  host?.connect(bench.ops.desk);
+  t.not((await bench.ops.submit(request, 'bob')).id, first?.id);
+});
+
+test('a host that goes away and comes back is given the call again, and its answer holds', async (t) => {
+  const bench = await openBench(t);
+  const [host] = hostsOf(bench, ['one']);
+  if (host === undefined) return;
+  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, 'alice');
+  host.disconnect();
+  host.connect(bench.ops.desk);
+  t.is(host.orders.length, 2);
+  host.end(id, { outcome: 'ok' });
+  await until(() => bench.ops.desk.find(id) === undefined);
+  t.like(await bench.ops.calls.end(id), { counts: { ok: 1 } });
+});
+
+test('a host that never had it did not run it; of one that had it and is silent that is not known, until it speaks', async (t) => {
+  const bench = await openBench(t);
+  const [gone, silent] = hostsOf(bench, ['gone', 'silent']);
+  if (gone === undefined || silent === undefined) return;
+  // More slow calls than a host has at a time: what is behind them is never sent.
+  const slow = { command: 'true', lane: 'slow', on: 'host=gone', waitMs: 600_000 } as const;
+  for (let at = 0; at < 16; at += 1) await bench.ops.submit(slow, 'alice');
+  const { id } = await bench.ops.submit({ command: 'true', lane: 'slow', on: 'all' }, 'alice');
+  t.is(gone.orders.length, 16);
+  silent.disconnect();
+  bench.clock.advance(60_000);
+  await until(() => bench.ops.desk.find(id)?.counts.failed === 1);
+  t.like(await bench.ops.calls.result(id, gone.peer), { outcome: 'failed', code: 'ERR_TIMEOUT' });
+  t.is(await bench.ops.calls.result(id, silent.peer), undefined);
+  bench.clock.advance(180_000);
+  await until(() => bench.ops.desk.find(id) === undefined);
+  t.like(await bench.ops.calls.result(id, silent.peer), { outcome: 'unknown' });
+  silent.connect(bench.ops.desk);
+  t.deepEqual(
+    silent.orders.filter(({ order }) => openCallOrder(order).order.call === id).length,
+    1,
+    'it is too late to give it again',
+  );
+  silent.end(id, { outcome: 'ok' });
+  await until(() => silent.heard.includes(id));
+  t.like(await bench.ops.calls.result(id, silent.peer), { outcome: 'ok' });
+});
+
+test('calls that had not ended are taken up by the next start, with what was known of them', async (t) => {
+  const bench = await openBench(t);
+  const [one, two] = hostsOf(bench, ['one', 'two']);
+  if (one === undefined || two === undefined) return;
+  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, 'alice');
+  one.end(id, { outcome: 'ok' });
+  await until(() => one.heard.includes(id));
+  await bench.reopen();
+  t.like(bench.ops.desk.find(id)?.counts, { hosts: 2, ok: 1, waiting: 1 });
+  for (const host of [one, two]) {
+    host.orders.length = 0;
+    host.connect(bench.ops.desk);
+  }
+  t.is(one.orders.length, 0, 'what has ended is not asked for again');
+  t.is(two.orders.length, 1);
+  two.end(id, { outcome: 'ok' });
+  await until(() => bench.ops.desk.find(id) === undefined);
+  await bench.reopen();
+  t.is(bench.ops.desk.active, 0);
+  t.like(await bench.ops.calls.end(id), { counts: { ok: 2 } });
+});
+
+test('a call that is stopped is not begun any more, and who runs it is told, also after a restart', async (t) => {
+  const bench = await openBench(t);
+  const [one] = hostsOf(bench, ['one']);
+  if (one === undefined) return;
+  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, 'alice');
+  one.begin(id);
+  await bench.ops.stop(id);
+  t.deepEqual(one.stops, [id]);
+  await bench.reopen();
+  one.connect(bench.ops.desk);
+  t.deepEqual(one.stops, [id, id]);
+  t.is(one.orders.length, 1);
+  one.end(id, { outcome: 'failed', code: 'ERR_INTERRUPTED', message: 'stopped' });
+  await until(() => bench.ops.desk.find(id) === undefined);
+  t.like(await bench.ops.calls.end(id), { counts: { failed: 1 } });
+});
+
+test('what one host says of another counts for nothing', async (t) => {
+  const bench = await openBench(t);
+  const [one, two] = hostsOf(bench, ['one', 'two']);
+  if (one === undefined || two === undefined) return;
+  const { id } = await bench.ops.submit({ command: 'true', on: 'host=one' }, 'alice');
+  two.end(id, { outcome: 'ok' });
+  two.end(id, { outcome: 'ok' }, { of: one.peer });
+  one.end(id, { outcome: 'failed' });
+  await until(() => bench.ops.desk.find(id) === undefined);
+  t.like(await bench.ops.calls.end(id), { counts: { hosts: 1, ok: 0, failed: 1 } });
+});
+
+test('slow calls do not stand in the way of fast ones', async (t) => {
+  const bench = await openBench(t);
+  const [one] = hostsOf(bench, ['one']);
+  for (let at = 0; at < 100; at += 1) {
+    await bench.ops.submit({ command: 'sleep', lane: 'slow', on: 'all' }, 'alice');
+  }
+  const before = one?.orders.length ?? 0;
+  t.true(before < 100);
+  await bench.ops.submit({ command: 'true', on: 'all' }, 'alice');
+  t.is(one?.orders.length, before + 1);
+});
+
+test('output is kept up to what was asked for, and what is missing is told', async (t) => {
+  const bench = await openBench(t);
+  const [one] = hostsOf(bench, ['one']);
+  if (one === undefined) return;
+  const request = { command: 'true', on: 'all', maxOutputBytes: 10 };
+  const whole = await bench.ops.submit(request, 'alice');
+  one.write(whole.id, '12345');
+  one.disconnect();
+  one.connect(bench.ops.desk);
+  // It tells again what it has written, and goes on.
+  one.write(whole.id, '12345', 0);
+  one.write(whole.id, '67890abc', 5);
+  one.end(whole.id, { outcome: 'ok' }, { output: '1234567890' });
+  const gap = await bench.ops.submit(request, 'alice');
+  one.write(gap.id, '890', 7);
+  one.end(gap.id, { outcome: 'ok' }, { output: '1234567890' });
+  await until(() => bench.ops.desk.active === 0);
+  const kept = await bench.ops.calls.result(whole.id, one.peer);
+  t.is(Buffer.from(kept?.stdout ?? '', 'base64').toString(), '1234567890');
+  t.is(kept?.isOutputLost, undefined);
+  t.like(await bench.ops.calls.result(gap.id, one.peer), { stdout: '', isOutputLost: true });
+});
