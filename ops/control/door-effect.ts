@@ -1,0 +1,13 @@
+import type { Expectation, StateChange } from '../../core/store/state-store.ts';
+
+/** What a verb is to change. Making it changes nothing: it may be made again, or never be committed. */
+export interface Effect<T> {
+  readonly changes: readonly StateChange[];
+  readonly expect?: readonly Expectation[];
+  /** For the audit; no secrets. */
+  readonly detail: Readonly<Record<string, unknown>>;
+  /** Called once, when changes and audit are on the disk: acts on them, and says what the caller is told. */
+  readonly answer: () => T;
+  /** Called instead of `answer` when nothing was committed. */
+  readonly undo?: () => void;
+}

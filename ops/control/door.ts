@@ -1,0 +1,214 @@
+import type { Clock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import type { Log } from '../../core/base/log.ts';
+import type { Expectation, StateChange } from '../../core/store/state-store.ts';
+import { parser } from '../../core/wire/parse-message.ts';
+import type { Caps, Reservation } from './caps.ts';
+import { Denials } from './door-denials.ts';
+import type { Effect } from './door-effect.ts';
+import { decide } from './policy-decision.ts';
+import type { DecidedObject, Decision } from './policy-decision.ts';
+import type { PolicyTable } from './policy-table.ts';
+import { operator } from './principal.ts';
+import type { Caller } from './principal.ts';
+import type { Principals } from './principals.ts';
+import { verbOf, verbs } from './verbs.ts';
+import type { ChangeVerb, ReadVerb, Verb, VerbName } from './verbs.ts';
+
+/** A record of the audit, before it has its place in the chain. */
+export interface DoorEntry {
+  readonly kind: string;
+  readonly principal: string;
+  readonly source: string;
+  readonly decision: 'allowed' | 'denied';
+  readonly object: string;
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+/** Commits a record and changes together, or neither. */
+export interface DoorAudit {
+  append(
+    entry: DoorEntry,
+    commit: { readonly changes: readonly StateChange[]; readonly expect: readonly Expectation[] },
+  ): Promise<unknown>;
+}
+
+/** What a verb is asked of. */
+export interface DoorObject extends DecidedObject {
+  /** For the audit: the id or the name of what it is about. */
+  readonly id: string;
+}
+
+/** Somebody asks for something. */
+export interface DoorRequest<Name extends VerbName> {
+  readonly verb: Name;
+  readonly caller: Caller;
+  /** As the verb's schema has it. */
+  readonly input: unknown;
+  readonly object: DoorObject;
+}
+
+/** What the door stands on. */
+export interface DoorParts {
+  readonly audit: DoorAudit;
+  readonly principals: Pick<Principals, 'isOpen' | 'capsOf'>;
+  readonly policies: Pick<PolicyTable, 'about'>;
+  readonly caps: Caps;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How often an effect is made again because what it was based on had changed. */
+const MAX_TRIES = 3;
+const NOTHING: Reservation = { changes: [], expect: [] };
+
+const parsers = new Map(
+  Object.entries<Verb>(verbs).map(([name, { schema }]) => [
+    name,
+    parser(schema, { code: 'ERR_REQUEST', strict: true }),
+  ]),
+);
+
+/**
+ * The one way to everything that the ops plane can do. In this order: does the request fit its schema, may the
+ * principal, do its caps leave room; then one commit holds the audit's record, what the caps count, and what changes.
+ */
+export class Door implements AsyncDisposable {
+  readonly #parts: DoorParts;
+  readonly #denials: Denials;
+
+  constructor(parts: DoorParts) {
+    this.#parts = parts;
+    this.#denials = new Denials(parts.audit, parts);
+  }
+
+  /**
+   * Does it, or nothing at all. ERR_REQUEST, ERR_DENIED, ERR_CAP, ERR_UNAUTHORIZED when the key was locked meanwhile,
+   * what `effect` throws, and the store's error when the audit cannot be written.
+   */
+  async perform<T>(request: DoorRequest<ChangeVerb>, effect: () => Promise<Effect<T>>): Promise<T> {
+    const decision = await this.#admit(request);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#withinCaps(request, async (reservation) =>
+          this.#commit(request, { effect: await effect(), reservation, decision }),
+        );
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error;
+        if (error.code === 'ERR_CONFLICT' && tries < MAX_TRIES) continue;
+        if (error.code === 'ERR_CAP') {
+          await this.#deny(request, { code: error.code, ...error.detail });
+        }
+        throw error;
+      }
+    }
+  }
+
+  /** Looks at something, which leaves no record; ERR_REQUEST, ERR_DENIED, or what `look` throws. */
+  async read<T>(request: DoorRequest<ReadVerb>, look: () => Promise<T> | T): Promise<T> {
+    await this.#admit(request);
+    return look();
+  }
+
+  /** Writes what is still to be written of denials. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#denials[Symbol.asyncDispose]();
+  }
+
+  /** Schema and permission; who is denied is written down. */
+  async #admit(request: DoorRequest<VerbName>): Promise<Decision> {
+    const { verb: name, caller, input, object } = request;
+    const { principal } = caller;
+    const verb = verbOf(name);
+    if (verb !== undefined) parsers.get(name)?.(input);
+    if (
+      verb?.runsOnHosts === true &&
+      (object.command === undefined || object.hosts === undefined)
+    ) {
+      throw new TypeError(`${name} must name its command and its hosts`);
+    }
+    if (verb !== undefined && principal === operator) return { decision: 'allowed' };
+    const policies = this.#parts.policies.about(principal.name);
+    const decision = decide(policies, { principal: principal.name, verb: name, object });
+    if (decision.decision === 'allowed') return decision;
+    const { policy } = decision;
+    await this.#deny(request, { code: 'ERR_DENIED', ...(policy === undefined ? {} : { policy }) });
+    const why = policy === undefined ? 'no policy allows it' : `policy ${policy} forbids it`;
+    const detail = { principal: principal.name, verb: name };
+    throw new CodedError('ERR_DENIED', `${principal.name} may not ${name}: ${why}`, { detail });
+  }
+
+  async #withinCaps<T>(
+    { verb, caller, object }: DoorRequest<ChangeVerb>,
+    commit: (reservation: Reservation) => Promise<T>,
+  ): Promise<T> {
+    const { principals, caps: counted, clock } = this.#parts;
+    const { principal } = caller;
+    const caps = principal === operator ? undefined : principals.capsOf(principal.name);
+    if (caps === undefined || verbOf(verb)?.runsOnHosts !== true) return commit(NOTHING);
+    const hosts = (object.hosts ?? []).map(({ peer }) => peer);
+    return counted.within({ principal: principal.name, caps, hosts, now: clock.now() }, commit);
+  }
+
+  async #commit<T>(
+    request: DoorRequest<ChangeVerb>,
+    {
+      effect,
+      reservation,
+      decision,
+    }: {
+      readonly effect: Effect<T>;
+      readonly reservation: Reservation;
+      readonly decision: Decision;
+    },
+  ): Promise<T> {
+    const { audit, principals } = this.#parts;
+    const { caller } = request;
+    const { policy } = decision;
+    const detail = { ...effect.detail, ...(policy === undefined ? {} : { policy }) };
+    const expect = [...(effect.expect ?? []), ...reservation.expect];
+    try {
+      // Nothing may come between this look and the append: a lock that comes after it finds what is appended here.
+      if (!principals.isOpen(caller.principal)) {
+        throw new CodedError('ERR_UNAUTHORIZED', 'the API key has just been locked');
+      }
+      await audit.append(entryOf(request, { decision: 'allowed', detail }), {
+        changes: [...effect.changes, ...reservation.changes],
+        expect,
+      });
+    } catch (error) {
+      effect.undo?.();
+      throw error;
+    }
+    return effect.answer();
+  }
+
+  async #deny(
+    request: DoorRequest<VerbName>,
+    why: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    const { command, hosts } = request.object;
+    const detail = {
+      ...(command === undefined ? {} : { command }),
+      ...(hosts === undefined ? {} : { hosts: hosts.length }),
+      ...why,
+    };
+    await this.#denials.note(entryOf(request, { decision: 'denied', detail }));
+  }
+}
+
+function entryOf(
+  { verb, caller, object }: DoorRequest<VerbName>,
+  { decision, detail }: Pick<DoorEntry, 'decision' | 'detail'>,
+): DoorEntry {
+  const { principal, source } = caller;
+  const { key } = principal;
+  return {
+    kind: verbOf(verb)?.audit ?? 'door.unknown',
+    principal: principal.name,
+    source,
+    decision,
+    object: object.id,
+    detail: key === undefined ? detail : { key: principal.key, ...detail },
+  };
+}

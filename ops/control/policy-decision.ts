@@ -1,0 +1,38 @@
+import { allows, forbids } from './policy.ts';
+import type { Policy, PolicyHost, Risk, Wish } from './policy.ts';
+import { verbOf } from './verbs.ts';
+
+/** What a verb is asked of. */
+export interface DecidedObject {
+  readonly command?: string | undefined;
+  readonly hosts?: readonly PolicyHost[] | undefined;
+  /** Of the command, where it is known to be milder or worse than the verb. */
+  readonly risk?: Risk | undefined;
+}
+
+export interface Decision {
+  readonly decision: 'allowed' | 'denied';
+  /** Which policy says so; absent: none allows it. */
+  readonly policy?: string;
+}
+
+/**
+ * Whether a principal may: some forbid that is about any part of it denies; else one allow must cover all of it, and
+ * what two allows each cover half of is denied, as is everything that no policy speaks of and every unknown verb.
+ */
+export function decide(
+  policies: Iterable<Policy>,
+  request: { readonly principal: string; readonly verb: string; readonly object?: DecidedObject },
+): Decision {
+  const verb = verbOf(request.verb);
+  if (verb === undefined) return { decision: 'denied' };
+  const { risk = verb.risk, command, hosts } = request.object ?? {};
+  const { permission } = verb;
+  const wish: Wish = { principal: request.principal, permission, risk, command, hosts };
+  let allowed: string | undefined;
+  for (const policy of policies) {
+    if (forbids(policy, wish)) return { decision: 'denied', policy: policy.name };
+    if (allowed === undefined && allows(policy, wish)) allowed = policy.name;
+  }
+  return allowed === undefined ? { decision: 'denied' } : { decision: 'allowed', policy: allowed };
+}

@@ -1,0 +1,16 @@
+/** Somebody who may ask something, as far as is known of a request. */
+export interface Principal {
+  readonly name: string;
+  /** Id of the key that was shown; absent: the operator. */
+  readonly key?: string;
+}
+
+/** Who has a key of `--api-key-file`, or is on the machine itself where there is none: may everything, without caps. */
+export const operator: Principal = { name: 'operator' };
+
+/** Who asks, and from where. */
+export interface Caller {
+  readonly principal: Principal;
+  /** The address of the connection, or the part of the program that asks by itself. */
+  readonly source: string;
+}

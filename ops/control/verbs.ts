@@ -1,0 +1,148 @@
+/** Everything that can be asked of the ops plane. What is not here is denied to everybody. */
+import { Type } from 'typebox';
+import type { Static, TSchema } from 'typebox';
+import type { Lane } from '../../core/identity/call-order.ts';
+import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
+import { CallRequest } from './call-record.ts';
+import { PrincipalCaps } from './caps.ts';
+import { PolicyName, PolicyRule } from './policy.ts';
+import type { Risk } from './policy.ts';
+
+/** One thing that can be asked. */
+export interface Verb {
+  /** What policies name to allow or forbid it. */
+  readonly permission: string;
+  /** Reads leave no trace when they are allowed; all else is written to the audit before it counts. */
+  readonly risk: Risk;
+  /** The kind of its records in the audit. */
+  readonly audit: string;
+  readonly lane: Lane;
+  /** Unknown fields are refused. */
+  readonly schema: TSchema;
+  /** True: it names a command and hosts, which policies look at and caps count. */
+  readonly runsOnHosts: boolean;
+}
+
+const Empty = Type.Object({});
+const CallId = Type.String({ pattern: '^[0-9a-z]{8,32}$' });
+const Paging = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+  before: Type.Optional(Type.String({ maxLength: 128 })),
+};
+
+const Ttl = Type.Integer({ minimum: keyLimits.minTtlMs, maximum: keyLimits.maxTtlMs });
+const KeyCreate = Type.Object({
+  principal: PrincipalName,
+  ttlMs: Type.Optional(Ttl),
+  /** Of the principal, with all its keys; absent: as they are. */
+  caps: Type.Optional(PrincipalCaps),
+});
+const KeyRotate = Type.Object({
+  id: KeyId,
+  /** How long former secrets still hold. */
+  overlapMs: Type.Optional(Type.Integer({ minimum: 0, maximum: keyLimits.maxOverlapMs })),
+});
+const KeyLock = Type.Object({ id: KeyId });
+const PolicyPut = Type.Object({ name: PolicyName, policy: PolicyRule });
+const PolicyRemove = Type.Object({ name: PolicyName });
+const CallCancel = Type.Object({ id: CallId });
+const List = Type.Object(Paging);
+
+const cell = { lane: 'fast', runsOnHosts: false } as const;
+
+export const verbs = {
+  'key.create': {
+    ...cell,
+    permission: 'key.create',
+    risk: 'danger',
+    audit: 'key.create',
+    schema: KeyCreate,
+  },
+  'key.rotate': {
+    ...cell,
+    permission: 'key.rotate',
+    risk: 'danger',
+    audit: 'key.rotate',
+    schema: KeyRotate,
+  },
+  'key.lock': {
+    ...cell,
+    permission: 'key.lock',
+    risk: 'change',
+    audit: 'key.lock',
+    schema: KeyLock,
+  },
+  'key.list': { ...cell, permission: 'key.list', risk: 'read', audit: 'key.list', schema: Empty },
+  'policy.put': {
+    ...cell,
+    permission: 'policy.put',
+    risk: 'danger',
+    audit: 'policy.put',
+    schema: PolicyPut,
+  },
+  'policy.remove': {
+    ...cell,
+    permission: 'policy.remove',
+    risk: 'danger',
+    audit: 'policy.remove',
+    schema: PolicyRemove,
+  },
+  'policy.list': {
+    ...cell,
+    permission: 'policy.list',
+    risk: 'read',
+    audit: 'policy.list',
+    schema: Empty,
+  },
+  'call.run': {
+    permission: 'call.run',
+    risk: 'danger',
+    audit: 'call.run',
+    lane: 'slow',
+    schema: CallRequest,
+    runsOnHosts: true,
+  },
+  'call.cancel': {
+    ...cell,
+    permission: 'call.cancel',
+    risk: 'change',
+    audit: 'call.cancel',
+    schema: CallCancel,
+  },
+  'call.list': {
+    ...cell,
+    permission: 'call.list',
+    risk: 'read',
+    audit: 'call.list',
+    schema: List,
+  },
+  'audit.list': {
+    ...cell,
+    permission: 'audit.list',
+    risk: 'read',
+    audit: 'audit.list',
+    schema: List,
+  },
+} as const satisfies Readonly<Record<string, Verb>>;
+
+export type VerbName = keyof typeof verbs;
+/** Verbs that change nothing. */
+export type ReadVerb = {
+  [Name in VerbName]: (typeof verbs)[Name]['risk'] extends 'read' ? Name : never;
+}[VerbName];
+/** Verbs that are written to the audit. */
+export type ChangeVerb = Exclude<VerbName, ReadVerb>;
+/** What a verb is asked with. */
+export type VerbInput<Name extends VerbName> = Static<(typeof verbs)[Name]['schema']>;
+
+export type KeyCreate = VerbInput<'key.create'>;
+export type KeyRotate = VerbInput<'key.rotate'>;
+
+/** The verb of this name; undefined for what is none, whatever it is. */
+export function verbOf(name: string): Verb | undefined {
+  return isVerb(name) ? verbs[name] : undefined;
+}
+
+function isVerb(name: string): name is VerbName {
+  return Object.hasOwn(verbs, name);
+}
