@@ -232,6 +232,16 @@ export const errorCodes = {
     'What a change was based on has changed meanwhile; nothing was written.',
     'Read again and decide again.',
   ),
+  ERR_AUDIT_UNWRITABLE: facts(
+    ['environment', true, 'internal', 503],
+    'The audit cannot be written, so nothing that would have to stand in it is done.',
+    'Look at the disk of the supernode; the cause is in its log.',
+  ),
+  ERR_AUDIT_BROKEN: facts(
+    ['unknown', false, 'digest', 409],
+    'An export of the audit is not what the supernode wrote: changed, cut, or signed by another key.',
+    'Look at the named record; export again, compare with an earlier export, and find out who could change it.',
+  ),
   ERR_TASK_IN_USE: facts(
     ['user', true, 'mesh', 409],
     'The task cannot be removed because it is being downloaded, sent or read.',
