@@ -7,7 +7,7 @@ import type { CallEvent, CallRecord } from '../../ops/control/call-record.ts';
 import type { OpsControl } from '../../ops/control/index.ts';
 import type { ApiKeys } from './api-keys.ts';
 import type { ApiApp } from './fastify-app.ts';
-import { pageLimits } from './paging.ts';
+import { pageLimits } from '../../core/base/paging.ts';
 
 /** Arguments, as JSON may spell them. */
 const MAX_BODY_BYTES = 6 * callLimits.argBytes + 65_536;

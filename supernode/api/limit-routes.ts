@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { BudgetChanges } from '../traffic/cell-budgets.ts';
 import type { CellLimits } from '../traffic/cell-limits.ts';
 import type { ApiApp } from './fastify-app.ts';
-import { pageLimits, pageOf } from './paging.ts';
+import { pageLimits, pageOf } from '../../core/base/paging.ts';
 
 const PageQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),

@@ -3,8 +3,8 @@ import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { peerIdPattern } from '../../core/identity/peer-id.ts';
 import type { ApiApp } from './fastify-app.ts';
-import { pageLimits } from './paging.ts';
-import type { Page } from './paging.ts';
+import { pageLimits } from '../../core/base/paging.ts';
+import type { Page } from '../../core/base/paging.ts';
 import type { SupernodeView } from './supernode-view.ts';
 
 const PageQuery = Type.Object({

@@ -1,6 +1,6 @@
 import type { ErrorObject } from '../../core/base/error.ts';
 import type { TokenOptions, TokenSummary } from '../membership/tokens.ts';
-import type { Page, Paged } from './paging.ts';
+import type { Page, Paged } from '../../core/base/paging.ts';
 
 /** Whether the supernode can serve, and what is in the way. */
 export interface ServingStatus {

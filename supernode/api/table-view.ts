@@ -2,8 +2,8 @@ import type { Clock } from '../../core/base/clock.ts';
 import { withoutSecrets } from '../../core/piece/task-id.ts';
 import type { HostEntry, PeerEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
 import type { SeedTask } from '../seed/seed-task.ts';
-import { pageOf } from './paging.ts';
-import type { Page, Paged } from './paging.ts';
+import { pageOf } from '../../core/base/paging.ts';
+import type { Page, Paged } from '../../core/base/paging.ts';
 import type {
   HostDetail,
   HostRow,

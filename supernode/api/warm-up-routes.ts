@@ -7,8 +7,8 @@ import { WarmUpRequest } from '../warm-up/warm-up-request.ts';
 import { checkPriority } from './api-access.ts';
 import type { ApiKeys } from './api-keys.ts';
 import type { ApiApp } from './fastify-app.ts';
-import { pageLimits, pageOf } from './paging.ts';
-import type { Page, Paged } from './paging.ts';
+import { pageLimits, pageOf } from '../../core/base/paging.ts';
+import type { Page, Paged } from '../../core/base/paging.ts';
 
 /** Room for 256 URLs of ordinary length, and a bound on what 500 waiting jobs take. */
 const MAX_BODY_BYTES = 65_536;
