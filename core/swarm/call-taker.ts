@@ -12,6 +12,8 @@ export interface CallWay {
   isRevoked(peerId: string): boolean;
   /** Lost while no supernode is connected. */
   send(message: FromHost): void;
+  /** As `send()`, once the supernode has taken what was sent before; rejects when the connection ends meanwhile. */
+  sendInTurn(message: FromHost): Promise<void>;
 }
 
 /** Who acts on calls that come for this host. */

@@ -193,6 +193,7 @@ export class CellMember implements AsyncDisposable {
       now: () => this.now(),
       isRevoked: (peer) => this.#trust?.isRevoked(peer) === true,
       send: (message) => this.client.send(message),
+      sendInTurn: async (message) => this.client.sendInTurn(message),
     };
   }
 

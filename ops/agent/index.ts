@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+import type { Clock } from '../../core/base/clock.ts';
+import type { Log } from '../../core/base/log.ts';
+import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import type { CallTaker, CallWay } from '../../core/swarm/call-taker.ts';
+import { AllowMap } from './allow-map.ts';
+import { CallAgent } from './call-agent.ts';
+import { CallJournal } from './call-journal.ts';
+import { Launcher } from './launcher.ts';
+import { ownUser } from './local-user.ts';
+
+/** A former dfdaemon that still ends its calls may hold the journal so long. */
+const JOURNAL_WAIT_MS = 10_000;
+/** Who runs the commands of a root daemon that name no user. */
+const UNPRIVILEGED = 'nobody';
+
+export interface CallAgentOptions {
+  readonly way: CallWay;
+  /** Of the daemon; the journal of calls is kept in `calls` below it. */
+  readonly dataDir: string;
+  /** What this host lets be run (YAML, docs/calls-on-hosts.md); absent: a few harmless commands. */
+  readonly commandsFile?: string | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Takes the calls of the cell; ERR_CONFIG when the file of commands is wrong or others can write it, ERR_STORE_…. */
+export async function startCallAgent(options: CallAgentOptions): Promise<CallTaker> {
+  const { way, dataDir, commandsFile, clock, log } = options;
+  const self = ownUser();
+  const defaultUser = self.uid === 0 ? UNPRIVILEGED : self.name;
+  const allowMap =
+    commandsFile === undefined
+      ? AllowMap.builtIn({ defaultUser })
+      : await AllowMap.load(commandsFile, { defaultUser });
+  const launcher = await Launcher.find(self, { log });
+  await using stack = new AsyncDisposableStack();
+  const store = stack.use(
+    await LevelStateStore.openWhenFree(join(dataDir, 'calls'), { clock, waitMs: JOURNAL_WAIT_MS }),
+  );
+  const { journal, begun } = await CallJournal.open(store);
+  const agent = stack.use(new CallAgent({ way, allowMap, launcher, journal, begun, clock, log }));
+  const commands = allowMap.names.length;
+  log.info({ commands, file: commandsFile, unfinished: begun.size }, 'calls are taken');
+  const resources = stack.move();
+  return {
+    onConnected: () => agent.onConnected(),
+    take: (message) => agent.take(message),
+    [Symbol.asyncDispose]: async () => resources.disposeAsync(),
+  };
+}

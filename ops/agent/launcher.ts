@@ -1,0 +1,142 @@
+import { execFile } from 'node:child_process';
+import { access, constants, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { CodedError } from '../../core/base/error.ts';
+import type { Log } from '../../core/base/log.ts';
+import { inheritedFiles } from './inherited-files.ts';
+import type { LocalUser } from './local-user.ts';
+import { markerVariable } from './process-tree.ts';
+
+const run = promisify(execFile);
+
+const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'];
+/** The only variables that a program sees, besides those of its user and our mark. */
+const ENVIRONMENT = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  LANG: 'C.UTF-8',
+};
+/** Nothing that is run gains rights by a set-uid file; where it can be asked for, nor by capabilities it inherits. */
+const PRIVILEGES = [
+  ['--no-new-privs', '--inh-caps=-all', '--ambient-caps=-all'],
+  ['--no-new-privs', '--inh-caps=-all'],
+  ['--no-new-privs'],
+];
+
+/** What is started for a command. */
+export interface Launch {
+  readonly argv: readonly [string, ...string[]];
+  readonly environment: Readonly<Record<string, string>>;
+  /** Open files of this process that it would have as well; it is given /dev/null in their place. */
+  readonly covered: readonly number[];
+}
+
+/**
+ * Changes the user of what is started. Node's own `uid` and `gid` leave out the groups of the user, so `setpriv` of
+ * util-linux does it: user, all his groups, no new privileges.
+ */
+export class Launcher {
+  readonly #self: LocalUser;
+  /** `setpriv` and what it always is told; undefined where there is none. */
+  readonly #setpriv: readonly [string, ...string[]] | undefined;
+  readonly #covered: readonly number[];
+
+  private constructor(
+    self: LocalUser,
+    parts: { setpriv: readonly [string, ...string[]] | undefined; covered: readonly number[] },
+  ) {
+    this.#self = self;
+    this.#setpriv = parts.setpriv;
+    this.#covered = parts.covered;
+  }
+
+  /** Looks for `setpriv`, and says in the log what cannot be done without it. */
+  static async find(
+    self: LocalUser,
+    options: { readonly log: Log; readonly candidates?: readonly string[] },
+  ): Promise<Launcher> {
+    const { log, candidates = SETPRIV } = options;
+    const covered = await inheritedFiles();
+    for (const path of candidates) {
+      const setpriv = await workingSetpriv(path);
+      if (setpriv !== undefined) return new Launcher(self, { setpriv, covered });
+    }
+    log.warn(
+      { looked: candidates },
+      'setpriv (util-linux) is missing: commands run only as the user of this program, and set-uid files keep their effect',
+    );
+    return new Launcher(self, { setpriv: undefined, covered });
+  }
+
+  /** ERR_FORBIDDEN when this host cannot run anything as `user`. */
+  check(user: LocalUser): void {
+    if (user.uid === this.#self.uid) return;
+    if (this.#self.uid !== 0) {
+      const message = `this program runs as ${this.#self.name} and can start nothing as ${user.name}`;
+      throw new CodedError('ERR_FORBIDDEN', message);
+    }
+    if (this.#setpriv === undefined) {
+      const message = `nothing can be started as ${user.name} without setpriv (util-linux)`;
+      throw new CodedError('ERR_FORBIDDEN', message);
+    }
+  }
+
+  /** How to start `argv` as `user`; ERR_FORBIDDEN as `check()`, ERR_COMMAND_START when there is no such program. */
+  async launch(
+    argv: readonly [string, ...string[]],
+    options: { readonly user: LocalUser; readonly marker: string },
+  ): Promise<Launch> {
+    const { user, marker } = options;
+    this.check(user);
+    await checkProgram(argv[0]);
+    const { name, home } = user;
+    return {
+      argv: this.#wrapped(argv, user),
+      environment: {
+        ...ENVIRONMENT,
+        HOME: home,
+        USER: name,
+        LOGNAME: name,
+        [markerVariable]: marker,
+      },
+      covered: this.#covered,
+    };
+  }
+
+  #wrapped(
+    argv: readonly [string, ...string[]],
+    { name, gid }: LocalUser,
+  ): readonly [string, ...string[]] {
+    if (this.#setpriv === undefined) return argv;
+    const change =
+      this.#self.uid === 0 ? [`--reuid=${name}`, `--regid=${gid}`, '--init-groups'] : [];
+    return [...this.#setpriv, ...change, '--', ...argv];
+  }
+}
+
+/** The longest form of the command line that this machine's `setpriv` and kernel take. */
+async function workingSetpriv(path: string): Promise<readonly [string, ...string[]] | undefined> {
+  for (const privileges of PRIVILEGES) {
+    try {
+      await run(path, [...privileges, '--', path, '--version'], { env: ENVIRONMENT, cwd: '/' });
+      return [path, ...privileges];
+    } catch {
+      // The next shorter one, or none.
+    }
+  }
+  return undefined;
+}
+
+/** Before it is started: `setpriv` would only end with a status that the program may as well have ended with. */
+async function checkProgram(program: string): Promise<void> {
+  let problem: string | undefined;
+  try {
+    const found = await stat(program);
+    if (!found.isFile()) problem = 'is no file';
+    else await access(program, constants.X_OK);
+  } catch {
+    problem = 'is missing or not executable';
+  }
+  if (problem !== undefined) {
+    throw new CodedError('ERR_COMMAND_START', `the program ${program} ${problem}`);
+  }
+}

@@ -1,0 +1,160 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import type { Clock } from '../../core/base/clock.ts';
+import { CodedError, systemCode } from '../../core/base/error.ts';
+import type { CapturedOutput } from './captured-output.ts';
+import type { Launch } from './launcher.ts';
+import { ProcessTree, startedProcess } from './process-tree.ts';
+
+/** After the end of a program: what it wrote is read until nothing came for so long, or its pipes are closed. */
+const DRAIN = { quietMs: 250, looks: 20 } as const;
+
+export interface RunOptions {
+  /** In the environment of the launch. */
+  readonly marker: string;
+  readonly stdout: CapturedOutput;
+  readonly stderr: CapturedOutput;
+  /** Longest run, then all its processes are ended. */
+  readonly timeoutMs: number;
+  /** Between being asked to end and being killed. */
+  readonly graceMs: number;
+  /** Ends all its processes. */
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+}
+
+/** How a program ended. */
+export interface RunEnd {
+  readonly exitCode: number | undefined;
+  readonly signal: string | undefined;
+  /** Why we ended it, if we did. */
+  readonly ended: 'timeout' | 'cancelled' | undefined;
+  /** Processes that were to be ended and could not be killed within 10 s. */
+  readonly left: number;
+}
+
+/**
+ * Runs a program, never a shell: no input, in `/`, in a session of its own, no open file but its three. It is over when
+ * the program has ended, or, when we end it, when none of its processes is left. What it left behind by itself lives on.
+ * ERR_COMMAND_START when it cannot be started.
+ */
+export async function runCommand(launch: Launch, options: RunOptions): Promise<RunEnd> {
+  const { clock, stdout, stderr, timeoutMs } = options;
+  options.signal.throwIfAborted();
+  const { child, ...pipes } = start(launch);
+  const exit = exitOf(child);
+  const reading = Promise.all([
+    stdout.readAll(pipes.stdout, clock),
+    stderr.readAll(pipes.stderr, clock),
+  ]);
+  try {
+    using deadline = clock.deadline(timeoutMs, { signal: options.signal });
+    const left = await endOn(child, { ...options, signal: deadline.signal, exit });
+    // Nobody waits for a program that cannot be killed.
+    const { code, signal } = left === undefined || left === 0 ? await exit : NO_EXIT;
+    await drained(reading, { clock, bytes: () => stdout.bytes + stderr.bytes });
+    const cause = deadline.isOver ? 'timeout' : 'cancelled';
+    return {
+      exitCode: code ?? undefined,
+      signal: signal ?? undefined,
+      ended: left === undefined ? undefined : cause,
+      left: left ?? 0,
+    };
+  } finally {
+    pipes.stdout.destroy();
+    pipes.stderr.destroy();
+  }
+}
+
+interface PipedChild {
+  readonly child: ChildProcess;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+}
+
+function start({ argv, environment, covered }: Launch): PipedChild {
+  const [program, ...args] = argv;
+  const nothing = covered.length === 0 ? undefined : openSync('/dev/null', 'r+');
+  try {
+    // What is 'ignore' from the fourth on stays as it is: closed, or covered.
+    const more = Array.from({ length: Math.max(3, ...covered) - 2 }, (_none, at) =>
+      nothing !== undefined && covered.includes(at + 3) ? nothing : ('ignore' as const),
+    );
+    const child = spawn(program, args, {
+      cwd: '/',
+      env: { ...environment },
+      stdio: ['ignore', 'pipe', 'pipe', ...more],
+      // setsid(): a session, and so a group, of its own.
+      detached: true,
+      shell: false,
+    });
+    return { child, stdout: pipeOf(child.stdout), stderr: pipeOf(child.stderr) };
+  } catch (error) {
+    throw startError(program, error);
+  } finally {
+    if (nothing !== undefined) closeSync(nothing);
+  }
+}
+
+function pipeOf(stream: Readable | null): Readable {
+  if (stream === null) throw new TypeError('a child without a pipe');
+  return stream;
+}
+
+interface Exit {
+  readonly code: number | null;
+  readonly signal: string | null;
+}
+
+const NO_EXIT: Exit = { code: null, signal: null };
+
+async function exitOf(child: ChildProcess): Promise<Exit> {
+  const { promise, resolve, reject } = Promise.withResolvers<Exit>();
+  child.once('exit', (code, signal) => resolve({ code, signal }));
+  child.once('error', (error) => reject(startError(child.spawnfile, error)));
+  return promise;
+}
+
+/** Waits for the end of the program; when `signal` aborts first ends all of it: how many are left then. */
+async function endOn(
+  child: ChildProcess,
+  options: RunOptions & { readonly exit: Promise<Exit> },
+): Promise<number | undefined> {
+  const { signal, marker, clock, graceMs, exit } = options;
+  const root = child.pid === undefined ? undefined : startedProcess(child.pid);
+  const { promise: aborted, resolve: abort } = Promise.withResolvers<'aborted'>();
+  const onAbort = (): void => abort('aborted');
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    if ((await Promise.race([exit, aborted])) !== 'aborted') return undefined;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+  return new ProcessTree(marker, root).kill({ clock, graceMs });
+}
+
+/** A process that lives on may hold the pipes for ever; nobody waits for that. */
+async function drained(
+  reading: Promise<unknown>,
+  { clock, bytes }: { readonly clock: Clock; readonly bytes: () => number },
+): Promise<void> {
+  let isOver = false;
+  const end = reading.then(() => {
+    isOver = true;
+  });
+  for (let look = 0, before = -1; !isOver && look < DRAIN.looks && before !== bytes(); look += 1) {
+    before = bytes();
+    const pause = new AbortController();
+    const quiet = clock.sleep(DRAIN.quietMs, { signal: pause.signal }).catch(() => undefined);
+    await Promise.race([end, quiet]);
+    pause.abort();
+  }
+}
+
+function startError(program: string, cause: unknown): CodedError {
+  const reason = systemCode(cause) ?? 'unknown';
+  return new CodedError('ERR_COMMAND_START', `${program} cannot be started (${reason})`, { cause });
+}
