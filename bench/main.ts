@@ -3,6 +3,7 @@ import { CodedError } from '../core/base/error.ts';
 import { commandError } from './cluster/command-error.ts';
 import { interruptSignal } from './cluster/interrupt-signal.ts';
 import { adaptiveCommand } from './scenario/adaptive-command.ts';
+import { callsCommand } from './scenario/calls-command.ts';
 import { compressionCommand } from './scenario/compression-command.ts';
 import { crowdCommand } from './scenario/crowd-command.ts';
 import { limitsCommand } from './scenario/limits-command.ts';
@@ -27,6 +28,10 @@ const scenarios: Readonly<Record<string, readonly [run: Command, about: string]>
   registry: [
     registryCommand,
     'images through the mirrors of many hosts, in a lab, beside the registry itself',
+  ],
+  calls: [
+    callsCommand,
+    'commands on many hosts: how soon, how many a second, none lost or doubled',
   ],
   limits: [limitsCommand, 'what passes each rate limit against what it was set to'],
   adaptive: [

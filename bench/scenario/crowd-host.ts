@@ -11,6 +11,7 @@ import { Reporter } from '../../core/swarm/reporter.ts';
 import type { Update } from '../../core/wire/messages.ts';
 import { CrowdTask } from './crowd-task.ts';
 import type { BatchReader } from './crowd-task.ts';
+import { LightAgent } from './light-agent.ts';
 import type { CrowdTraffic, Returned } from './crowd-messages.ts';
 
 /** What the hosts of a process share. */
@@ -22,6 +23,8 @@ export interface CrowdHostParts {
   readonly reader: BatchReader;
   readonly clock: Clock;
   readonly random: Random;
+  /** True: it answers calls. */
+  readonly takesCalls?: boolean;
 }
 
 const CONNECT_MS = 60_000;
@@ -42,6 +45,7 @@ export class CrowdHost implements TaskListener, AsyncDisposable {
   /** News of tasks that are being registered. */
   #early: Update[] = [];
   #returned: number | undefined;
+  #agent: LightAgent | undefined;
 
   private constructor(member: CellMember, parts: CrowdHostParts) {
     this.#member = member;
@@ -65,6 +69,10 @@ export class CrowdHost implements TaskListener, AsyncDisposable {
       },
     );
     const host = new CrowdHost(member, parts);
+    if (parts.takesCalls === true) {
+      host.#agent = new LightAgent(member.callWay());
+      member.takeCalls(host.#agent);
+    }
     member.start(host);
     await host.#connected();
     return host;
@@ -72,6 +80,11 @@ export class CrowdHost implements TaskListener, AsyncDisposable {
 
   get peerId(): string {
     return this.#member.peerId;
+  }
+
+  /** Calls that it ran, and those that it was given twice. */
+  get calls(): { readonly ran: number; readonly doubled: number } {
+    return this.#agent?.counts ?? { ran: 0, doubled: 0 };
   }
 
   get active(): number {

@@ -73,19 +73,30 @@ async function carryOut(order: CrowdOrder): Promise<CrowdAnswers[CrowdOrder['do'
       return { parents: hosts.map((host) => [...(host.task(order.url)?.parents ?? [])]) };
     case 'traffic':
       return traffic();
+    case 'calls':
+      return calls();
     case 'returned':
       return { hosts: hosts.map((host) => host.returned(order.sinceMs)) };
   }
 }
 
-async function connect({ joinToken, hosts: count, parallel }: ConnectOrder): Promise<number[]> {
+async function connect({
+  joinToken,
+  hosts: count,
+  parallel,
+  takesCalls = false,
+}: ConnectOrder): Promise<number[]> {
   const milliseconds: number[] = [];
   let left = count;
   const lane = async (): Promise<void> => {
     while (left > 0) {
       left -= 1;
       const startMs = clock.monotonic();
-      const host = await CrowdHost.open(join(folder, `host-${left}`), { ...parts, joinToken });
+      const host = await CrowdHost.open(join(folder, `host-${left}`), {
+        ...parts,
+        joinToken,
+        takesCalls,
+      });
       milliseconds.push(clock.monotonic() - startMs);
       hosts.push(host);
     }
@@ -122,6 +133,15 @@ function traffic(): CrowdAnswers['traffic'] {
     sum.sentBytes += one.sentBytes;
     sum.receivedMessages += one.receivedMessages;
     sum.receivedBytes += one.receivedBytes;
+  }
+  return sum;
+}
+
+function calls(): CrowdAnswers['calls'] {
+  const sum = { ran: 0, doubled: 0 };
+  for (const { calls: one } of hosts) {
+    sum.ran += one.ran;
+    sum.doubled += one.doubled;
   }
   return sum;
 }

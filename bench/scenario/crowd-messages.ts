@@ -8,6 +8,7 @@ export type CrowdOrder =
   | { readonly do: 'peers' }
   | { readonly do: 'parents'; readonly url: string }
   | { readonly do: 'traffic' }
+  | { readonly do: 'calls' }
   | { readonly do: 'returned'; readonly sinceMs: number };
 
 /** Hosts that join and connect, so many at a time. */
@@ -15,6 +16,8 @@ export interface ConnectOrder {
   readonly joinToken: string;
   readonly hosts: number;
   readonly parallel: number;
+  /** True: they answer calls. */
+  readonly takesCalls?: boolean;
 }
 
 /** Hosts that take one URL. */
@@ -53,6 +56,8 @@ export interface CrowdAnswers {
   readonly peers: { readonly peers: readonly string[] };
   readonly parents: { readonly parents: readonly (readonly string[])[] };
   readonly traffic: CrowdTraffic;
+  /** Of all hosts of the process. */
+  readonly calls: { readonly ran: number; readonly doubled: number };
   readonly returned: { readonly hosts: readonly Returned[] };
 }
 

@@ -79,7 +79,8 @@ async function startProcess(name: string, cluster: Cluster): Promise<CrowdProces
   });
 }
 
-async function newToken({ workplace }: Cluster, signal: AbortSignal): Promise<string> {
+/** A join token for as many light hosts as there are. */
+export async function newToken({ workplace }: Cluster, signal: AbortSignal): Promise<string> {
   const dataDir = await workplace.subfolder('supernode');
   const { guard, env, installation } = workplace;
   const argv = [...installation('supernode'), 'token', 'create', '--data-dir', dataDir];

@@ -1,0 +1,56 @@
+import { Agent, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import { CodedError } from '../../core/base/error.ts';
+
+/** Calls through the HTTP API of a supernode, over connections that are kept, as a program of operators makes them. */
+export class CallClient implements Disposable {
+  readonly #base: URL;
+  readonly #key: string;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 512 });
+
+  constructor(base: string, key: string) {
+    this.#base = new URL(base);
+    this.#key = key;
+  }
+
+  /** Makes a call; its id. */
+  async begin(body: object): Promise<string> {
+    const answer = await this.#ask('POST', '/api/v1/calls', JSON.stringify(body));
+    const { id } = JSON.parse(answer) as { id?: string };
+    if (id === undefined) throw new CodedError('ERR_INTERNAL', answer);
+    return id;
+  }
+
+  /** Resolves when the call has ended: how many of its hosts ended well, and on how many it was. */
+  async ended(id: string): Promise<{ readonly ok: number; readonly hosts: number }> {
+    const lines = (await this.#ask('GET', `/api/v1/calls/${id}/events`)).trimEnd().split('\n');
+    const last = JSON.parse(lines.at(-1) ?? '') as {
+      readonly type: string;
+      readonly counts: { readonly ok: number; readonly hosts: number };
+    };
+    if (last.type !== 'ended') throw new CodedError('ERR_INTERNAL', `no end: ${lines.at(-1)}`);
+    return last.counts;
+  }
+
+  [Symbol.dispose](): void {
+    this.#agent.destroy();
+  }
+
+  async #ask(method: string, path: string, body = ''): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const headers = {
+      authorization: `Bearer ${this.#key}`,
+      'content-length': Buffer.byteLength(body),
+      ...(body === '' ? {} : { 'content-type': 'application/json' }),
+    };
+    const sent = request(new URL(path, this.#base), { method, headers, agent: this.#agent });
+    sent.once('response', resolve);
+    sent.once('error', reject);
+    sent.end(body);
+    const response = await promise;
+    response.setEncoding('utf8');
+    let text = '';
+    for await (const chunk of response) text += String(chunk);
+    return text;
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * Commands on many hosts: real dfdaemons that run a real program, for how soon a caller has its end; and light hosts
+ * that answer at once, for what the supernode itself can pass on. Every call is audited, signed, answered and kept.
+ */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SystemClock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import { Cluster } from '../cluster/cluster.ts';
+import { Workplace } from '../cluster/workplace.ts';
+import { processCpuSeconds } from '../measure/process-usage.ts';
+import { CallClient } from './call-client.ts';
+import { newToken } from './crowd.ts';
+import { CrowdProcess } from './crowd-process.ts';
+
+/** What is measured. */
+export interface CallsCase {
+  /** Real dfdaemons. */
+  readonly hosts: number;
+  /** Light hosts. */
+  readonly light: number;
+  /** Calls to one real host, one after the other. */
+  readonly rounds: number;
+  /** How long light hosts are called as fast as it goes. */
+  readonly seconds: number;
+  /** Calls that have not ended, at a time. */
+  readonly atOnce: number;
+  /** The folder to make data folders in; default that of the system. */
+  readonly parent?: string;
+}
+
+/** Everything one run found; times in milliseconds. */
+export interface CallsResult {
+  readonly calls: CallsCase;
+  /** `true` on one real host, from the request to the end. */
+  readonly oneMs: readonly number[];
+  /** `true` on all real hosts. */
+  readonly allMs: readonly number[];
+  /** One call to all light hosts. */
+  readonly lightMs: readonly number[];
+  readonly sustained: {
+    readonly calls: number;
+    readonly seconds: number;
+    readonly ms: readonly number[];
+    /** CPU seconds of the supernode, by whom it is bounded. */
+    readonly supernodeCpu: number;
+    readonly lost: number;
+    readonly doubled: number;
+  };
+}
+
+export interface CallsRunning {
+  readonly signal: AbortSignal;
+  readonly onStep: (text: string) => void;
+}
+
+const clock = new SystemClock();
+const KEY = 'a-key-for-the-bench-alone';
+const PER_PROCESS = 500;
+const CONNECTING = 48;
+const LIGHT_ROUNDS = 5;
+
+export async function runCalls(calls: CallsCase, running: CallsRunning): Promise<CallsResult> {
+  const { signal, onStep } = running;
+  const { hosts } = calls;
+  const parent = calls.parent === undefined ? {} : { parent: calls.parent };
+  await using files = await Workplace.open(parent);
+  const keys = join(files.folder, 'keys');
+  await writeFile(keys, `${KEY}\n`, { mode: 0o600 });
+  onStep(`starting a supernode and ${hosts} dfdaemons`);
+  const supernodeArgs = ['--api-key-file', keys];
+  await using cluster = await Cluster.start({ hosts, ...parent, signal, supernodeArgs });
+  using client = new CallClient(cluster.apiUrl, KEY);
+  onStep('calls to real hosts');
+  const oneMs: number[] = [];
+  const peers = await Promise.all(cluster.hosts.map(async (host) => (await host.status()).peer));
+  for (let round = 0; round < calls.rounds; round += 1) {
+    oneMs.push(await timed(client, `host=${peers[round % peers.length]}`, 1));
+  }
+  const allMs: number[] = [];
+  for (let round = 0; round < calls.rounds / 10; round += 1) {
+    allMs.push(await timed(client, 'all', hosts));
+  }
+  onStep(`connecting ${calls.light} light hosts`);
+  await Promise.all(cluster.hosts.map(async (host) => host.daemon[Symbol.asyncDispose]()));
+  await using stack = new AsyncDisposableStack();
+  const processes = await connectLight(calls, { cluster, stack, signal });
+  const lightPeers = (
+    await Promise.all(
+      processes.map(async (process) => (await process.order({ do: 'peers' })).peers),
+    )
+  ).flat();
+  onStep('one call to all light hosts');
+  const lightMs: number[] = [];
+  for (let round = 0; round < LIGHT_ROUNDS; round += 1) {
+    lightMs.push(await timed(client, 'all', calls.light));
+  }
+  onStep(`calls to one light host each, ${calls.atOnce} at once, for ${calls.seconds} s`);
+  const sustained = await sustain(calls, { cluster, client, processes, peers: lightPeers });
+  return { calls, oneMs, allMs, lightMs, sustained };
+}
+
+async function timed(client: CallClient, on: string, hosts: number): Promise<number> {
+  const beganMs = clock.monotonic();
+  const counts = await client.ended(await client.begin({ command: 'true', on }));
+  if (counts.ok === hosts) return clock.monotonic() - beganMs;
+  throw new CodedError('ERR_INTERNAL', `ended well on ${counts.ok} of ${hosts} hosts`);
+}
+
+async function connectLight(
+  calls: CallsCase,
+  parts: {
+    readonly cluster: Cluster;
+    readonly stack: AsyncDisposableStack;
+    readonly signal: AbortSignal;
+  },
+): Promise<CrowdProcess[]> {
+  const { cluster, stack, signal } = parts;
+  const joinToken = await newToken(cluster, signal);
+  const processes: CrowdProcess[] = [];
+  for (let left = calls.light; left > 0; left -= PER_PROCESS) {
+    const options = { workplace: cluster.workplace, supernode: cluster.meshAddress };
+    const process = await CrowdProcess.start(`light-${processes.length + 1}`, options);
+    processes.push(stack.use(process));
+    const hosts = Math.min(PER_PROCESS, left);
+    await process.order({
+      do: 'connect',
+      joinToken,
+      hosts,
+      parallel: CONNECTING,
+      takesCalls: true,
+    });
+  }
+  return processes;
+}
+
+async function sustain(
+  calls: CallsCase,
+  parts: {
+    readonly cluster: Cluster;
+    readonly client: CallClient;
+    readonly processes: readonly CrowdProcess[];
+    readonly peers: readonly string[];
+  },
+): Promise<CallsResult['sustained']> {
+  const { cluster, client, processes, peers } = parts;
+  const before = await ranBy(processes);
+  const cpu = async (): Promise<number> => (await processCpuSeconds(cluster.supernode.pid)) ?? 0;
+  const cpuBefore = await cpu();
+  const beganMs = clock.monotonic();
+  const ms: number[] = [];
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (clock.monotonic() - beganMs < calls.seconds * 1000) {
+      const peer = peers[next % peers.length] ?? '';
+      next += 1;
+      ms.push(await timed(client, `host=${peer}`, 1));
+    }
+  };
+  await Promise.all(Array.from({ length: calls.atOnce }, lane));
+  const seconds = (clock.monotonic() - beganMs) / 1000;
+  const after = await ranBy(processes);
+  return {
+    calls: ms.length,
+    seconds,
+    ms,
+    supernodeCpu: (await cpu()) - cpuBefore,
+    lost: ms.length - (after.ran - before.ran),
+    doubled: after.doubled - before.doubled,
+  };
+}
+
+async function ranBy(
+  processes: readonly CrowdProcess[],
+): Promise<{ readonly ran: number; readonly doubled: number }> {
+  const all = await Promise.all(processes.map(async (process) => process.order({ do: 'calls' })));
+  return {
+    ran: all.reduce((sum, { ran }) => sum + ran, 0),
+    doubled: all.reduce((sum, { doubled }) => sum + doubled, 0),
+  };
+}
