@@ -111,6 +111,17 @@ export const dfdaemonOptions = defineOptions({
     default: '0600',
     help: 'Who may use the local API: this user, or its group too',
   },
+  calls: {
+    kind: 'choice',
+    choices: ['on', 'off'],
+    default: 'on',
+    help: 'Whether the cell may call commands on this host (docs/calls-on-hosts.md)',
+  },
+  'call-commands': {
+    kind: 'path',
+    defaultHelp: 'a few that only read: uptime, hostname and the like',
+    help: 'File of the commands that the cell may call, and of what they may be given',
+  },
   idc: { kind: 'string', help: 'Where this host stands; the join token must allow it' },
   location: {
     kind: 'string',
@@ -175,6 +186,8 @@ export interface DaemonPlan {
   readonly isInMemory: boolean;
   /** Yields to other programs of this machine. */
   readonly isAdaptive: boolean;
+  /** Undefined: this host takes no calls. */
+  readonly calls: { readonly commandsFile: string | undefined } | undefined;
   readonly socket: { readonly path: string; readonly mode: number };
   readonly proxy: ProxyPlan;
   readonly logLevel: DfdaemonOptions['logLevel'];
@@ -227,6 +240,7 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
       }),
       loginFile: options.registryLogins,
     },
+    calls: options.calls === 'off' ? undefined : { commandsFile: options.callCommands },
     logLevel: options.logLevel,
     notes: notesOf(options),
   };

@@ -4,7 +4,7 @@
  */
 import { setFlagsFromString } from 'node:v8';
 import type { Log } from '../core/base/log.ts';
-import type { Engine } from '../core/swarm/engine.ts';
+import type { Engine, EngineOptions } from '../core/swarm/engine.ts';
 import type { DaemonPlan } from './config.ts';
 import type { EngineHost } from './engine-host.ts';
 import type { JoiningMember } from './first-join.ts';
@@ -116,7 +116,13 @@ async function serve(plan: DaemonPlan): Promise<void> {
 
   await using parts = new AsyncDisposableStack();
   const engine = parts.use(
-    await openEngine({ ...plan.engine, takesOrders: true, clock, log }).catch((error: unknown) => {
+    await openEngine({
+      ...plan.engine,
+      takesOrders: true,
+      ...(plan.calls === undefined ? {} : { calls: callsOf(plan, plan.calls, log) }),
+      clock,
+      log,
+    }).catch((error: unknown) => {
       throw startFailure(error, plan);
     }),
   );
@@ -148,6 +154,20 @@ async function serve(plan: DaemonPlan): Promise<void> {
   await proxied;
   await parts.disposeAsync();
   log.info({}, 'dfdaemon stopped');
+}
+
+/** Who runs what the cell calls for on this host. */
+function callsOf(
+  { engine }: DaemonPlan,
+  { commandsFile }: NonNullable<DaemonPlan['calls']>,
+  log: Log,
+): NonNullable<EngineOptions['calls']> {
+  const { dataDir } = engine;
+  const file = commandsFile === undefined ? {} : { commandsFile };
+  return async (way) => {
+    const { startCallAgent } = await import('../ops/agent/index.ts');
+    return startCallAgent({ way, dataDir, clock, log, ...file });
+  };
 }
 
 /** The proxy port, with forward proxy and registry mirror. */

@@ -14,6 +14,7 @@ const plan: DaemonPlan = {
   },
   isInMemory: false,
   isAdaptive: false,
+  calls: undefined,
   socket: { path: '/s', mode: 0o600 },
   proxy: {
     dataDir: '/d',
