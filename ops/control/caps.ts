@@ -6,14 +6,14 @@ import { keysWith } from '../../core/store/state-store.ts';
 import type { Expectation, StateChange, StateStore } from '../../core/store/state-store.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 
-/** Bounds of caps: each counted host and call is a row, and those of one call are written together. */
+/** Bounds of caps: each counted host and call is a row, and those of one call go with one record of the audit. */
 export const capLimits = {
-  hosts: 4_000,
+  hosts: 3_000,
   calls: 10_000,
   minWindowMs: 1_000,
   maxWindowMs: 31 * 86_400_000,
   /** Rows of hosts, and of calls, whose window has passed that one reservation removes. */
-  removed: 1_000,
+  removed: 500,
   /** Requests of one principal that wait for their turn. */
   waiting: 1_000,
   /** Principals whose rows are held in memory. */

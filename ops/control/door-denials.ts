@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
-import type { DoorAudit, DoorEntry } from './door.ts';
+import type { AuditLog } from './audit-log.ts';
+import type { AuditEntry } from './audit-record.ts';
 
 /** Bounds of what those who are denied can have written: a flood of them must not fill the disk. */
 export const denialLimits = {
@@ -21,20 +22,23 @@ interface Window {
 
 /** Writes denials to the audit, the first of each source and minute one by one, the others as a number. */
 export class Denials implements AsyncDisposable {
-  readonly #audit: DoorAudit;
+  readonly #audit: Pick<AuditLog, 'append'>;
   readonly #log: Log;
   readonly #timer: Timer;
   #windows = new Map<string, Window>();
   #summing: Promise<void> = Promise.resolve();
 
-  constructor(audit: DoorAudit, { clock, log }: { readonly clock: Clock; readonly log: Log }) {
+  constructor(
+    audit: Pick<AuditLog, 'append'>,
+    { clock, log }: { readonly clock: Clock; readonly log: Log },
+  ) {
     this.#audit = audit;
     this.#log = log;
     this.#timer = clock.every(denialLimits.windowMs, () => void this.sum());
   }
 
   /** Resolves when it is written, or counted, or neither because there is no writing; never rejects. */
-  async note(entry: DoorEntry): Promise<void> {
+  async note(entry: AuditEntry): Promise<void> {
     const window = this.#windowOf(entry.source);
     if (window.written >= denialLimits.each) {
       window.unwritten += 1;
@@ -79,9 +83,9 @@ export class Denials implements AsyncDisposable {
     }
   }
 
-  async #append(entry: DoorEntry): Promise<void> {
+  async #append(entry: AuditEntry): Promise<void> {
     try {
-      await this.#audit.append(entry, { changes: [], expect: [] });
+      await this.#audit.append(entry);
     } catch (error) {
       const { code } = CodedError.from(error);
       this.#log.error({ code, kind: entry.kind }, 'a denial could not be written to the audit');

@@ -8,6 +8,6 @@ export interface Effect<T> {
   readonly detail: Readonly<Record<string, unknown>>;
   /** Called once, when changes and audit are on the disk: acts on them, and says what the caller is told. */
   readonly answer: () => T;
-  /** Called instead of `answer` when nothing was committed. */
+  /** Called instead of `answer` when it is certain that nothing was committed. */
   readonly undo?: () => void;
 }

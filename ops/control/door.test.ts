@@ -6,14 +6,17 @@ import type { ExecutionContext } from 'ava';
 import { ManualClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { silentLog } from '../../core/base/log.ts';
+import { issueControlCertificate } from '../../core/identity/control-certificate.ts';
+import { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
 import { keysWith } from '../../core/store/state-store.ts';
-import type { StateStore } from '../../core/store/state-store.ts';
+import { AuditLog } from './audit-log.ts';
+import type { AuditEntry } from './audit-record.ts';
 import { Caps } from './caps.ts';
 import type { PrincipalCaps } from './caps.ts';
 import { denialLimits } from './door-denials.ts';
 import { Door } from './door.ts';
-import type { DoorAudit, DoorEntry } from './door.ts';
+import type { DoorAudit } from './door.ts';
 import { PolicyTable } from './policy-table.ts';
 import type { PolicyRule } from './policy.ts';
 import { operator } from './principal.ts';
@@ -24,41 +27,40 @@ import type { IssuedKey } from './principals.ts';
 const HOUR = 3_600_000;
 const OPERATOR: Caller = { principal: operator, source: '127.0.0.1' };
 
-/** Records in the same commit as changes, as the audit has it. */
-class RowAudit implements DoorAudit {
-  readonly #store: StateStore;
-  #sequence = 0;
+const cellKey = HostKey.generate();
+const controlKey = HostKey.generate();
+
+/** The audit, until it is told to fail as it does when the disk is full. */
+class FailingAudit implements DoorAudit {
+  readonly log: AuditLog;
   failure: Error | undefined;
 
-  constructor(store: StateStore) {
-    this.#store = store;
+  constructor(log: AuditLog) {
+    this.log = log;
   }
 
-  async append(
-    entry: DoorEntry,
-    { changes, expect }: Parameters<DoorAudit['append']>[1],
-  ): Promise<number> {
+  async append(...args: Parameters<DoorAudit['append']>): ReturnType<DoorAudit['append']> {
     if (this.failure !== undefined) throw this.failure;
-    this.#sequence += 1;
-    const key = `audit/${String(this.#sequence).padStart(8, '0')}`;
-    return this.#store.commit([...changes, { type: 'put', key, value: entry }], { expect });
+    return this.log.append(...args);
   }
 }
 
 class Bench implements AsyncDisposable {
   readonly clock: ManualClock;
   readonly store: LevelStateStore;
-  readonly audit: RowAudit;
+  readonly audit: FailingAudit;
   readonly principals: Principals;
   readonly policies: PolicyTable;
   readonly door: Door;
 
-  private constructor(parts: Pick<Bench, 'clock' | 'store' | 'principals' | 'policies'>) {
+  private constructor(
+    parts: Pick<Bench, 'clock' | 'store' | 'principals' | 'policies'> & { log: AuditLog },
+  ) {
     this.clock = parts.clock;
     this.store = parts.store;
     this.principals = parts.principals;
     this.policies = parts.policies;
-    this.audit = new RowAudit(this.store);
+    this.audit = new FailingAudit(parts.log);
     const caps = new Caps(this.store);
     this.door = new Door({ ...parts, audit: this.audit, caps, log: silentLog });
   }
@@ -66,7 +68,20 @@ class Bench implements AsyncDisposable {
   static async open(directory: string, clock = new ManualClock()): Promise<Bench> {
     const store = await LevelStateStore.open(directory);
     const principals = await Principals.open(store, { clock, log: silentLog });
-    return new Bench({ clock, store, principals, policies: await PolicyTable.open(store) });
+    const policies = await PolicyTable.open(store);
+    const now = clock.now();
+    const log = await AuditLog.open({
+      state: store,
+      cell: cellKey.peerId,
+      control: {
+        key: controlKey,
+        certificate: issueControlCertificate(cellKey, { control: controlKey.peerId, now }),
+      },
+      headFile: `${directory}.head`,
+      clock,
+      log: silentLog,
+    });
+    return new Bench({ clock, store, principals, policies, log });
   }
 
   async create(principal: string, caps?: PrincipalCaps, ttlMs?: number): Promise<IssuedKey> {
@@ -122,13 +137,14 @@ class Bench implements AsyncDisposable {
     return Array.fromAsync(this.store.range(keysWith(prefix)));
   }
 
-  async entries(): Promise<DoorEntry[]> {
-    return (await this.rows('audit/')).map(({ value }) => value as DoorEntry);
+  async entries(): Promise<readonly AuditEntry[]> {
+    return (await this.audit.log.list({ limit: 1_000 })).records;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.door[Symbol.asyncDispose]();
     await this.principals[Symbol.asyncDispose]();
+    await this.audit.log.close();
     await this.store.close();
   }
 }
@@ -212,9 +228,9 @@ test('a cap on calls counts calls, and what was not committed has used nothing',
   const issued = await bench.create('ann', { calls: { max: 3, windowMs: HOUR } });
   await bench.put('runner', runner);
   const principal = found(bench, issued.key);
-  bench.audit.failure = new CodedError('ERR_STORE_IO', 'no space');
+  bench.audit.failure = new CodedError('ERR_AUDIT_UNWRITABLE', 'no space');
   for (let tries = 0; tries < 5; tries += 1) {
-    await t.throwsAsync(bench.run(principal, ['host-0']), { code: 'ERR_STORE_IO' });
+    await t.throwsAsync(bench.run(principal, ['host-0']), { code: 'ERR_AUDIT_UNWRITABLE' });
   }
   bench.audit.failure = undefined;
   for (let calls = 0; calls < 3; calls += 1) await bench.run(principal, ['host-0']);
@@ -297,14 +313,20 @@ test('a locked key opens nothing at once, for good, and who runs its calls is to
   t.is(again.principals.find(`Bearer ${issued.key}`), undefined);
 });
 
-test('a lock that cannot be written is refused, and then the key still holds', async (t) => {
+test('a lock of which nobody knows whether it is written is refused, and ends the key nevertheless', async (t) => {
   await using bench = await Bench.open(await folder(t));
   const { issued } = await ann(bench);
-  bench.audit.failure = new CodedError('ERR_STORE_IO', 'no space');
-  await t.throwsAsync(bench.lock(issued.id), { code: 'ERR_STORE_IO' });
-  t.truthy(bench.principals.find(`Bearer ${issued.key}`));
+  bench.audit.failure = new CodedError('ERR_BUSY', 'too many records wait');
+  await t.throwsAsync(bench.lock(issued.id), { code: 'ERR_BUSY' });
+  t.truthy(bench.principals.find(`Bearer ${issued.key}`), 'it is certain that there is no lock');
+  bench.audit.failure = new CodedError('ERR_AUDIT_UNWRITABLE', 'no space');
+  await t.throwsAsync(bench.lock(issued.id), { code: 'ERR_AUDIT_UNWRITABLE' });
+  t.is(bench.principals.find(`Bearer ${issued.key}`), undefined);
   bench.audit.failure = undefined;
+  const ended: string[] = [];
+  using _listening = bench.principals.onLock((id) => void ended.push(id));
   await bench.lock(issued.id);
+  t.deepEqual(ended, [issued.id]);
   t.is(bench.principals.find(`Bearer ${issued.key}`), undefined);
 });
 
@@ -437,10 +459,10 @@ test('a flood of denials becomes a bounded number of records, and one with how m
 test('an audit that cannot be written refuses what changes something, and nothing is changed; reads work', async (t) => {
   await using bench = await Bench.open(await folder(t));
   const { issued, principal } = await ann(bench);
-  bench.audit.failure = new CodedError('ERR_STORE_IO', 'no space');
-  await t.throwsAsync(bench.create('bob'), { code: 'ERR_STORE_IO' });
-  await t.throwsAsync(bench.put('more', runner), { code: 'ERR_STORE_IO' });
-  await t.throwsAsync(bench.run(principal, ['host-0']), { code: 'ERR_STORE_IO' });
+  bench.audit.failure = new CodedError('ERR_AUDIT_UNWRITABLE', 'no space');
+  await t.throwsAsync(bench.create('bob'), { code: 'ERR_AUDIT_UNWRITABLE' });
+  await t.throwsAsync(bench.put('more', runner), { code: 'ERR_AUDIT_UNWRITABLE' });
+  await t.throwsAsync(bench.run(principal, ['host-0']), { code: 'ERR_AUDIT_UNWRITABLE' });
   await t.throwsAsync(
     bench.run(principal, numbered(6)),
     { code: 'ERR_CAP' },

@@ -1,8 +1,9 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
-import type { Expectation, StateChange } from '../../core/store/state-store.ts';
 import { parser } from '../../core/wire/parse-message.ts';
+import type { AuditLog } from './audit-log.ts';
+import type { AuditEntry } from './audit-record.ts';
 import type { Caps, Reservation } from './caps.ts';
 import { Denials } from './door-denials.ts';
 import type { Effect } from './door-effect.ts';
@@ -15,23 +16,8 @@ import type { Principals } from './principals.ts';
 import { verbOf, verbs } from './verbs.ts';
 import type { ChangeVerb, ReadVerb, Verb, VerbName } from './verbs.ts';
 
-/** A record of the audit, before it has its place in the chain. */
-export interface DoorEntry {
-  readonly kind: string;
-  readonly principal: string;
-  readonly source: string;
-  readonly decision: 'allowed' | 'denied';
-  readonly object: string;
-  readonly detail: Readonly<Record<string, unknown>>;
-}
-
-/** Commits a record and changes together, or neither. */
-export interface DoorAudit {
-  append(
-    entry: DoorEntry,
-    commit: { readonly changes: readonly StateChange[]; readonly expect: readonly Expectation[] },
-  ): Promise<unknown>;
-}
+/** Where the door writes: a record and changes in one commit. */
+export type DoorAudit = Pick<AuditLog, 'append'>;
 
 /** What a verb is asked of. */
 export interface DoorObject extends DecidedObject {
@@ -177,7 +163,7 @@ export class Door implements AsyncDisposable {
         expect,
       });
     } catch (error) {
-      effect.undo?.();
+      if (isCertain(error)) effect.undo?.();
       throw error;
     }
     return effect.answer();
@@ -197,10 +183,16 @@ export class Door implements AsyncDisposable {
   }
 }
 
+/** True when a failed append has left nothing; after others, nobody knows before the store is read again. */
+function isCertain(error: unknown): boolean {
+  const { code } = CodedError.from(error);
+  return ['ERR_CONFLICT', 'ERR_REQUEST', 'ERR_BUSY', 'ERR_UNAUTHORIZED'].includes(code);
+}
+
 function entryOf(
   { verb, caller, object }: DoorRequest<VerbName>,
-  { decision, detail }: Pick<DoorEntry, 'decision' | 'detail'>,
-): DoorEntry {
+  { decision, detail }: Pick<AuditEntry, 'decision' | 'detail'>,
+): AuditEntry {
   const { principal, source } = caller;
   const { key } = principal;
   return {

@@ -224,8 +224,8 @@ export class Principals implements AsyncDisposable {
   }
 
   /**
-   * Ends a key, for good and at once: from this call on it opens nothing, unless `undo` is called because the lock
-   * could not be written. A second time changes nothing. ERR_NOT_FOUND.
+   * Ends a key, for good and at once: from this call on it opens nothing. Should it not be known whether the lock is
+   * on the disk, it opens nothing before the next start. A second time changes nothing. ERR_NOT_FOUND.
    */
   async lock(id: string): Promise<Effect<KeyView> & { readonly undo: () => void }> {
     const { key, revision } = await this.#read(id);

@@ -1,6 +1,7 @@
 /** Everything that can be asked of the ops plane. What is not here is denied to everybody. */
 import { Type } from 'typebox';
 import type { Static, TSchema } from 'typebox';
+import { pageLimits } from '../../core/base/paging.ts';
 import type { Lane } from '../../core/identity/call-order.ts';
 import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
 import { CallRequest } from './call-record.ts';
@@ -23,12 +24,13 @@ export interface Verb {
   readonly runsOnHosts: boolean;
 }
 
-const Empty = Type.Object({});
 const CallId = Type.String({ pattern: '^[0-9a-z]{8,32}$' });
-const Paging = {
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+/** A part of a list: what comes after an entry, or, where the newest comes first, before one. */
+const List = Type.Object({
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
+  after: Type.Optional(Type.String({ maxLength: 128 })),
   before: Type.Optional(Type.String({ maxLength: 128 })),
-};
+});
 
 const Ttl = Type.Integer({ minimum: keyLimits.minTtlMs, maximum: keyLimits.maxTtlMs });
 const KeyCreate = Type.Object({
@@ -45,8 +47,15 @@ const KeyRotate = Type.Object({
 const KeyLock = Type.Object({ id: KeyId });
 const PolicyPut = Type.Object({ name: PolicyName, policy: PolicyRule });
 const PolicyRemove = Type.Object({ name: PolicyName });
+/** Nothing of it for an export, which is all of them. */
+const AuditList = Type.Object({
+  order: Type.Optional(Type.Enum(['oldest', 'newest'])),
+  after: Type.Optional(Type.Integer({ minimum: 0 })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
+  kind: Type.Optional(Type.String({ maxLength: 128 })),
+  principal: Type.Optional(Type.String({ maxLength: 256 })),
+});
 const CallCancel = Type.Object({ id: CallId });
-const List = Type.Object(Paging);
 
 const cell = { lane: 'fast', runsOnHosts: false } as const;
 
@@ -72,7 +81,7 @@ export const verbs = {
     audit: 'key.lock',
     schema: KeyLock,
   },
-  'key.list': { ...cell, permission: 'key.list', risk: 'read', audit: 'key.list', schema: Empty },
+  'key.list': { ...cell, permission: 'key.list', risk: 'read', audit: 'key.list', schema: List },
   'policy.put': {
     ...cell,
     permission: 'policy.put',
@@ -92,7 +101,7 @@ export const verbs = {
     permission: 'policy.list',
     risk: 'read',
     audit: 'policy.list',
-    schema: Empty,
+    schema: List,
   },
   'call.run': {
     permission: 'call.run',
@@ -121,7 +130,7 @@ export const verbs = {
     permission: 'audit.list',
     risk: 'read',
     audit: 'audit.list',
-    schema: List,
+    schema: AuditList,
   },
 } as const satisfies Readonly<Record<string, Verb>>;
 

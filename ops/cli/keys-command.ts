@@ -1,0 +1,296 @@
+/** `dfops keys …` and `dfops policies …`: who may do what, asked of a supernode over its HTTP API. */
+import { open } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { Type } from 'typebox';
+import type { Static, TSchema } from 'typebox';
+import { bindCommand } from '../../core/base/command-line.ts';
+import { CodedError, systemCode } from '../../core/base/error.ts';
+import { defineOptions } from '../../core/base/options.ts';
+import { formatDuration, parseDuration } from '../../core/base/units.ts';
+import { parser } from '../../core/wire/parse-message.ts';
+import { ApiClient } from './api-client.ts';
+import type { CommandTools } from './preheat-command.ts';
+import { apiOptions } from './preheat-options.ts';
+
+const DAY_MS = 86_400_000;
+const PAGE = 1_000;
+/** The API takes no larger request. */
+const MAX_POLICY_BYTES = 16_384;
+
+/** The flags of `dfops keys create`. */
+export const keysCreateOptions = defineOptions({
+  ...apiOptions,
+  expires: {
+    kind: 'duration',
+    default: '90d',
+    min: 60_000,
+    max: 730 * DAY_MS,
+    help: 'How long the key is good, and each that it is rotated to',
+  },
+  'hosts-cap': {
+    kind: 'string',
+    valueName: 'N/TIME',
+    defaultHelp: 'as it is for the principal',
+    help: 'Most distinct hosts that the principal runs something on within a time, as 5/1h; or none',
+  },
+  'calls-cap': {
+    kind: 'string',
+    valueName: 'N/TIME',
+    defaultHelp: 'as it is for the principal',
+    help: 'Most calls of the principal within a time, as 100/1h; or none',
+  },
+});
+
+/** The flags of `dfops keys rotate`. */
+export const keysRotateOptions = defineOptions({
+  ...apiOptions,
+  overlap: {
+    kind: 'duration',
+    default: '24h',
+    min: 0,
+    max: 30 * DAY_MS,
+    help: 'How long the former key still holds; 0 ends it at once',
+  },
+});
+
+/** The flags of `dfops policies put`. */
+export const policiesPutOptions = defineOptions({
+  ...apiOptions,
+  file: { kind: 'path', required: true, valueName: 'FILE', help: 'The policy as JSON' },
+});
+
+const Cap = Type.Optional(Type.Object({ max: Type.Number(), windowMs: Type.Number() }));
+const shown = {
+  id: Type.String(),
+  principal: Type.String(),
+  created: Type.Number(),
+  expires: Type.Number(),
+  formerUntil: Type.Optional(Type.Number()),
+  lastUsed: Type.Optional(Type.Number()),
+  locked: Type.Optional(Type.Number()),
+  caps: Type.Optional(Type.Object({ hosts: Cap, calls: Cap })),
+};
+const Key = Type.Object(shown);
+const Issued = Type.Object({ ...shown, key: Type.String() });
+const Policy = Type.Object({
+  name: Type.String(),
+  effect: Type.String(),
+  principals: Type.Array(Type.String()),
+  verbs: Type.Array(Type.String()),
+  commands: Type.Optional(Type.Array(Type.String())),
+  hosts: Type.Optional(Type.Array(Type.String())),
+  maxRisk: Type.Optional(Type.String()),
+});
+type Key = Static<typeof Key>;
+type Policy = Static<typeof Policy>;
+
+const parseKey = parser(Key);
+const parseIssued = parser(Issued);
+const parsePolicy = parser(Policy);
+
+/** Adds `keys create|list|rotate|lock` and `policies put|list|remove` to the program. */
+export function addKeysCommands(program: Command, tools: CommandTools): void {
+  addKeys(program, tools);
+  addPolicies(program, tools);
+}
+
+function addKeys(program: Command, tools: CommandTools): void {
+  const { env, print, signal } = tools;
+  const keys = program.command('keys').description('Keys of the API, and what they are good for');
+  keys.action(() => {
+    throw new CodedError('ERR_USAGE', 'dfops keys what? One of: create, list, rotate, lock');
+  });
+  const create = keys.command('create').description('Make a key; it is printed this once');
+  bindCommand(create.argument('<NAME>', 'the principal: who it is for'), {
+    table: keysCreateOptions,
+    env,
+    action: async ({ options, args: [principal = ''] }) => {
+      const { api, apiKey, expires, hostsCap, callsCap, json } = options;
+      const body = { principal, ttlMs: expires, ...capsFrom({ hostsCap, callsCap }) };
+      const call = { method: 'POST', path: '/api/v1/keys', body, signal } as const;
+      showIssued(parseIssued(await new ApiClient(api, apiKey).ask(call)), { json, tools });
+    },
+  });
+  bindCommand(keys.command('list').description('List keys'), {
+    table: apiOptions,
+    env,
+    action: async ({ options: { api, apiKey, json } }) => {
+      const client = new ApiClient(api, apiKey);
+      for await (const key of listed(client, { path: '/api/v1/keys', item: Key, signal })) {
+        print(json ? `${JSON.stringify(key)}\n` : keyLine(key));
+      }
+    },
+  });
+  const rotate = keys.command('rotate').description('Print a new key in the place of one');
+  bindCommand(rotate.argument('<ID>'), {
+    table: keysRotateOptions,
+    env,
+    action: async ({ options, args: [id = ''] }) => {
+      const { api, apiKey, overlap, json } = options;
+      const path = `/api/v1/keys/${encodeURIComponent(id)}/rotate`;
+      const call = { method: 'POST', path, body: { overlapMs: overlap }, signal } as const;
+      showIssued(parseIssued(await new ApiClient(api, apiKey).ask(call)), { json, tools });
+    },
+  });
+  const lock = keys.command('lock').description('End a key, and what runs for it, for good');
+  bindCommand(lock.argument('<ID>'), {
+    table: apiOptions,
+    env,
+    action: async ({ options: { api, apiKey, json }, args: [id = ''] }) => {
+      const path = `/api/v1/keys/${encodeURIComponent(id)}/lock`;
+      const call = { method: 'POST', path, signal } as const;
+      const key = parseKey(await new ApiClient(api, apiKey).ask(call));
+      print(json ? `${JSON.stringify(key)}\n` : keyLine(key));
+    },
+  });
+}
+
+function addPolicies(program: Command, tools: CommandTools): void {
+  const { env, print, signal } = tools;
+  const policies = program.command('policies').description('Who may do what');
+  policies.action(() => {
+    throw new CodedError('ERR_USAGE', 'dfops policies what? One of: put, list, remove');
+  });
+  const put = policies.command('put').description('Make a policy, or replace it');
+  bindCommand(put.argument('<NAME>'), {
+    table: policiesPutOptions,
+    env,
+    action: async ({ options: { api, apiKey, json, file }, args: [name = ''] }) => {
+      const body = await readPolicy(file);
+      const path = `/api/v1/policies/${encodeURIComponent(name)}`;
+      const call = { method: 'PUT', path, body, signal } as const;
+      const policy = parsePolicy(await new ApiClient(api, apiKey).ask(call));
+      print(json ? `${JSON.stringify(policy)}\n` : policyLine(policy));
+    },
+  });
+  bindCommand(policies.command('list').description('List policies'), {
+    table: apiOptions,
+    env,
+    action: async ({ options: { api, apiKey, json } }) => {
+      const client = new ApiClient(api, apiKey);
+      for await (const one of listed(client, { path: '/api/v1/policies', item: Policy, signal })) {
+        print(json ? `${JSON.stringify(one)}\n` : policyLine(one));
+      }
+    },
+  });
+  bindCommand(policies.command('remove').description('Remove a policy').argument('<NAME>'), {
+    table: apiOptions,
+    env,
+    action: async ({ options: { api, apiKey }, args: [name = ''] }) => {
+      const path = `/api/v1/policies/${encodeURIComponent(name)}`;
+      await new ApiClient(api, apiKey).ask({ method: 'DELETE', path, signal });
+    },
+  });
+}
+
+/** All entries of a list that comes in pages. */
+async function* listed<const Item extends TSchema>(
+  api: ApiClient,
+  {
+    path,
+    item,
+    signal,
+  }: { readonly path: string; readonly item: Item; readonly signal: AbortSignal },
+): AsyncGenerator<Static<Item>, void, undefined> {
+  const parseItem = parser(item);
+  const parsePage = parser(
+    Type.Object({ items: Type.Array(Type.Unknown()), next: Type.Optional(Type.String()) }),
+  );
+  for (let after = ''; ;) {
+    const query = `?limit=${PAGE}&after=${encodeURIComponent(after)}`;
+    const { items, next } = parsePage(
+      await api.ask({ method: 'GET', path: `${path}${query}`, signal }),
+    );
+    for (const one of items) yield parseItem(one);
+    if (next === undefined) return;
+    after = next;
+  }
+}
+
+/** The key alone on standard output, so that it can be piped to where it is kept. */
+function showIssued(
+  issued: Static<typeof Issued>,
+  { json, tools }: { readonly json: boolean; readonly tools: CommandTools },
+): void {
+  tools.print(json ? `${JSON.stringify(issued)}\n` : `${issued.key}\n`);
+  if (json) return;
+  tools.complain(`key ${issued.id} of ${issued.principal}, good until ${timeOf(issued.expires)}; `);
+  tools.complain('it is not shown again\n');
+}
+
+function keyLine(key: Key): string {
+  const { id, principal, expires, formerUntil, lastUsed, locked, caps = {} } = key;
+  const words = [
+    id,
+    principal,
+    locked === undefined ? `expires ${timeOf(expires)}` : `locked ${timeOf(locked)}`,
+    ...(formerUntil === undefined ? [] : [`former until ${timeOf(formerUntil)}`]),
+    lastUsed === undefined ? 'never used' : `used ${timeOf(lastUsed)}`,
+    ...Object.entries(caps).flatMap(([what, cap]) =>
+      cap === undefined ? [] : [`${what} ${cap.max}/${formatDuration(cap.windowMs)}`],
+    ),
+  ];
+  return `${words.join('  ')}\n`;
+}
+
+function policyLine(policy: Policy): string {
+  const { name, effect, principals, verbs, commands, hosts, maxRisk } = policy;
+  const words = [
+    name,
+    `${effect} ${principals.join(',')}`,
+    verbs.join(','),
+    ...(commands === undefined ? [] : [`commands ${commands.join(',')}`]),
+    ...(hosts === undefined ? [] : [`hosts ${hosts.join(',')}`]),
+    ...(maxRisk === undefined ? [] : [`at most ${maxRisk}`]),
+  ];
+  return `${words.join('  ')}\n`;
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** Caps as the API takes them, both or none; ERR_USAGE naming the flag. */
+function capsFrom(given: {
+  readonly hostsCap: string | undefined;
+  readonly callsCap: string | undefined;
+}): { readonly caps?: object } {
+  const { hostsCap, callsCap } = given;
+  if (hostsCap === undefined && callsCap === undefined) return {};
+  const hosts = capFrom(hostsCap, '--hosts-cap');
+  const calls = capFrom(callsCap, '--calls-cap');
+  return {
+    caps: { ...(hosts === undefined ? {} : { hosts }), ...(calls === undefined ? {} : { calls }) },
+  };
+}
+
+function capFrom(text: string | undefined, flag: string): object | undefined {
+  if (text === undefined || text === 'none') return undefined;
+  const [, max, time = ''] = /^(\d{1,6})\/(.+)$/.exec(text) ?? [];
+  const windowMs = parseDuration(time);
+  if (max !== undefined && windowMs !== undefined) return { max: Number(max), windowMs };
+  const message = `${flag}: expected N/TIME, as 5/1h, or none, got ${JSON.stringify(text)}`;
+  throw new CodedError('ERR_USAGE', message);
+}
+
+/** What the file holds; the API says what is wrong with it. ERR_USAGE when it is no JSON. */
+async function readPolicy(file: string): Promise<unknown> {
+  const text = await readShort(file);
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new CodedError('ERR_USAGE', `--file: ${file} is no JSON`, { cause });
+  }
+}
+
+async function readShort(file: string): Promise<string> {
+  try {
+    await using handle = await open(file, 'r');
+    const { size } = await handle.stat();
+    if (size <= MAX_POLICY_BYTES) return await handle.readFile('utf8');
+  } catch (cause) {
+    const reason = systemCode(cause) ?? 'unreadable';
+    throw new CodedError('ERR_USAGE', `--file: cannot read ${file} (${reason})`, { cause });
+  }
+  throw new CodedError('ERR_USAGE', `--file: ${file} is longer than ${MAX_POLICY_BYTES} bytes`);
+}
