@@ -7,6 +7,11 @@ import type { OptionTable } from '../../core/base/options.ts';
 import { renderOptionsDoc } from '../../core/base/render-options.ts';
 import { dfdaemonOptions, keepFlags, limitsFlags, proxyCaFlags } from '../../dfdaemon/index.ts';
 import { dfgetOptions } from '../../dfget/args.ts';
+import {
+  keysCreateOptions,
+  keysRotateOptions,
+  policiesPutOptions,
+} from '../../ops/cli/keys-command.ts';
 import { limitsSetOptions } from '../../ops/cli/limits-command.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
@@ -28,6 +33,9 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops preheat url': urlOptions,
   'dfops preheat list': apiOptions,
   'dfops limits set': limitsSetOptions,
+  'dfops keys create': keysCreateOptions,
+  'dfops keys rotate': keysRotateOptions,
+  'dfops policies put': policiesPutOptions,
 };
 
 /** Path from the root and text of each generated document. */
