@@ -2,6 +2,11 @@ import { Agent, request } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { CodedError } from '../../core/base/error.ts';
 
+/** Hosts of a call. */
+export type CallCounts = Readonly<
+  Record<'hosts' | 'waiting' | 'running' | 'ok' | 'failed' | 'refused' | 'unknown', number>
+>;
+
 /** Calls through the HTTP API of a supernode, over connections that are kept, as a program of operators makes them. */
 export class CallClient implements Disposable {
   readonly #base: URL;
@@ -21,12 +26,12 @@ export class CallClient implements Disposable {
     return id;
   }
 
-  /** Resolves when the call has ended: how many of its hosts ended well, and on how many it was. */
-  async ended(id: string): Promise<{ readonly ok: number; readonly hosts: number }> {
+  /** Resolves when the call has ended: on how many hosts it was, and how many ended how. */
+  async ended(id: string): Promise<CallCounts> {
     const lines = (await this.#ask('GET', `/api/v1/calls/${id}/events`)).trimEnd().split('\n');
     const last = JSON.parse(lines.at(-1) ?? '') as {
       readonly type: string;
-      readonly counts: { readonly ok: number; readonly hosts: number };
+      readonly counts: CallCounts;
     };
     if (last.type !== 'ended') throw new CodedError('ERR_INTERNAL', `no end: ${lines.at(-1)}`);
     return last.counts;

@@ -44,11 +44,7 @@ export async function callJson(call: JsonCall): Promise<unknown> {
 
 /** The objects of an answer that has one a line, as they come; throws as `callJson()` does. */
 export async function* callJsonLines(call: JsonCall): AsyncGenerator {
-  const response = await send(call);
-  const { statusCode = 0 } = response;
-  if (statusCode < 200 || statusCode >= 300) {
-    throw CodedError.fromObject(parseError(await jsonOf(response)).error);
-  }
+  const response = await answerTo(call);
   let rest = '';
   response.setEncoding('utf8');
   try {
@@ -69,6 +65,26 @@ export async function* callJsonLines(call: JsonCall): AsyncGenerator {
     response.destroy();
   }
   if (rest !== '') yield parsed(rest);
+}
+
+/** The bytes of the answer, as they come; throws as `callJson()` does, also when the answer is cut. */
+export async function* callBytes(call: JsonCall): AsyncGenerator<Uint8Array> {
+  const response = await answerTo(call);
+  try {
+    for await (const chunk of response) if (Buffer.isBuffer(chunk)) yield chunk;
+  } catch (error) {
+    throw error instanceof Error ? call.unreachable(error) : error;
+  } finally {
+    response.destroy();
+  }
+}
+
+/** The answer of one who does not refuse. */
+async function answerTo(call: JsonCall): Promise<IncomingMessage> {
+  const response = await send(call);
+  const { statusCode = 0 } = response;
+  if (statusCode >= 200 && statusCode < 300) return response;
+  throw CodedError.fromObject(parseError(await jsonOf(response)).error);
 }
 
 async function send({

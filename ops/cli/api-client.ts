@@ -1,6 +1,6 @@
 import { urlToHttpOptions } from 'node:url';
 import { CodedError, systemCode } from '../../core/base/error.ts';
-import { callJson, callJsonLines } from '../../core/net/json-call.ts';
+import { callBytes, callJson, callJsonLines } from '../../core/net/json-call.ts';
 import type { JsonCall } from '../../core/net/json-call.ts';
 
 const TIMEOUT_MS = 30_000;
@@ -32,6 +32,11 @@ export class ApiClient {
   /** The objects of an answer that has one a line, as they come. */
   follow(call: ApiCall): AsyncIterable<unknown> {
     return callJsonLines(this.#call(call));
+  }
+
+  /** The bytes of an answer, as they come. */
+  download(call: ApiCall): AsyncIterable<Uint8Array> {
+    return callBytes(this.#call(call));
   }
 
   #call({ method, path, body, signal }: ApiCall): JsonCall {

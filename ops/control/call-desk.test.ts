@@ -13,6 +13,9 @@ import { AnsweringHost } from '../../test/support/answering-host.ts';
 import { until } from '../../test/support/until.ts';
 import type { CallEvent } from './call-record.ts';
 import { OpsControl } from './index.ts';
+import { operator } from './principal.ts';
+
+const alice = { principal: operator, source: 'test' };
 
 interface Bench {
   readonly cell: HostKey;
@@ -53,6 +56,16 @@ async function openBench(t: ExecutionContext): Promise<Bench> {
   return bench;
 }
 
+/** Lets a principal make calls. */
+async function allow(ops: OpsControl, name: string): Promise<void> {
+  const policy = { principals: [name], effect: 'allow', verbs: ['call.*'] } as const;
+  const input = { name: `${name}-calls`, policy };
+  await ops.door.perform(
+    { verb: 'policy.put', caller: alice, input, object: { id: input.name } },
+    async () => ops.policies.put(input.name, { ...policy, principals: [name], verbs: ['call.*'] }),
+  );
+}
+
 function hostsOf(bench: Bench, names: readonly string[]): AnsweringHost[] {
   return names.map((name) => {
     const host = new AnsweringHost(name);
@@ -64,7 +77,7 @@ function hostsOf(bench: Bench, names: readonly string[]): AnsweringHost[] {
 test('a call goes to each host as an order of its own, and ends when all have answered', async (t) => {
   const bench = await openBench(t);
   const hosts = hostsOf(bench, ['one', 'two', 'three']);
-  const record = await bench.ops.submit({ command: 'echo', args: ['a', ''], on: 'all' }, 'alice');
+  const record = await bench.ops.submit({ command: 'echo', args: ['a', ''], on: 'all' }, alice);
   const events: CallEvent[] = [];
   using _watch = bench.ops.desk.find(record.id)?.watch((event) => void events.push(event));
   const peers = hosts.map(({ peer }) => peer);
@@ -78,7 +91,7 @@ test('a call goes to each host as an order of its own, and ends when all have an
       call: record.id,
       host: host.peer,
       hosts: digestOfHosts(peers),
-      principal: 'alice',
+      principal: 'operator',
       command: 'echo',
       args: ['a', ''],
       lane: 'fast',
@@ -101,7 +114,7 @@ test('a call goes to each host as an order of its own, and ends when all have an
 
 test('nothing is kept of a call that no host could be given', async (t) => {
   const bench = await openBench(t);
-  await t.throwsAsync(bench.ops.submit({ command: 'true', on: 'all' }, 'a'), {
+  await t.throwsAsync(bench.ops.submit({ command: 'true', on: 'all' }, alice), {
     code: 'ERR_NOT_FOUND',
   });
   hostsOf(bench, ['one']);
@@ -111,7 +124,7 @@ test('nothing is kept of a call that no host could be given', async (t) => {
     [{ command: 'echo', args: ['ok', 'a\0b'], on: 'all' }, 'ERR_REQUEST'],
     [{ command: 'echo', args: ['x'.repeat(70_000)], on: 'all' }, 'ERR_REQUEST'],
   ] as const) {
-    await t.throwsAsync(bench.ops.submit({ ...request, args: [...(request.args ?? [])] }, 'a'), {
+    await t.throwsAsync(bench.ops.submit({ ...request, args: [...(request.args ?? [])] }, alice), {
       code,
     });
   }
@@ -123,22 +136,25 @@ test('a second call with the same word is the first one, also when both come at 
   const [host] = hostsOf(bench, ['one']);
   const request = { command: 'true', on: 'all', idempotencyKey: 'deploy-7' };
   const [first, second] = await Promise.all([
-    bench.ops.submit(request, 'alice'),
-    bench.ops.submit(request, 'alice'),
+    bench.ops.submit(request, alice),
+    bench.ops.submit(request, alice),
   ]);
   t.is(first?.id, second?.id);
   t.is(host?.orders.length, 1);
   await bench.reopen();
-  t.is((await bench.ops.submit(request, 'alice')).id, first?.id);
+  t.is((await bench.ops.submit(request, alice)).id, first?.id);
   host?.connect(bench.ops.desk);
-  t.not((await bench.ops.submit(request, 'bob')).id, first?.id);
+  // Somebody else's word is another word.
+  await allow(bench.ops, 'bob');
+  const bob = { principal: { name: 'bob' }, source: 'test' };
+  t.not((await bench.ops.submit(request, bob)).id, first?.id);
 });
 
 test('a host that goes away and comes back is given the call again, and its answer holds', async (t) => {
   const bench = await openBench(t);
   const [host] = hostsOf(bench, ['one']);
   if (host === undefined) return;
-  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, 'alice');
+  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, alice);
   host.disconnect();
   host.connect(bench.ops.desk);
   t.is(host.orders.length, 2);
@@ -153,8 +169,8 @@ test('a host that never had it did not run it; of one that had it and is silent 
   if (gone === undefined || silent === undefined) return;
   // More slow calls than a host has at a time: what is behind them is never sent.
   const slow = { command: 'true', lane: 'slow', on: 'host=gone', waitMs: 600_000 } as const;
-  for (let at = 0; at < 16; at += 1) await bench.ops.submit(slow, 'alice');
-  const { id } = await bench.ops.submit({ command: 'true', lane: 'slow', on: 'all' }, 'alice');
+  for (let at = 0; at < 16; at += 1) await bench.ops.submit(slow, alice);
+  const { id } = await bench.ops.submit({ command: 'true', lane: 'slow', on: 'all' }, alice);
   t.is(gone.orders.length, 16);
   silent.disconnect();
   bench.clock.advance(60_000);
@@ -179,7 +195,7 @@ test('calls that had not ended are taken up by the next start, with what was kno
   const bench = await openBench(t);
   const [one, two] = hostsOf(bench, ['one', 'two']);
   if (one === undefined || two === undefined) return;
-  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, 'alice');
+  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, alice);
   one.end(id, { outcome: 'ok' });
   await until(() => one.heard.includes(id));
   await bench.reopen();
@@ -201,9 +217,9 @@ test('a call that is stopped is not begun any more, and who runs it is told, als
   const bench = await openBench(t);
   const [one] = hostsOf(bench, ['one']);
   if (one === undefined) return;
-  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, 'alice');
+  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, alice);
   one.begin(id);
-  await bench.ops.stop(id);
+  await bench.ops.stop(id, alice);
   t.deepEqual(one.stops, [id]);
   await bench.reopen();
   one.connect(bench.ops.desk);
@@ -218,7 +234,7 @@ test('what one host says of another counts for nothing', async (t) => {
   const bench = await openBench(t);
   const [one, two] = hostsOf(bench, ['one', 'two']);
   if (one === undefined || two === undefined) return;
-  const { id } = await bench.ops.submit({ command: 'true', on: 'host=one' }, 'alice');
+  const { id } = await bench.ops.submit({ command: 'true', on: 'host=one' }, alice);
   two.end(id, { outcome: 'ok' });
   two.end(id, { outcome: 'ok' }, { of: one.peer });
   one.end(id, { outcome: 'failed' });
@@ -230,11 +246,11 @@ test('slow calls do not stand in the way of fast ones', async (t) => {
   const bench = await openBench(t);
   const [one] = hostsOf(bench, ['one']);
   for (let at = 0; at < 100; at += 1) {
-    await bench.ops.submit({ command: 'sleep', lane: 'slow', on: 'all' }, 'alice');
+    await bench.ops.submit({ command: 'sleep', lane: 'slow', on: 'all' }, alice);
   }
   const before = one?.orders.length ?? 0;
   t.true(before < 100);
-  await bench.ops.submit({ command: 'true', on: 'all' }, 'alice');
+  await bench.ops.submit({ command: 'true', on: 'all' }, alice);
   t.is(one?.orders.length, before + 1);
 });
 
@@ -243,7 +259,7 @@ test('output is kept up to what was asked for, and what is missing is told', asy
   const [one] = hostsOf(bench, ['one']);
   if (one === undefined) return;
   const request = { command: 'true', on: 'all', maxOutputBytes: 10 };
-  const whole = await bench.ops.submit(request, 'alice');
+  const whole = await bench.ops.submit(request, alice);
   one.write(whole.id, '12345');
   one.disconnect();
   one.connect(bench.ops.desk);
@@ -251,7 +267,7 @@ test('output is kept up to what was asked for, and what is missing is told', asy
   one.write(whole.id, '12345', 0);
   one.write(whole.id, '67890abc', 5);
   one.end(whole.id, { outcome: 'ok' }, { output: '1234567890' });
-  const gap = await bench.ops.submit(request, 'alice');
+  const gap = await bench.ops.submit(request, alice);
   one.write(gap.id, '890', 7);
   one.end(gap.id, { outcome: 'ok' }, { output: '1234567890' });
   await until(() => bench.ops.desk.active === 0);
@@ -259,4 +275,47 @@ test('output is kept up to what was asked for, and what is missing is told', asy
   t.is(Buffer.from(kept?.stdout ?? '', 'base64').toString(), '1234567890');
   t.is(kept?.isOutputLost, undefined);
   t.like(await bench.ops.calls.result(gap.id, one.peer), { stdout: '', isOutputLost: true });
+});
+
+test('calls of a key that is locked end, and their ends are in the audit', async (t) => {
+  const bench = await openBench(t);
+  const [one] = hostsOf(bench, ['one']);
+  if (one === undefined) return;
+  await allow(bench.ops, 'carol');
+  const input = { principal: 'carol' };
+  const { door, principals } = bench.ops;
+  const issued = await door.perform(
+    { verb: 'key.create', caller: alice, input, object: { id: 'carol' } },
+    async () => principals.create(input),
+  );
+  const principal = principals.find(`Bearer ${issued.key}`);
+  if (principal === undefined) throw new Error('no principal');
+  const carol = { principal, source: 'test' };
+  const { id } = await bench.ops.submit({ command: 'sleep', on: 'all' }, carol);
+  const other = await bench.ops.submit({ command: 'sleep', on: 'all' }, alice);
+  one.begin(id);
+  const about = { id: issued.id };
+  await door.perform({ verb: 'key.lock', caller: alice, input: about, object: about }, async () =>
+    principals.lock(issued.id),
+  );
+  await until(() => one.stops.includes(id));
+  t.false(one.stops.includes(other.id));
+  await t.throwsAsync(bench.ops.submit({ command: 'sleep', on: 'all' }, carol), {
+    code: 'ERR_UNAUTHORIZED',
+  });
+  const { records } = await bench.ops.audit.list({ kind: 'call.cancel', limit: 10 });
+  t.like(records, [{ principal: 'door', object: id }]);
+});
+
+test('who may not call leaves a record of that, and no call', async (t) => {
+  const bench = await openBench(t);
+  const [one] = hostsOf(bench, ['one']);
+  const mallory = { principal: { name: 'mallory' }, source: '192.0.2.1' };
+  await t.throwsAsync(bench.ops.submit({ command: 'true', on: 'all' }, mallory), {
+    code: 'ERR_DENIED',
+  });
+  t.is(one?.orders.length, 0);
+  await bench.reopen();
+  const { records } = await bench.ops.audit.list({ principal: 'mallory', limit: 10 });
+  t.like(records, [{ kind: 'call.run', decision: 'denied', source: '192.0.2.1' }]);
 });

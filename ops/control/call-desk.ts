@@ -18,6 +18,7 @@ import type { CallHost, CallListener } from './call-host.ts';
 import type { CallRecord, CallRequest, HostResult } from './call-record.ts';
 import type { CallStore } from './call-store.ts';
 import type { ControlKey } from './control-key.ts';
+import type { Principal } from './principal.ts';
 import { HostLanes } from './host-lanes.ts';
 import { selectHosts } from './host-selector.ts';
 
@@ -85,12 +86,17 @@ export class CallDesk implements CallListener, AsyncDisposable {
     return this.#active.size;
   }
 
+  /** Those that have not ended. */
+  calls(): readonly ActiveCall[] {
+    return [...this.#active.values()];
+  }
+
   find(id: string): ActiveCall | undefined {
     return this.#active.get(id);
   }
 
   /** The call as it would be, with the hosts it is for; ERR_REQUEST, ERR_NOT_FOUND, ERR_BUSY or ERR_KEY_FILE. */
-  plan(request: CallRequest, principal: string): CallPlan {
+  plan(request: CallRequest, { name: principal, key }: Principal): CallPlan {
     const { control, clock, store } = this.#parts;
     if (this.#active.size >= MAX_ACTIVE) {
       throw new CodedError('ERR_BUSY', `${MAX_ACTIVE} calls have not ended`);
@@ -103,6 +109,7 @@ export class CallDesk implements CallListener, AsyncDisposable {
     const record: CallRecord = {
       id: this.#newId(created),
       principal,
+      ...(key === undefined ? {} : { key }),
       command,
       args,
       on,

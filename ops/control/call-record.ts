@@ -36,6 +36,8 @@ export const CallTarget = Type.Object({
 export const CallRecord = Type.Object({
   id: Type.String(),
   principal: Type.String(),
+  /** Id of the API key that it was made with; absent: the operator's. */
+  key: Type.Optional(Type.String()),
   command: Type.String(),
   args: Type.Array(Type.String()),
   on: Type.String(),

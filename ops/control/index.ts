@@ -1,14 +1,22 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { Random } from '../../core/base/random.ts';
+import { digestOfHosts } from '../../core/identity/call-order.ts';
 import type { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import { AuditLog } from './audit-log.ts';
 import { CallDesk } from './call-desk.ts';
 import type { CallRecord, CallRequest } from './call-record.ts';
 import { CallStore } from './call-store.ts';
+import { Caps } from './caps.ts';
 import { ControlKey } from './control-key.ts';
+import { Door } from './door.ts';
+import { PolicyTable } from './policy-table.ts';
+import type { Caller } from './principal.ts';
+import { Principals } from './principals.ts';
 
 export interface OpsControlOptions {
   readonly dataDir: string;
@@ -28,19 +36,30 @@ const RENEWAL_CHECK_MS = 3_600_000;
 export class OpsControl implements AsyncDisposable {
   readonly desk: CallDesk;
   readonly calls: CallStore;
-  readonly #state: LevelStateStore;
+  readonly audit: AuditLog;
+  readonly door: Door;
+  readonly principals: Principals;
+  readonly policies: PolicyTable;
+  readonly #log: Log;
   readonly #resources: AsyncDisposableStack;
 
-  private constructor(parts: {
-    readonly desk: CallDesk;
-    readonly calls: CallStore;
-    readonly state: LevelStateStore;
-    readonly resources: AsyncDisposableStack;
-  }) {
+  private constructor(
+    parts: Pick<OpsControl, 'desk' | 'calls' | 'audit' | 'door' | 'principals' | 'policies'>,
+    { log, resources }: { readonly log: Log; readonly resources: AsyncDisposableStack },
+  ) {
     this.desk = parts.desk;
     this.calls = parts.calls;
-    this.#state = parts.state;
-    this.#resources = parts.resources;
+    this.audit = parts.audit;
+    this.door = parts.door;
+    this.principals = parts.principals;
+    this.policies = parts.policies;
+    this.#log = log;
+    this.#resources = resources;
+    resources.use(
+      this.principals.onLock((key) => {
+        for (const { record } of this.desk.calls()) if (record.key === key) this.#cut(record);
+      }),
+    );
   }
 
   /** Opens the state of a data folder, with its own key; ERR_STORE_LOCKED when another process has it. */
@@ -57,44 +76,99 @@ export class OpsControl implements AsyncDisposable {
         .catch((error: unknown) => log.error({ err: error }, 'the control key is not certified'));
     });
     stack.defer(() => renewal.cancel());
+    const headFile = join(dataDir, 'ops-audit-head');
+    const audit = stack.use(await AuditLog.open({ state, cell, control, headFile, clock, log }));
+    const principals = stack.use(await Principals.open(state, { clock, log }));
+    const policies = await PolicyTable.open(state);
+    const caps = new Caps(state);
+    const door = stack.use(new Door({ audit, principals, policies, caps, clock, log }));
     const calls = await CallStore.open(state);
     const desk = stack.use(
       await CallDesk.open({ store: calls, control, cell, clock, random, log }),
     );
-    return new OpsControl({ desk, calls, state, resources: stack.move() });
+    const parts = { desk, calls, audit, door, principals, policies };
+    return new OpsControl(parts, { log, resources: stack.move() });
   }
 
-  /** Begins a call, or finds the one that was begun with the same word; it is on the disk before any host hears of it. */
-  async submit(request: CallRequest, principal: string): Promise<CallRecord> {
+  /**
+   * Begins a call, or finds the one that was begun with the same word; it is on the disk, and in the audit, before any
+   * host hears of it. What the door refuses, and what `CallDesk.plan()` does.
+   */
+  async submit(request: CallRequest, caller: Caller): Promise<CallRecord> {
+    const { name } = caller.principal;
     const word = request.idempotencyKey;
-    if (word !== undefined) {
-      const known = await this.calls.withWord(principal, word);
-      if (known !== undefined) return known;
-    }
-    const { record, changes, expect } = this.desk.plan(request, principal);
+    const known = word === undefined ? undefined : await this.calls.withWord(name, word);
+    if (known !== undefined) return known;
+    const { record, changes, expect } = this.desk.plan(request, caller.principal);
+    const { id, command, args, hosts, on, lane, runAs } = record;
+    const detail = {
+      command,
+      args: args.length,
+      argsDigest: createHash('sha256').update(JSON.stringify(args)).digest('hex'),
+      on: on.slice(0, 200),
+      hosts: hosts.length,
+      hostsDigest: digestOfHosts(hosts.map(({ peer }) => peer)),
+      lane,
+      ...(runAs === undefined ? {} : { runAs }),
+    };
     try {
-      await this.#state.commit(changes, { expect });
+      return await this.door.perform(
+        { verb: 'call.run', caller, input: request, object: { id, command, hosts } },
+        async () => ({
+          changes,
+          expect,
+          detail,
+          answer: () => {
+            this.desk.begin(record);
+            return record;
+          },
+        }),
+      );
     } catch (error) {
       const { code } = CodedError.from(error);
-      const known =
-        code === 'ERR_CONFLICT' && word !== undefined
-          ? await this.calls.withWord(principal, word)
-          : undefined;
-      if (known === undefined) throw error;
-      return known;
+      if (code !== 'ERR_CONFLICT' || word === undefined) throw error;
+      const other = await this.calls.withWord(name, word);
+      if (other === undefined) throw error;
+      return other;
     }
-    this.desk.begin(record);
-    return record;
   }
 
-  /** Stops a call; harmless when it has ended. */
-  async stop(id: string): Promise<void> {
-    if (this.desk.find(id) === undefined) return;
-    await this.#state.commit(this.desk.planStop(id));
+  /** Stops a call; harmless when it has ended. ERR_NOT_FOUND when there is none. */
+  async stop(id: string, caller: Caller): Promise<void> {
+    const record = await this.calls.find(id);
+    if (record === undefined) {
+      throw new CodedError('ERR_NOT_FOUND', 'there is no call of this id, or not any more');
+    }
+    const { command, hosts } = record;
+    await this.door.perform(
+      { verb: 'call.cancel', caller, input: { id }, object: { id, command, hosts } },
+      async () => ({
+        changes: this.desk.find(id) === undefined ? [] : this.desk.planStop(id),
+        detail: { command, hosts: hosts.length },
+        answer: () => undefined,
+      }),
+    );
     await this.desk.stop(id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#resources.disposeAsync();
+  }
+
+  /** A call of a key that was locked is ended by the door itself. */
+  #cut({ id, command, key = '' }: CallRecord): void {
+    const entry = {
+      kind: 'call.cancel',
+      principal: 'door',
+      source: 'key.lock',
+      decision: 'allowed' as const,
+      object: id,
+      detail: { command, key },
+    };
+    this.audit
+      .append(entry, { changes: this.desk.planStop(id) })
+      .catch((error: unknown) => this.#log.error({ call: id, err: error }, 'a stop is not kept'))
+      // Who lost his key must not go on for want of a record of it.
+      .finally(() => void this.desk.stop(id));
   }
 }

@@ -3,10 +3,13 @@ import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { programVersion } from '../../core/base/version.ts';
 import type { Exposition } from '../metrics.ts';
+import { addAuditRoutes } from '../../ops/control/audit-routes.ts';
+import { addCallRoutes } from '../../ops/control/call-routes.ts';
+import type { CallerOf } from '../../ops/control/door-app.ts';
+import { addKeyRoutes } from '../../ops/control/key-routes.ts';
 import type { OpsControl } from '../../ops/control/index.ts';
 import { addAdminRoutes } from './admin-routes.ts';
-import { addCallRoutes } from './call-routes.ts';
-import { checkAccess } from './api-access.ts';
+import { checkAccess, opsCaller } from './api-access.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { newApiApp } from './fastify-app.ts';
 import type { ApiApp } from './fastify-app.ts';
@@ -125,11 +128,31 @@ export class HttpApi implements AsyncDisposable {
       addReadRoutes(guarded, () => this.#served().view);
       addAdminRoutes(guarded, () => this.#served().actions);
       addLimitRoutes(guarded, () => this.#served().limits);
-      addCallRoutes(guarded, () => this.#served().ops, keys);
       addWarmUpRoutes(guarded, () => this.#served().warmUps, keys);
       if (!isMetricsPublic) this.#addMetricsRoute(guarded);
     });
+    this.#addOpsRoutes(keys);
     this.#addHookRoutes(options);
+  }
+
+  /** Who has a key of the operator or one that the door gave out; the door decides what he may. */
+  #addOpsRoutes(keys: ApiKeys | undefined): void {
+    const callerOf: CallerOf = ({ ip, headers: { authorization } }) =>
+      opsCaller({ keys, principals: this.#served().ops.principals }, { ip, authorization });
+    void this.#app.register(async (ops: ApiApp) => {
+      ops.addHook('onRequest', async (request) => void callerOf(request));
+      const options = { callerOf };
+      addCallRoutes(ops, { ...options, control: () => this.#served().ops });
+      addKeyRoutes(ops, { ...options, parts: () => this.#served().ops });
+      void ops.register(async (audits: ApiApp) => {
+        audits.addHook('preHandler', async (request) => {
+          const asked = { verb: 'audit.list', input: {}, object: { id: '' } } as const;
+          const { door } = this.#served().ops;
+          await door.read({ ...asked, caller: callerOf(request) }, () => undefined);
+        });
+        addAuditRoutes(audits, () => this.#served().ops.audit);
+      });
+    });
   }
 
   /** Registries and Harbor know user and password where others have a key; and a registry need not have ours. */

@@ -52,9 +52,15 @@ test.serial('dfops call runs a command on all hosts, and gives their words and e
     for (const result of results) t.like(result, { outcome: 'ok', exitCode: 0 });
     t.like(linesOf(up).at(-1), { type: 'ended', counts: { ok: HOSTS - 1 } });
 
-    const odd = [';', '$(reboot)', '`x`', 'a\nb', '--help', '', 'é漢🐉', '*', "'\"\\"];
+    const odd = [';', '$(reboot)', '`x`', 'a\nb', '--help', '', 'é漢🐉', '*', '\'"\\'];
     const echoed = await dfops(cluster, [
-      ...['call', 'print', '--on', 'all', '--wait', '--json', '--'],
+      'call',
+      'print',
+      '--on',
+      'all',
+      '--wait',
+      '--json',
+      '--',
       ...odd,
     ]);
     t.is(echoed.exitCode, 0, echoed.stderr);

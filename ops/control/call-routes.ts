@@ -1,13 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import { Type } from 'typebox';
+import { pageLimits } from '../../core/base/paging.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { callLimits } from '../../core/identity/call-order.ts';
-import { CallRequest } from '../../ops/control/call-record.ts';
-import type { CallEvent, CallRecord } from '../../ops/control/call-record.ts';
-import type { OpsControl } from '../../ops/control/index.ts';
-import type { ApiKeys } from './api-keys.ts';
-import type { ApiApp } from './fastify-app.ts';
-import { pageLimits } from '../../core/base/paging.ts';
+import { CallRequest } from './call-record.ts';
+import type { CallEvent, CallRecord } from './call-record.ts';
+import type { CallerOf, OpsApp } from './door-app.ts';
+import type { OpsControl } from './index.ts';
+import type { Caller } from './principal.ts';
 
 /** Arguments, as JSON may spell them. */
 const MAX_BODY_BYTES = 6 * callLimits.argBytes + 65_536;
@@ -27,20 +27,23 @@ const ResultsQuery = Type.Object({
 /** Results with all their output may be long. */
 const DEFAULT_RESULTS = 100;
 
+/** How the routes come to what they need at each request. */
+export interface CallRoutesOptions {
+  readonly control: () => OpsControl;
+  readonly callerOf: CallerOf;
+}
+
 /** Routes of calls: make one, look at them, follow one, stop one. */
-export function addCallRoutes(
-  app: ApiApp,
-  control: () => OpsControl,
-  keys: ApiKeys | undefined,
-): void {
+export function addCallRoutes(app: OpsApp, { control, callerOf }: CallRoutesOptions): void {
   const body = { schema: { body: CallRequest }, bodyLimit: MAX_BODY_BYTES };
   app.post('/api/v1/calls', body, async (request, reply) => {
-    checkOperator(keys, request.headers.authorization);
-    const record = await control().submit(request.body, 'operator');
+    const record = await control().submit(request.body, callerOf(request));
     return reply.code(201).header('location', `/api/v1/calls/${record.id}`).send(record);
   });
 
-  app.get('/api/v1/calls', { schema: { querystring: ListQuery } }, async (request, reply) => {
+  const list = { schema: { querystring: ListQuery } };
+  app.get('/api/v1/calls', list, async (request, reply) => {
+    await mayLook(control(), callerOf(request));
     const { limit = pageLimits.default, before } = request.query;
     const about = before === undefined ? { limit } : { limit, before };
     const records = await control().calls.list(about);
@@ -51,6 +54,7 @@ export function addCallRoutes(
 
   const one = { schema: { params: IdParams, querystring: ResultsQuery } };
   app.get('/api/v1/calls/:id', one, async (request, reply) => {
+    await mayLook(control(), callerOf(request), request.params.id);
     const record = await found(control(), request.params.id);
     const { limit = DEFAULT_RESULTS, after } = request.query;
     const about = after === undefined ? { limit } : { limit, after };
@@ -63,6 +67,7 @@ export function addCallRoutes(
 
   const params = { schema: { params: IdParams } };
   app.get('/api/v1/calls/:id/events', params, async (request, reply) => {
+    await mayLook(control(), callerOf(request), request.params.id);
     const record = await found(control(), request.params.id);
     reply.hijack();
     const { raw } = reply;
@@ -71,21 +76,19 @@ export function addCallRoutes(
   });
 
   app.delete('/api/v1/calls/:id', params, async (request, reply) => {
-    checkOperator(keys, request.headers.authorization);
-    const record = await found(control(), request.params.id);
-    await control().stop(record.id);
+    await control().stop(request.params.id, callerOf(request));
     return reply.code(204).send();
   });
 }
 
-/** Commands on all hosts are not for every user of this machine, nor for a key that is good for warm-ups. */
-function checkOperator(keys: ApiKeys | undefined, authorization: string | undefined): void {
-  if (keys === undefined) {
-    const message = 'calls need an API key: start the supernode with --api-key-file';
-    throw new CodedError('ERR_FORBIDDEN', message);
+/** Who began a call may follow it; for all others it is a verb of its own. */
+async function mayLook(control: OpsControl, caller: Caller, id?: string): Promise<void> {
+  if (id !== undefined) {
+    const record = await control.calls.find(id);
+    if (record?.principal === caller.principal.name) return;
   }
-  if (keys.mostOf(authorization) === 'release') return;
-  throw new CodedError('ERR_FORBIDDEN', 'this API key may not make calls');
+  const request = { verb: 'call.list', caller, input: {}, object: { id: id ?? '' } } as const;
+  await control.door.read(request, () => undefined);
 }
 
 async function found(control: OpsControl, id: string): Promise<CallRecord> {
