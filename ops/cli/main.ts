@@ -4,7 +4,9 @@ import { errorLines, newProgram, runProgram } from '../../core/base/command-line
 import { exitCodes } from '../../core/base/error-codes.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { stopOnSignals } from '../../core/base/stop-signals.ts';
+import { addAuditCommands } from './audit-command.ts';
 import { addCallCommands } from './call-command.ts';
+import { addKeysCommands } from './keys-command.ts';
 import { addLimitsCommands } from './limits-command.ts';
 import { addPreheatCommands } from './preheat-command.ts';
 import { refuseSecrets } from './preheat-options.ts';
@@ -31,6 +33,8 @@ try {
   addPreheatCommands(program, tools);
   addLimitsCommands(program, tools);
   addCallCommands(program, tools);
+  addAuditCommands(program, { ...tools, input: () => process.stdin, output: stdout });
+  addKeysCommands(program, tools);
   await runProgram(program, argv);
   process.exitCode = exitCodes.done;
 } catch (error) {

@@ -12,6 +12,7 @@ import {
   keysRotateOptions,
   policiesPutOptions,
 } from '../../ops/cli/keys-command.ts';
+import { auditListOptions, auditVerifyOptions } from '../../ops/cli/audit-command.ts';
 import { limitsSetOptions } from '../../ops/cli/limits-command.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
@@ -33,6 +34,8 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops preheat url': urlOptions,
   'dfops preheat list': apiOptions,
   'dfops limits set': limitsSetOptions,
+  'dfops audit list': auditListOptions,
+  'dfops audit verify': auditVerifyOptions,
   'dfops keys create': keysCreateOptions,
   'dfops keys rotate': keysRotateOptions,
   'dfops policies put': policiesPutOptions,
