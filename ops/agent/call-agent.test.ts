@@ -56,6 +56,7 @@ class TestHost {
   now = NOW;
   isConnected = true;
   isDiskFull = false;
+  isStuck = false;
   agent: CallAgent | undefined;
   #store: LevelStateStore | undefined;
 
@@ -180,7 +181,10 @@ class TestHost {
       now: () => this.now,
       isRevoked: (peer) => peer === this.revoked,
       send,
-      sendInTurn: async (message) => send(message),
+      sendInTurn: async (message) => {
+        if (this.isStuck) await new Promise(() => undefined);
+        send(message);
+      },
     };
   }
 }
@@ -477,6 +481,18 @@ test('CallAgent ends what runs when it is stopped itself, and tells it after the
   host.running.onConnected();
   const result = await host.result(order.call);
   t.like(result, { outcome: 'failed', code: 'ERR_INTERRUPTED', signal: 'SIGTERM' });
+});
+
+test('CallAgent stops though a supernode takes nothing of what it is told, and forgeries do not pile up', async (t) => {
+  const host = await TestHost.open(t);
+  host.isStuck = true;
+  const forger = HostKey.generate();
+  for (let at = 0; at < 300; at += 1) host.running.take(host.message({}, forger));
+  await host.running.quiet();
+  t.is(host.running.counts.refused, 300);
+  t.true(host.running.untold <= 100, String(host.running.untold));
+  await host.close();
+  t.deepEqual(host.sent, []);
 });
 
 test('CallAgent begins nothing that it cannot write down first', async (t) => {

@@ -30,6 +30,8 @@ export const defaultLaneLimits: LaneLimits = { running: { fast: 16, slow: 4 }, w
 
 /** Ids that are no use to anybody any more are dropped so often. */
 const FORGET_MS = 60_000;
+/** Refusals of what anybody may have made up that wait to be told: more are only logged and counted. */
+const MAX_UNPROVEN = 100;
 /** What an earlier run of this program left behind gets so long to end by itself. */
 const LEFTOVER_GRACE_MS = 2_000;
 
@@ -72,6 +74,7 @@ export class CallAgent implements CallTaker {
   readonly #teller: CallTeller;
   readonly #forgetting: Timer;
   #isStopping = false;
+  #unproven = 0;
 
   constructor(parts: CallAgentParts) {
     const { limits = defaultLaneLimits, way, journal, clock, log } = parts;
@@ -104,9 +107,19 @@ export class CallAgent implements CallTaker {
     }
   }
 
+  /** Ended calls that the cell is still to be told of. */
+  get untold(): number {
+    return this.#teller.untold;
+  }
+
+  /** Resolves when nothing waits or runs. */
+  async quiet(): Promise<void> {
+    while (this.#work.size > 0) await Promise.allSettled(this.#work);
+  }
+
   /** Resolves when nothing waits or runs, and all of it is told. */
   async idle(): Promise<void> {
-    while (this.#work.size > 0) await Promise.allSettled(this.#work);
+    await this.quiet();
     await this.#teller.idle();
   }
 
@@ -115,9 +128,9 @@ export class CallAgent implements CallTaker {
     this.#isStopping = true;
     this.#forgetting.cancel();
     for (const { abort } of this.#live.values()) abort.abort();
-    while (this.#work.size > 0) await Promise.allSettled(this.#work);
+    await this.quiet();
+    // Nobody waits for a supernode here: what it was not told it is told by the next run of this program.
     this.#teller[Symbol.dispose]();
-    await this.#teller.idle();
   }
 
   async #takeCall(message: Call): Promise<void> {
@@ -155,14 +168,17 @@ export class CallAgent implements CallTaker {
       this.#warnRefused(id, refusal);
       // Not written down: whoever made this up must not use up the id of a call that is right. But who waits for that
       // call must not hear that it was refused once it is here.
-      if (id !== undefined && !this.#live.has(id)) this.#follow(this.#tellUnproven(id, refusal));
+      if (id !== undefined && !this.#live.has(id) && this.#unproven < MAX_UNPROVEN) {
+        this.#follow(this.#tellUnproven(id, refusal));
+      }
       return undefined;
     }
   }
 
   async #tellUnproven(id: string, refusal: CodedError): Promise<void> {
-    const known = await this.#parts.journal.find(id);
-    if (known === undefined && !this.#live.has(id)) {
+    this.#unproven += 1;
+    const known = await this.#parts.journal.find(id).finally(() => (this.#unproven -= 1));
+    if (known === undefined && !this.#live.has(id) && this.#teller.untold < MAX_UNPROVEN) {
       this.#teller.ended(id, this.#result(id, { outcome: 'refused', error: refusal }));
     }
   }

@@ -52,6 +52,11 @@ export class CallTeller implements Disposable {
     this.#period = parts.clock.every(AGAIN.everyMs, () => this.#tellForgotten());
   }
 
+  /** Ended calls that are still to be told of. */
+  get untold(): number {
+    return this.#ended.size;
+  }
+
   /** A call that waits or runs: that it does is told if it takes long. */
   add(
     id: string,
@@ -196,7 +201,7 @@ export class CallTeller implements Disposable {
     };
     for (;;) {
       const [next] = this.#ended;
-      if (next === undefined) break;
+      if (next === undefined || this.#isOver) break;
       const [id, known] = next;
       if (connection !== this.#connection) batch = [];
       connection = this.#connection;
