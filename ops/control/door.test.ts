@@ -513,6 +513,7 @@ test('the door refuses what does not fit the schema, naming the field, and leave
   }
   t.deepEqual(await bench.entries(), []);
   await t.throwsAsync(bench.create('operator'), { code: 'ERR_REQUEST', message: /operator/ });
+  await t.throwsAsync(bench.create('door'), { code: 'ERR_REQUEST' });
 });
 
 test('a policy that could never do what it seems to is refused, naming the field', async (t) => {

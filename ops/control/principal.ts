@@ -5,8 +5,11 @@ export interface Principal {
   readonly key?: string;
 }
 
-/** Who has a key of `--api-key-file`, or is on the machine itself where there is none: may everything, without caps. */
+/** Who has a key of `--api-key-file` that is good for everything: may everything, without caps. */
 export const operator: Principal = { name: 'operator' };
+
+/** Names in the audit that no key is made for. */
+export const reservedNames: readonly string[] = [operator.name, 'door'];
 
 /** Who asks, and from where. */
 export interface Caller {

@@ -18,7 +18,7 @@ import {
 } from './api-key.ts';
 import { PrincipalCaps } from './caps.ts';
 import type { Effect } from './door-effect.ts';
-import { operator } from './principal.ts';
+import { reservedNames } from './principal.ts';
 import type { Principal } from './principal.ts';
 import type { KeyCreate, KeyRotate } from './verbs.ts';
 
@@ -151,8 +151,8 @@ export class Principals implements AsyncDisposable {
 
   /** A new key; its principal comes to be with it. ERR_REQUEST for a name that is taken, ERR_BUSY past the bound. */
   async create({ principal, ttlMs, caps }: KeyCreate): Promise<Effect<IssuedKey>> {
-    if (principal === operator.name) {
-      throw wrong('principal', `"${operator.name}" is whoever has a key of --api-key-file`);
+    if (reservedNames.includes(principal)) {
+      throw wrong('principal', `"${principal}" is a name that the audit uses itself`);
     }
     const now = this.#clock.now();
     const gone = this.#endedLongAgo(now);
