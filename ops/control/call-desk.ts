@@ -103,7 +103,7 @@ export class CallDesk implements CallListener, AsyncDisposable {
     }
     // Without it no host would believe the order.
     void control.certificate;
-    const hosts = selectHosts(request.on, this.#hosts.values());
+    const hosts = selectHosts(request.on, this.#hosts);
     const created = Math.round(clock.now());
     const { command, args = [], on, lane = 'fast', runAs, idempotencyKey } = request;
     const record: CallRecord = {

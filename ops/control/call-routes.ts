@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { Type } from 'typebox';
 import { pageLimits } from '../../core/base/paging.ts';
-import { CodedError } from '../../core/base/error.ts';
 import { callLimits } from '../../core/identity/call-order.ts';
 import { CallRequest } from './call-record.ts';
 import type { CallEvent, CallRecord } from './call-record.ts';
@@ -54,8 +53,8 @@ export function addCallRoutes(app: OpsApp, { control, callerOf }: CallRoutesOpti
 
   const one = { schema: { params: IdParams, querystring: ResultsQuery } };
   app.get('/api/v1/calls/:id', one, async (request, reply) => {
-    await mayLook(control(), callerOf(request), request.params.id);
-    const record = await found(control(), request.params.id);
+    const record = await control().record(request.params.id);
+    await mayLook(control(), callerOf(request), record);
     const { limit = DEFAULT_RESULTS, after } = request.query;
     const about = after === undefined ? { limit } : { limit, after };
     const items = await control().calls.results(record.id, about);
@@ -67,8 +66,8 @@ export function addCallRoutes(app: OpsApp, { control, callerOf }: CallRoutesOpti
 
   const params = { schema: { params: IdParams } };
   app.get('/api/v1/calls/:id/events', params, async (request, reply) => {
-    await mayLook(control(), callerOf(request), request.params.id);
-    const record = await found(control(), request.params.id);
+    const record = await control().record(request.params.id);
+    await mayLook(control(), callerOf(request), record);
     reply.hijack();
     const { raw } = reply;
     raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
@@ -81,20 +80,12 @@ export function addCallRoutes(app: OpsApp, { control, callerOf }: CallRoutesOpti
   });
 }
 
-/** Who began a call may follow it; for all others it is a verb of its own. */
-async function mayLook(control: OpsControl, caller: Caller, id?: string): Promise<void> {
-  if (id !== undefined) {
-    const record = await control.calls.find(id);
-    if (record?.principal === caller.principal.name) return;
-  }
-  const request = { verb: 'call.list', caller, input: {}, object: { id: id ?? '' } } as const;
+/** Who began a call may look at it; for all others that is a verb of its own. */
+async function mayLook(control: OpsControl, caller: Caller, record?: CallRecord): Promise<void> {
+  if (record !== undefined && record.principal === caller.principal.name) return;
+  const object = { id: record?.id ?? '' };
+  const request = { verb: 'call.list', caller, input: {}, object } as const;
   await control.door.read(request, () => undefined);
-}
-
-async function found(control: OpsControl, id: string): Promise<CallRecord> {
-  const record = await control.calls.find(id);
-  if (record !== undefined) return record;
-  throw new CodedError('ERR_NOT_FOUND', 'there is no call of this id, or not any more');
 }
 
 async function summaryOf(control: OpsControl, record: CallRecord): Promise<object> {

@@ -133,13 +133,16 @@ export class OpsControl implements AsyncDisposable {
     }
   }
 
+  /** The call of this id; ERR_NOT_FOUND when there is none, or not any more. */
+  async record(id: string): Promise<CallRecord> {
+    const record = this.desk.find(id)?.record ?? (await this.calls.find(id));
+    if (record !== undefined) return record;
+    throw new CodedError('ERR_NOT_FOUND', 'there is no call of this id, or not any more');
+  }
+
   /** Stops a call; harmless when it has ended. ERR_NOT_FOUND when there is none. */
   async stop(id: string, caller: Caller): Promise<void> {
-    const record = await this.calls.find(id);
-    if (record === undefined) {
-      throw new CodedError('ERR_NOT_FOUND', 'there is no call of this id, or not any more');
-    }
-    const { command, hosts } = record;
+    const { command, hosts } = await this.record(id);
     await this.door.perform(
       { verb: 'call.cancel', caller, input: { id }, object: { id, command, hosts } },
       async () => ({
