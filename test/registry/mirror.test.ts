@@ -9,7 +9,7 @@ import { counted, mirrorOf, pull } from './pull.ts';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 /** Twice so much has to be free on the disk; docs/registry-mirror.md has the figures for 30. */
-const BIG_BLOB_GIB = Number(process.env['TEST_BIG_BLOB_GIB'] ?? 1);
+const BIG_BLOB_GIB = Number(process.env['TEST_BIG_BLOB_GIB'] ?? 0.5);
 /** What one program may have resident at most, whatever the length of a blob. */
 const MOST_MIB = 300;
 const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
@@ -130,7 +130,7 @@ test.serial('a thousand small blobs are pulled from one host at a time', async (
   });
 });
 
-test.serial('a blob of gigabytes passes in flat memory, however slowly it is read', async (t) => {
+test.serial('a long blob passes in flat memory, however slowly it is read', async (t) => {
   await using registry = await LabRegistry.start();
   const bytes = BIG_BLOB_GIB * 1024 * MIB;
   const digest = await registry.longBlob('lab/big', bytes);
