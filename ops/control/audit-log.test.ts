@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { ManualClock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { issueControlCertificate } from '../../core/identity/control-certificate.ts';
@@ -63,6 +64,19 @@ async function verdictOf(audit: AuditLog): Promise<AuditVerdict> {
 
 async function* bytesOf(lines: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
   for await (const line of lines) yield Buffer.from(line);
+}
+
+/** A store that does one thing in another way. */
+function standIn(state: StateStore, over: Partial<StateStore>): StateStore {
+  return {
+    get: async (key) => state.get(key),
+    range: (range, options) => state.range(range, options),
+    commit: async (changes, options) => state.commit(changes, options),
+    watch: (range, options) => state.watch(range, options),
+    close: async () => state.close(),
+    [Symbol.asyncDispose]: async () => state.close(),
+    ...over,
+  };
 }
 
 /** A log that keeps what it was told as errors. */
@@ -148,7 +162,7 @@ test('AuditLog: who commits beside it spoils only the append that counted on the
   await using state = await LevelStateStore.open(join(directory, 'state'));
   // As late as can be: after the log has looked at the row, and before its commit.
   let isSpoilt = false;
-  const racing: StateStore = {
+  const racing = standIn(state, {
     get: async (key) => {
       const row = await state.get(key);
       if (key === 'row' && !isSpoilt) {
@@ -157,12 +171,7 @@ test('AuditLog: who commits beside it spoils only the append that counted on the
       }
       return row;
     },
-    range: (range, options) => state.range(range, options),
-    commit: async (changes, options) => state.commit(changes, options),
-    watch: (range, options) => state.watch(range, options),
-    close: async () => state.close(),
-    [Symbol.asyncDispose]: async () => state.close(),
-  };
+  });
   await using audit = await AuditLog.open(partsOf(directory, racing));
   const outcomes = await Promise.allSettled(
     Array.from({ length: 9 }, async (_, number) =>
@@ -307,6 +316,36 @@ mounting(
     t.like(await verdictOf(audit), { records: 4, unsigned: 0, fault: undefined });
   },
 );
+
+test('AuditLog writes over no record of which it was only said that it could not be written', async (t) => {
+  const directory = await folder(t);
+  await using state = await LevelStateStore.open(join(directory, 'state'));
+  // As level does when the disk fails after the bytes were given to it: they are there once it is opened anew.
+  let late: readonly StateChange[] | undefined = [];
+  const failing = standIn(state, {
+    commit: async (changes, options) => {
+      if (late?.length === 0) {
+        late = changes;
+        throw new CodedError('ERR_STORE_IO', 'the disk');
+      }
+      if (late !== undefined) await state.commit(late);
+      late = undefined;
+      return state.commit(changes, options);
+    },
+  });
+  await using audit = await AuditLog.open(partsOf(directory, failing));
+  const effect = { changes: [{ type: 'put', key: 'effect', value: 1 }] } as const;
+  await t.throwsAsync(audit.append(entry(1), effect), { code: 'ERR_AUDIT_UNWRITABLE' });
+  t.like(await audit.append(entry(2)), { seq: 2, object: 'call 2' });
+  t.is((await state.get('effect'))?.value, 1);
+  const { records } = await audit.list({ limit: 10 });
+  t.deepEqual(
+    records.map(({ object }) => object),
+    ['call 1', 'call 2'],
+    'what took effect has its record',
+  );
+  t.is((await verdictOf(audit)).fault, undefined);
+});
 
 test('AuditLog.append() is refused when the store is closed', async (t) => {
   const directory = await folder(t);

@@ -198,7 +198,9 @@ export class AuditLog implements AsyncDisposable {
 
   async #write(group: WaitingAppend[]): Promise<void> {
     const { state } = this.#parts;
-    this.#tail ??= await readTail(state);
+    const { head } = (this.#tail ??= await readTail(state));
+    // Of a commit that failed it is not known whether it will be there once the store has mended itself.
+    const isFree = { key: recordKey(head.seq + 1), revision: 0 };
     const { accepted, refused, expect } = await settleGroup(state, group);
     const { records, tail, checkpoint } = this.#draft(this.#tail, accepted);
     const changes = [
@@ -207,10 +209,12 @@ export class AuditLog implements AsyncDisposable {
       ...records.map((value) => ({ type: 'put' as const, key: recordKey(value.seq), value })),
     ];
     try {
-      if (changes.length > 0) await state.commit(changes, { expect });
+      if (changes.length > 0) await state.commit(changes, { expect: [...expect, isFree] });
     } catch (error) {
       if (!isOfOne(error)) throw error;
-      this.#divide(group, error);
+      this.#tail = await readTail(state);
+      if (this.#tail.head.seq === head.seq) this.#divide(group, error);
+      else this.#putBack(group);
       return;
     }
     this.#tail = tail;
@@ -263,8 +267,12 @@ export class AuditLog implements AsyncDisposable {
   #divide(group: WaitingAppend[], error: unknown): void {
     const [only] = group;
     if (group.length === 1) only?.reject(error);
-    else this.#waiting.unshift(...group.filter(({ entry }) => !this.#findings.includes(entry)));
+    else this.#putBack(group);
     this.#together = Math.max(1, Math.floor(group.length / 2));
+  }
+
+  #putBack(group: readonly WaitingAppend[]): void {
+    this.#waiting.unshift(...group.filter(({ entry }) => !this.#findings.includes(entry)));
   }
 
   #worked({ head }: AuditTail): void {
