@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CallOrder } from '../../core/identity/call-order.ts';
@@ -180,6 +180,16 @@ test('AllowMap.load() refuses a file that others can write, or replace', async (
   await chmod(join(path, '..'), 0o700);
   await t.notThrowsAsync(AllowMap.load(path, { defaultUser }));
   await t.throwsAsync(AllowMap.load(`${path}.missing`, { defaultUser }), { code: 'ERR_CONFIG' });
+});
+
+test('AllowMap.load() takes the file that docs/calls-on-hosts.md shows', async (t) => {
+  const page = await readFile(join(import.meta.dirname, '../../docs/calls-on-hosts.md'), 'utf8');
+  const [, shown = ''] = /```yaml\n([^`]*)```/.exec(page) ?? [];
+  const map = await AllowMap.load(await written(t, shown), { defaultUser });
+  t.deepEqual(map.names, ['uptime', 'restart', 'errors', 'echo']);
+  const restart = order({ command: 'restart', args: ['nginx.service'], lane: 'slow' });
+  t.like(map.argvOf(restart), { runAs: 'root' });
+  t.like(map.argvOf(order({ command: 'errors', args: ['100', 'app'] })), { runAs: 'logreader' });
 });
 
 test('AllowMap.builtIn() takes no argument of a caller', (t) => {

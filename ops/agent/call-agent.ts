@@ -16,7 +16,7 @@ import type { Became } from './call-result.ts';
 import { CallTeller } from './call-teller.ts';
 import { CapturedOutput } from './captured-output.ts';
 import type { Launcher } from './launcher.ts';
-import { findUser } from './local-user.ts';
+import type { LocalUser } from './local-user.ts';
 import { ProcessTree } from './process-tree.ts';
 import { runCommand } from './run-command.ts';
 import { claimedCall, isOver, verifyOrder } from './verify-order.ts';
@@ -204,24 +204,25 @@ export class CallAgent implements CallTaker {
     this.#teller.add(id, live);
     try {
       const allowed = this.#parts.allowMap.argvOf(order);
-      const user = await findUser(allowed.runAs);
-      this.#parts.launcher.check(user);
+      const user = await this.#parts.launcher.userOf(allowed.runAs);
       using slot = await this.#lanes[lane].acquire({ signal: abort.signal });
       void slot;
       if (isOver(expires, this.#parts.way.now())) {
         throw new CodedError('ERR_BUSY', 'the call expired while it waited for its turn');
       }
-      await this.#run(live, allowed);
+      await this.#run(live, { ...allowed, user });
     } catch (error) {
       await this.#refuse(live, CodedError.from(error));
     }
   }
 
-  async #run(live: LiveCall, { argv, runAs, graceMs }: AllowedRun): Promise<void> {
+  async #run(
+    live: LiveCall,
+    { argv, graceMs, user }: AllowedRun & { readonly user: LocalUser },
+  ): Promise<void> {
     const { journal, launcher, clock, way, log } = this.#parts;
     const { order, abort, stdout, stderr } = live;
     const { call: id, expires, timeoutMs, maxOutputBytes } = order;
-    const user = await findUser(runAs);
     const marker = randomHex(16);
     const began = Math.round(way.now());
     abort.signal.throwIfAborted();
@@ -235,7 +236,7 @@ export class CallAgent implements CallTaker {
     } catch (error) {
       became = resultOfStart(CodedError.from(error));
     }
-    const facts = { call: id, command: order.command, principal: order.principal, user: runAs };
+    const facts = { call: id, command: order.command, principal: order.principal, user: user.name };
     log.info({ ...facts, outcome: became.outcome, code: became.error?.code }, 'call ended');
     await this.#end(live, { ...became, began });
   }

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { inheritedFiles } from './inherited-files.ts';
+import { findUser } from './local-user.ts';
 import type { LocalUser } from './local-user.ts';
 import { markerVariable } from './process-tree.ts';
 
@@ -65,6 +66,14 @@ export class Launcher {
       'setpriv (util-linux) is missing: commands run only as the user of this program, and set-uid files keep their effect',
     );
     return new Launcher(self, { setpriv: undefined, covered });
+  }
+
+  /** The user of that name, as whom this program can start something; ERR_FORBIDDEN otherwise. */
+  async userOf(name: string): Promise<LocalUser> {
+    // Its own user need not stand in /etc/passwd.
+    const user = name === this.#self.name ? this.#self : await findUser(name);
+    this.check(user);
+    return user;
   }
 
   /** ERR_FORBIDDEN when this host cannot run anything as `user`. */
