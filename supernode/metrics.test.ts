@@ -20,6 +20,8 @@ const nothing: MetricsSnapshot = {
   piecesAnnounced: 0,
   warmUps: new Map(),
   warmUpsEnded: new Map(),
+  calls: 0,
+  callResults: new Map(),
   budgets: { download: 0, origin: 0 },
   outstanding: { download: 0, origin: 0 },
   revokedHosts: 0,

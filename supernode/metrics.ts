@@ -30,6 +30,8 @@ export interface MetricsSnapshot {
   readonly warmUps: ReadonlyMap<string, number>;
   /** Those that ended, by state. */
   readonly warmUpsEnded: ReadonlyMap<string, number>;
+  readonly calls: number;
+  readonly callResults: ReadonlyMap<string, number>;
   /** Of the cell, bytes per second, 0 for no limit; and what of them hosts have. */
   readonly budgets: CellBudgets;
   readonly outstanding: CellBudgets;
@@ -101,6 +103,12 @@ export const supernodeMetrics = {
     kind: 'gauge',
     help: 'What of a budget hosts may use at this moment, all shares together',
     labels: ['limit'],
+  },
+  calls: { kind: 'gauge', help: 'Calls that have not ended on all their hosts' },
+  call_results_total: {
+    kind: 'counter',
+    help: 'Ends of calls on hosts, by outcome',
+    labels: ['outcome'],
   },
   revoked_hosts: { kind: 'gauge', help: 'Hosts that the cell map puts out of the cell' },
   certificate_expiry_timestamp_seconds: {
@@ -208,6 +216,10 @@ export class SupernodeMetrics implements Disposable {
     }
     for (const state of ['waiting', 'resolving', 'running']) {
       this.#set('warm_ups', snapshot.warmUps.get(state) ?? 0, { state });
+    }
+    this.#set('calls', snapshot.calls);
+    for (const [outcome, count] of snapshot.callResults) {
+      this.#set('call_results_total', count, { outcome });
     }
     for (const [state, count] of snapshot.warmUpsEnded) {
       this.#set('warm_ups_ended_total', count, { state });

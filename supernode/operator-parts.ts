@@ -57,7 +57,7 @@ function actionsOf({ authority, mesh }: OperatedSupernode): SupernodeActions {
 }
 
 async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot> {
-  const { authority, table, seeds, warmUps, limits, pool, mesh, counts } = supernode;
+  const { authority, table, seeds, warmUps, limits, ops, pool, mesh, counts } = supernode;
   const transfer = await pool.stats();
   const versions = [...table.versions()];
   const hosts = new Map<string, number>();
@@ -85,6 +85,8 @@ async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot
     piecesAnnounced: counts.piecesAnnounced,
     warmUps: warmUps.open,
     warmUpsEnded: warmUps.ended,
+    calls: ops.desk.active,
+    callResults: ops.desk.outcomes,
     budgets: limits.budgets,
     outstanding: limits.outstanding,
     revokedHosts: authority.trust.cellMap()?.revoked.length ?? 0,

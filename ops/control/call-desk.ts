@@ -3,12 +3,13 @@ import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { Random } from '../../core/base/random.ts';
 import {
+  callOutcomes,
   digestOfHosts,
   issueCallOrder,
   maxCallTtlMs,
   openCallResult,
 } from '../../core/identity/call-order.ts';
-import type { CallOrder, CallResult } from '../../core/identity/call-order.ts';
+import type { CallOrder, CallOutcome, CallResult } from '../../core/identity/call-order.ts';
 import { Serial } from '../../core/store/serial.ts';
 import type { Expectation, StateChange } from '../../core/store/state-store.ts';
 import type { CallOutput, CallStates } from '../../core/wire/messages.ts';
@@ -55,6 +56,8 @@ export class CallDesk implements CallListener, AsyncDisposable {
   readonly #active = new Map<string, ActiveCall>();
   readonly #deadlines = new Map<string, Timer>();
   readonly #room: OutputRoom = { left: MAX_HELD_BYTES };
+  /** Ends of calls on hosts since the start, by outcome. */
+  readonly outcomes = new Map<CallOutcome, number>(callOutcomes.map((outcome) => [outcome, 0]));
   /** Results of one host are kept in the order in which it tells them. */
   readonly #keeping = new Map<string, Serial>();
 
@@ -328,6 +331,7 @@ export class CallDesk implements CallListener, AsyncDisposable {
   #over(call: ActiveCall | undefined, result: HostResult): void {
     if (call === undefined) return;
     call.over(result);
+    this.outcomes.set(result.outcome, (this.outcomes.get(result.outcome) ?? 0) + 1);
     void this.#endIfOver(call);
   }
 

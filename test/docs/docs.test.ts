@@ -180,6 +180,8 @@ async function supernodeExposition(): Promise<string> {
     piecesAnnounced: 0,
     warmUps: none,
     warmUpsEnded: none,
+    calls: 0,
+    callResults: none,
     budgets: { download: 0, origin: 0 },
     outstanding: { download: 0, origin: 0 },
     revokedHosts: 0,
