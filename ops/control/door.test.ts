@@ -307,6 +307,11 @@ test('a locked key opens nothing at once, for good, and who runs its calls is to
   );
   t.is(bench.principals.find(`Bearer ${issued.key}`), undefined);
   await t.throwsAsync(bench.run(principal, ['host-1']), { code: 'ERR_UNAUTHORIZED' });
+  t.like((await bench.entries()).at(-1), {
+    decision: 'denied',
+    kind: 'call.run',
+    principal: 'ann',
+  });
   await t.throwsAsync(bench.rotate(issued.id), { code: 'ERR_REQUEST', message: /^id: .*locked/ });
   await bench[Symbol.asyncDispose]();
   await using again = await Bench.open(directory, clock);

@@ -82,7 +82,7 @@ export class Door implements AsyncDisposable {
       } catch (error) {
         if (!(error instanceof CodedError)) throw error;
         if (error.code === 'ERR_CONFLICT' && tries < MAX_TRIES) continue;
-        if (error.code === 'ERR_CAP') {
+        if (error.code === 'ERR_CAP' || error.code === 'ERR_UNAUTHORIZED') {
           await this.#deny(request, { code: error.code, ...error.detail });
         }
         throw error;
