@@ -114,7 +114,7 @@ test('verifyAudit() finds whatever byte was changed', async (t) => {
         changed[offset] = (changed[offset] ?? 0) ^ mask;
         return (await verdictOf(changed)).fault !== undefined;
       }),
-      { numRuns: 400 },
+      { numRuns: 250 },
     ),
   );
 });
@@ -127,7 +127,7 @@ test('verifyAudit() finds wherever an export was cut', async (t) => {
         const { fault } = await verdictOf(bytes.subarray(0, length));
         return fault?.problem === 'truncated';
       }),
-      { numRuns: 200 },
+      { numRuns: 120 },
     ),
   );
 });
@@ -148,9 +148,9 @@ test('verifyAudit() finds lines that are not there, doubled, or elsewhere, and n
   t.deepEqual(await faultOf(lines.toSpliced(at(7), 0, lines[at(7)] ?? {})), ['out-of-order', 7]);
   t.deepEqual(await faultOf(lines.toSpliced(at(7), 0, {})), ['flipped', 7]);
   for (let line = 0; line < lines.length; line += 1) t.truthy(await faultOf(without(line)));
-  for (let one = 0; one < lines.length; one += 1) {
-    for (let other = one + 1; other < lines.length; other += 1) {
-      t.truthy(await faultOf(swapped(one, other)), `lines ${one} and ${other}`);
+  for (const distance of [1, 2, 7]) {
+    for (let one = 0; one + distance < lines.length; one += 1) {
+      t.truthy(await faultOf(swapped(one, one + distance)), `line ${one}, ${distance} on`);
     }
   }
 });
