@@ -15,8 +15,15 @@ export const journalLimits = {
   unheard: 10_000,
   /** Output that they keep together, or may come to have; past it ERR_BUSY. */
   unheardBytes: 268_435_456,
-  /** Ids of calls that are over and heard, whose orders may still be good; past it ERR_BUSY. */
+  /** Ids of calls that are over and heard; past it ERR_BUSY. */
   ids: 500_000,
+  /** Up to so many are kept longer than their orders are good. */
+  spareIds: 50_000,
+  /**
+   * So long, ms: the longest that a caller lets a call wait. Whoever passes calls on could tell us that a result was
+   * heard and the cell that it never came; the cell then signs another order of the same call.
+   */
+  spareMs: 86_400_000,
 };
 
 const Row = Type.Union([
@@ -193,10 +200,11 @@ export class CallJournal {
     }
   }
 
-  /** Forgets ids whose orders nobody takes any more at `now`, ms of cell time. */
+  /** Forgets ids of which no order can come that is good at `now`, ms of cell time. */
   async forget(now: number): Promise<void> {
-    const until = HEARD + timeText(now - 2 * expiryLeewayMs);
     for (;;) {
+      const spareMs = this.#ids > journalLimits.spareIds ? 0 : journalLimits.spareMs;
+      const until = HEARD + timeText(now - 2 * expiryLeewayMs - spareMs);
       const changes: StateChange[] = [];
       let floor = this.#floor;
       const limit = FORGET_TOGETHER;
