@@ -319,3 +319,21 @@ test('who may not call leaves a record of that, and no call', async (t) => {
   const { records } = await bench.ops.audit.list({ principal: 'mallory', limit: 10 });
   t.like(records, [{ kind: 'call.run', decision: 'denied', source: '192.0.2.1' }]);
 });
+
+test('what a host refuses is in the audit, also of a call that nobody here made', async (t) => {
+  const bench = await openBench(t);
+  const [one] = hostsOf(bench, ['one']);
+  if (one === undefined) return;
+  const { id } = await bench.ops.submit({ command: 'reboot', on: 'all' }, alice);
+  one.end(id, { outcome: 'refused', code: 'ERR_FORBIDDEN', message: 'no such command' });
+  const forged = '0forged0call0000';
+  one.end(forged, { outcome: 'refused', code: 'ERR_SIGNATURE', message: 'signed by another' });
+  await until(() => one.heard.includes(forged));
+  await bench.reopen();
+  const { records } = await bench.ops.audit.list({ kind: 'call.refused', limit: 10 });
+  t.like(records, [
+    { object: id, source: one.peer, decision: 'denied', detail: { code: 'ERR_FORBIDDEN' } },
+    { object: forged, source: one.peer, detail: { code: 'ERR_SIGNATURE' } },
+  ]);
+  t.like(await bench.ops.calls.end(id), { counts: { refused: 1 } });
+});

@@ -46,6 +46,8 @@ export interface CallDeskParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Told of every result by which a host says that it would not. */
+  readonly onRefused?: (result: CallResult) => void;
 }
 
 /** Passes calls to hosts, a few at a time, hears what becomes of them, and keeps it. */
@@ -302,6 +304,7 @@ export class CallDesk implements CallListener, AsyncDisposable {
     const { store } = this.#parts;
     const kept: { id: string; result: HostResult }[] = [];
     for (const { result, signed } of results) {
+      if (result.outcome === 'refused') this.#parts.onRefused?.(result);
       const id = result.call;
       const call = this.#active.get(id);
       const kind =

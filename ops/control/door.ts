@@ -96,6 +96,11 @@ export class Door implements AsyncDisposable {
     return look();
   }
 
+  /** Writes down what was refused elsewhere: a host that did not believe an order. */
+  async witness(entry: Omit<AuditEntry, 'decision'>): Promise<void> {
+    await this.#denials.note({ ...entry, decision: 'denied' });
+  }
+
   /** Writes what is still to be written of denials. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#denials[Symbol.asyncDispose]();

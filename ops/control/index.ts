@@ -5,6 +5,7 @@ import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { Random } from '../../core/base/random.ts';
 import { digestOfHosts } from '../../core/identity/call-order.ts';
+import type { CallResult } from '../../core/identity/call-order.ts';
 import type { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
 import { AuditLog } from './audit-log.ts';
@@ -28,6 +29,8 @@ export interface OpsControlOptions {
   readonly random: Random;
   readonly log: Log;
 }
+
+type Refusal = Parameters<Door['witness']>[0];
 
 const LOCK_WAIT_MS = 5_000;
 const RENEWAL_CHECK_MS = 3_600_000;
@@ -84,7 +87,15 @@ export class OpsControl implements AsyncDisposable {
     const door = stack.use(new Door({ audit, principals, policies, caps, clock, log }));
     const calls = await CallStore.open(state);
     const desk = stack.use(
-      await CallDesk.open({ store: calls, control, cell, clock, random, log }),
+      await CallDesk.open({
+        store: calls,
+        control,
+        cell,
+        clock,
+        random,
+        log,
+        onRefused: (result) => void door.witness(refusalOf(result)),
+      }),
     );
     const parts = { desk, calls, audit, door, principals, policies };
     return new OpsControl(parts, { log, resources: stack.move() });
@@ -174,4 +185,10 @@ export class OpsControl implements AsyncDisposable {
       // Who lost his key must not go on for want of a record of it.
       .finally(() => void this.desk.stop(id));
   }
+}
+
+/** A host that refuses may have been given what nobody here gave it. */
+function refusalOf({ host, call, code = '', message = '' }: CallResult): Refusal {
+  const detail = { code, message };
+  return { kind: 'call.refused', principal: 'host', source: host, object: call, detail };
 }

@@ -9,7 +9,7 @@ export interface Principal {
 export const operator: Principal = { name: 'operator' };
 
 /** Names in the audit that no key is made for. */
-export const reservedNames: readonly string[] = [operator.name, 'door'];
+export const reservedNames: readonly string[] = [operator.name, 'door', 'host'];
 
 /** Who asks, and from where. */
 export interface Caller {
