@@ -413,7 +413,7 @@ test('CallAgent tells results and output again on each connection until they are
   t.deepEqual(host.sent, []);
   host.isConnected = true;
   host.running.onConnected();
-  t.is((await host.result(order.call)).outcome, 'ok');
+  t.like(await host.result(order.call), { outcome: 'ok', stdoutBytes: 5 });
   t.is(host.output(order.call), 'hello');
   await host.close();
   host.sent.length = 0;

@@ -39,15 +39,10 @@ export class Launcher {
   readonly #self: LocalUser;
   /** `setpriv` and what it always is told; undefined where there is none. */
   readonly #setpriv: readonly [string, ...string[]] | undefined;
-  readonly #covered: readonly number[];
 
-  private constructor(
-    self: LocalUser,
-    parts: { setpriv: readonly [string, ...string[]] | undefined; covered: readonly number[] },
-  ) {
+  private constructor(self: LocalUser, setpriv: readonly [string, ...string[]] | undefined) {
     this.#self = self;
-    this.#setpriv = parts.setpriv;
-    this.#covered = parts.covered;
+    this.#setpriv = setpriv;
   }
 
   /** Looks for `setpriv`, and says in the log what cannot be done without it. */
@@ -56,16 +51,15 @@ export class Launcher {
     options: { readonly log: Log; readonly candidates?: readonly string[] },
   ): Promise<Launcher> {
     const { log, candidates = SETPRIV } = options;
-    const covered = await inheritedFiles();
     for (const path of candidates) {
       const setpriv = await workingSetpriv(path);
-      if (setpriv !== undefined) return new Launcher(self, { setpriv, covered });
+      if (setpriv !== undefined) return new Launcher(self, setpriv);
     }
     log.warn(
       { looked: candidates },
       'setpriv (util-linux) is missing: commands run only as the user of this program, and set-uid files keep their effect',
     );
-    return new Launcher(self, { setpriv: undefined, covered });
+    return new Launcher(self, undefined);
   }
 
   /** The user of that name, as whom this program can start something; ERR_FORBIDDEN otherwise. */
@@ -107,7 +101,7 @@ export class Launcher {
         LOGNAME: name,
         [markerVariable]: marker,
       },
-      covered: this.#covered,
+      covered: inheritedFiles(),
     };
   }
 

@@ -2,10 +2,14 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { ManualClock, SystemClock } from '../../core/base/clock.ts';
 import type { Clock, Deadline } from '../../core/base/clock.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { randomHex } from '../../core/base/random.ts';
+import { LevelStateStore } from '../../core/store/level-state-store.ts';
 import { until } from '../../test/support/until.ts';
 import { CapturedOutput } from './captured-output.ts';
 import { Launcher } from './launcher.ts';
@@ -98,6 +102,11 @@ test('runCommand() passes arguments byte for byte, and no shell sees them', asyn
 test('runCommand() gives a program nothing but its own: environment, files, folder, session', async (t) => {
   const marker = randomHex(16);
   const script = 'env -0; echo ====; ls -l /proc/self/fd; echo ====; cat /proc/self/stat; pwd';
+  // Its lock file is one that every child of this process would inherit.
+  const directory = await mkdtemp(join(tmpdir(), 'odonata-files-'));
+  t.teardown(async () => rm(directory, { recursive: true, force: true }));
+  await using store = await LevelStateStore.open(join(directory, 'state'));
+  await store.commit([{ type: 'put', key: 'a', value: 1 }]);
   const { stdout } = await run(['/bin/sh', '-c', script], { marker });
   const [environment = '', files = '', rest = ''] = stdout.contents().toString().split('====\n');
   const { name, home } = ownUser();
@@ -114,7 +123,9 @@ test('runCommand() gives a program nothing but its own: environment, files, fold
       `USER=${name}`,
     ].toSorted(),
   );
-  const open = [...files.matchAll(/ (\d+) -> (.*)/g)].map(([, fd, to]) => [fd, to]);
+  const open = [...files.matchAll(/ (\d+) -> (.*)/g)]
+    .map(([, fd, to]) => [fd, to])
+    .toSorted(([one], [other]) => Number(one) - Number(other));
   t.deepEqual(open[0], ['0', '/dev/null']);
   for (const [fd, to] of open.slice(1, 3)) t.regex(to ?? '', /^socket:/, fd);
   // `ls` has the folder open that it lists; all else that this process inherited is covered.

@@ -8,8 +8,11 @@ import type { CapturedOutput } from './captured-output.ts';
 import type { Launch } from './launcher.ts';
 import { ProcessTree, startedProcess } from './process-tree.ts';
 
-/** After the end of a program: what it wrote is read until nothing came for so long, or its pipes are closed. */
-const DRAIN = { quietMs: 250, looks: 20 } as const;
+/**
+ * After the end of a program what it wrote is read until its pipes are closed, or until so many looks in a row saw
+ * nothing come: between two of them this program has read what there was, however busy the machine is.
+ */
+const DRAIN = { everyMs: 250, quietLooks: 3, looks: 20 } as const;
 
 export interface RunOptions {
   /** In the environment of the launch. */
@@ -145,11 +148,14 @@ async function drained(
   const end = reading.then(() => {
     isOver = true;
   });
-  for (let look = 0, before = -1; !isOver && look < DRAIN.looks && before !== bytes(); look += 1) {
+  let before = -1;
+  let quiet = 0;
+  for (let look = 0; !isOver && look < DRAIN.looks && quiet < DRAIN.quietLooks; look += 1) {
+    quiet = before === bytes() ? quiet + 1 : 0;
     before = bytes();
     const pause = new AbortController();
-    const quiet = clock.sleep(DRAIN.quietMs, { signal: pause.signal }).catch(() => undefined);
-    await Promise.race([end, quiet]);
+    const wait = clock.sleep(DRAIN.everyMs, { signal: pause.signal }).catch(() => undefined);
+    await Promise.race([end, wait]);
     pause.abort();
   }
 }
