@@ -31,7 +31,7 @@ export interface CallOrder {
   readonly args: readonly string[];
   /** The user to run as; absent: as the host says of the command. */
   readonly runAs?: string;
-  /** From its start to the end of all its processes. */
+  /** From its start; then it is ended with all its processes. */
   readonly timeoutMs: number;
   /** Of stdout and of stderr each; what is more is counted and thrown away. */
   readonly maxOutputBytes: number;
