@@ -16,6 +16,7 @@ export class HostLanes {
   }
 
   add(lane: Lane, id: string): void {
+    if (this.#there[lane].has(id)) return;
     this.#waiting[lane].add(id);
     this.#fill(lane);
   }
