@@ -177,6 +177,19 @@ export class ActiveCall {
     this.#tell({ type: 'result', ...told });
   }
 
+  /** What is known of hosts that have not ended: that they have begun, and what they wrote. */
+  *held(): Generator<CallEvent, void, undefined> {
+    for (const { target, state, ...streams } of this.#parts.values()) {
+      if (state !== 'running' && state !== 'sent') continue;
+      const host = nameOf(target);
+      if (state === 'running') yield { type: 'begun', ...host };
+      for (const stream of ['stdout', 'stderr'] as const) {
+        const data = Buffer.concat(streams[stream].chunks).toString('base64');
+        if (data !== '') yield { type: 'output', ...host, stream, data };
+      }
+    }
+  }
+
   /** Everything that happens from now on. */
   watch(watcher: (event: CallEvent) => void): Disposable {
     this.#watchers.add(watcher);

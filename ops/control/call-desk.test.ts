@@ -1,6 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { ManualClock } from '../../core/base/clock.ts';
@@ -12,6 +14,7 @@ import { HostKey } from '../../core/identity/host-key.ts';
 import { AnsweringHost } from '../../test/support/answering-host.ts';
 import { until } from '../../test/support/until.ts';
 import type { CallEvent } from './call-record.ts';
+import { followCall } from './follow-call.ts';
 import { OpsControl } from './index.ts';
 import { operator } from './principal.ts';
 
@@ -336,4 +339,48 @@ test('what a host refuses is in the audit, also of a call that nobody here made'
     { object: forged, source: one.peer, detail: { code: 'ERR_SIGNATURE' } },
   ]);
   t.like(await bench.ops.calls.end(id), { counts: { refused: 1 } });
+});
+
+test('who follows a call is told everything once, whenever he begins', async (t) => {
+  const bench = await openBench(t);
+  const hosts = hostsOf(bench, ['one', 'two', 'three']);
+  const { id } = await bench.ops.submit({ command: 'true', on: 'all' }, alice);
+  const [one, two, three] = hosts;
+  const readers: PassThrough[] = [];
+  const follow = (): void => {
+    const reader = new PassThrough();
+    readers.push(reader);
+    void followCall(id, bench.ops, reader);
+  };
+  follow();
+  one?.begin(id);
+  one?.write(id, 'early ');
+  follow();
+  one?.write(id, 'late');
+  two?.write(id, 'two');
+  two?.end(id, { outcome: 'ok' });
+  follow();
+  await until(() => two?.heard.includes(id) === true);
+  follow();
+  one?.end(id, { outcome: 'ok' });
+  three?.end(id, { outcome: 'failed' });
+  follow();
+  await until(() => bench.ops.desk.find(id) === undefined);
+  follow();
+  for (const [at, reader] of readers.entries()) {
+    const events = (await text(reader))
+      .trimEnd()
+      .split('\n')
+      .map((line): CallEvent => JSON.parse(line));
+    const written = new Map<string, string>();
+    for (const event of events) {
+      if (event.type !== 'output') continue;
+      const { peer, data } = event;
+      written.set(peer, (written.get(peer) ?? '') + Buffer.from(data, 'base64').toString());
+    }
+    t.is(written.get(one?.peer ?? ''), 'early late', `${at}`);
+    t.is(written.get(two?.peer ?? ''), 'two', `${at}`);
+    t.is(events.filter(({ type }) => type === 'result').length, 3, `${at}`);
+    t.like(events.at(-1), { type: 'ended', counts: { ok: 2, failed: 1 } });
+  }
 });

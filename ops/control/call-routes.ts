@@ -1,18 +1,15 @@
-import type { ServerResponse } from 'node:http';
 import { Type } from 'typebox';
 import { pageLimits } from '../../core/base/paging.ts';
 import { callLimits } from '../../core/identity/call-order.ts';
 import { CallRequest } from './call-record.ts';
-import type { CallEvent, CallRecord } from './call-record.ts';
+import type { CallRecord } from './call-record.ts';
 import type { CallerOf, OpsApp } from './door-app.ts';
+import { followCall } from './follow-call.ts';
 import type { OpsControl } from './index.ts';
 import type { Caller } from './principal.ts';
 
 /** Arguments, as JSON may spell them. */
 const MAX_BODY_BYTES = 6 * callLimits.argBytes + 65_536;
-/** Events that a reader has not taken; past it the stream ends, and what is kept tells the rest. */
-const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
-
 const IdParams = Type.Object({ id: Type.String({ pattern: '^[0-9a-z]{8,32}$' }) });
 const ListQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
@@ -71,7 +68,7 @@ export function addCallRoutes(app: OpsApp, { control, callerOf }: CallRoutesOpti
     reply.hijack();
     const { raw } = reply;
     raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
-    await follow(control(), record, raw);
+    await followCall(record.id, control(), raw);
   });
 
   app.delete('/api/v1/calls/:id', params, async (request, reply) => {
@@ -94,41 +91,4 @@ async function summaryOf(control: OpsControl, record: CallRecord): Promise<objec
   if (active !== undefined) return { ...about, state: 'running', counts: active.counts };
   const end = await control.calls.end(record.id);
   return { ...about, state: 'ended', counts: end?.counts, ended: end?.at };
-}
-
-/** What is known already, and then what happens until the call has ended or the reader is gone. */
-async function follow(
-  control: OpsControl,
-  record: CallRecord,
-  reader: ServerResponse,
-): Promise<void> {
-  const write = (event: CallEvent): void => {
-    if (reader.writableEnded || reader.destroyed) return;
-    reader.write(`${JSON.stringify(event)}\n`);
-    if (event.type === 'ended') reader.end();
-    else if (reader.writableLength > MAX_UNREAD_BYTES) reader.destroy();
-  };
-  const active = control.desk.find(record.id);
-  // What ends meanwhile is told once: results that are read below are left out then.
-  const early: CallEvent[] = [];
-  let isCaughtUp = false;
-  const watch = active?.watch((event) => (isCaughtUp ? write(event) : early.push(event)));
-  reader.on('close', () => watch?.[Symbol.dispose]());
-  const told = new Set<string>();
-  for (const result of await control.calls.results(record.id)) {
-    const { stdout, stderr, signed: _signed, ...about } = result;
-    const named = {
-      peer: about.peer,
-      ...(about.hostname === undefined ? {} : { hostname: about.hostname }),
-    };
-    if (stdout !== '') write({ type: 'output', ...named, stream: 'stdout', data: stdout });
-    if (stderr !== '') write({ type: 'output', ...named, stream: 'stderr', data: stderr });
-    write({ type: 'result', ...about });
-    told.add(result.peer);
-  }
-  for (const event of early) if (event.type === 'ended' || !told.has(event.peer)) write(event);
-  isCaughtUp = true;
-  if (active !== undefined && control.desk.find(record.id) !== undefined) return;
-  const end = await control.calls.end(record.id);
-  if (end !== undefined && !reader.writableEnded) write({ type: 'ended', counts: end.counts });
 }
