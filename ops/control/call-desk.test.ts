@@ -106,7 +106,7 @@ test('a call goes to each host as an order of its own, and ends when all have an
   await until(() => events.at(-1)?.type === 'ended');
   t.like(events.at(-1), { type: 'ended', counts: { hosts: 3, ok: 2, failed: 1, waiting: 0 } });
   t.is(events.filter(({ type }) => type === 'output').length, 3);
-  const results = await bench.ops.calls.results(record.id);
+  const results = await Array.fromAsync(bench.ops.calls.results(record.id));
   t.deepEqual(
     results.map(({ peer, stdout }) => [peer, Buffer.from(stdout, 'base64').toString()]),
     peers.toSorted().map((peer) => [peer, 'out\n']),
@@ -383,4 +383,29 @@ test('who follows a call is told everything once, whenever he begins', async (t)
     t.is(events.filter(({ type }) => type === 'result').length, 3, `${at}`);
     t.like(events.at(-1), { type: 'ended', counts: { ok: 2, failed: 1 } });
   }
+});
+
+test('results come in pages of bounded length, complete whatever the page', async (t) => {
+  const bench = await openBench(t);
+  const names = Array.from({ length: 7 }, (_item, at) => `host-${at}`);
+  const hosts = hostsOf(bench, names);
+  const request = { command: 'true', on: 'all', maxOutputBytes: 1_048_576 };
+  const { id } = await bench.ops.submit(request, alice);
+  for (const host of hosts) {
+    host.write(id, 'x'.repeat(1_048_576));
+    host.end(id, { outcome: 'ok' });
+  }
+  await until(() => bench.ops.desk.find(id) === undefined);
+  const sizes: number[] = [];
+  const peers: string[] = [];
+  for (let after: string | undefined; ;) {
+    const { items, next } = await bench.ops.calls.page(id, { limit: 100, after });
+    sizes.push(items.length);
+    peers.push(...items.map(({ peer }) => peer));
+    if (next === undefined) break;
+    after = next;
+  }
+  t.deepEqual(peers, hosts.map(({ peer }) => peer).toSorted());
+  t.deepEqual(sizes, [3, 3, 1]);
+  t.is((await bench.ops.calls.page(id, { limit: 2 })).items.length, 2);
 });

@@ -77,7 +77,7 @@ export class CallDesk implements CallListener, AsyncDisposable {
       call.isStopped = isStopped;
       // It may have reached any of them.
       for (const { peer } of record.hosts) call.sent(peer);
-      for (const result of await parts.store.results(record.id)) call.over(result);
+      for await (const result of parts.store.results(record.id)) call.over(result);
       desk.#activate(call);
     }
     return desk;

@@ -53,10 +53,7 @@ export function addCallRoutes(app: OpsApp, { control, callerOf }: CallRoutesOpti
     const record = await control().record(request.params.id);
     await mayLook(control(), callerOf(request), record);
     const { limit = DEFAULT_RESULTS, after } = request.query;
-    const about = after === undefined ? { limit } : { limit, after };
-    const items = await control().calls.results(record.id, about);
-    const next = items.length === limit ? items.at(-1)?.peer : undefined;
-    const results = { items, ...(next === undefined ? {} : { next }) };
+    const results = await control().calls.page(record.id, { limit, after });
     const summary = await summaryOf(control(), record);
     return reply.send({ ...summary, hosts: record.hosts, results });
   });

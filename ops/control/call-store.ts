@@ -8,6 +8,9 @@ const parseEnd = parser(CallEnd, { code: 'ERR_STORE_IO' });
 const parseResult = parser(HostResult, { code: 'ERR_STORE_IO' });
 /** Calls are forgotten past so many, the oldest first. */
 const MAX_KEPT = 10_000;
+/** Output in a page of results, in base64: an answer of the API has at most this and one result more. */
+const MAX_PAGE_LENGTH = 4 * 1024 * 1024;
+const RESULTS_TOGETHER = 100;
 /** Removed together, with their results. */
 const MAX_PRUNED = 100;
 
@@ -82,19 +85,35 @@ export class CallStore {
     return records;
   }
 
-  /** Results of a call by peer id, from the one after `after`. */
-  async results(
+  /** Results of a call by peer id, from the one after `after`: at most `limit`, and no more once they are long. */
+  async page(
     id: string,
-    options: { after?: string; limit?: number } = {},
-  ): Promise<HostResult[]> {
+    { after, limit }: { readonly after?: string | undefined; readonly limit: number },
+  ): Promise<{ readonly items: HostResult[]; readonly next?: string }> {
     const { gte, lt } = keysWith(resultPrefix(id));
-    const { after, limit } = options;
     const range = { gte: after === undefined ? gte : `${gte}${after}\0`, lt };
-    const results: HostResult[] = [];
-    for await (const { value } of this.#state.range(range, limit === undefined ? {} : { limit })) {
-      results.push(parseResult(value));
+    const items: HostResult[] = [];
+    let length = 0;
+    for await (const { value } of this.#state.range(range)) {
+      const last = items.at(-1);
+      if (last !== undefined && (items.length >= limit || length > MAX_PAGE_LENGTH)) {
+        return { items, next: last.peer };
+      }
+      const result = parseResult(value);
+      items.push(result);
+      length += result.stdout.length + result.stderr.length;
     }
-    return results;
+    return { items };
+  }
+
+  /** All results of a call, by peer id. */
+  async *results(id: string): AsyncGenerator<HostResult, void, undefined> {
+    for (let after: string | undefined; ;) {
+      const { items, next } = await this.page(id, { after, limit: RESULTS_TOGETHER });
+      yield* items;
+      if (next === undefined) return;
+      after = next;
+    }
   }
 
   async result(id: string, peer: string): Promise<HostResult | undefined> {

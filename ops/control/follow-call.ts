@@ -5,8 +5,6 @@ import type { CallDesk } from './call-desk.ts';
 import type { CallEvent, HostResult } from './call-record.ts';
 import type { CallStore } from './call-store.ts';
 
-/** Results read at a time: each may hold 2 MiB of output. */
-const PAGE = 16;
 /** What is known is given as fast as it is read. */
 const MAX_BEHIND_BYTES = 262_144;
 /** What happens is not waited with: a reader who is so far behind is cut off, and may begin again. */
@@ -42,7 +40,7 @@ export async function followCall(
   try {
     do {
       fresh = new Set();
-      for await (const result of allResults(calls, id)) {
+      for await (const result of calls.results(id)) {
         if (told.has(result.peer)) continue;
         told.add(result.peer);
         await lines.give(result);
@@ -62,19 +60,6 @@ export async function followCall(
   } catch (error) {
     // The head of the answer is sent: there is no other way to say that this is not all.
     reader.destroy(CodedError.from(error));
-  }
-}
-
-async function* allResults(
-  calls: CallStore,
-  id: string,
-): AsyncGenerator<HostResult, void, undefined> {
-  for (let after: string | undefined; ;) {
-    const about = { limit: PAGE, ...(after === undefined ? {} : { after }) };
-    const page = await calls.results(id, about);
-    yield* page;
-    if (page.length < PAGE) return;
-    after = page.at(-1)?.peer;
   }
 }
 
