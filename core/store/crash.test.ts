@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SeededRandom } from '../base/random.ts';
@@ -83,10 +84,15 @@ function mountSmall(folder: string): boolean {
   }
 }
 
+/** Fills a filesystem; what the journal gives free of itself meanwhile, too: an old log, some time after it is closed. */
 async function fillUp(folder: string): Promise<void> {
-  for (let bytes = 2 ** 22; bytes >= 1; bytes = Math.floor(bytes / 2)) {
-    const file = join(folder, `filling-${bytes}`);
-    await writeFile(file, Buffer.alloc(bytes)).catch(() => undefined);
+  for (let full = 0; full < 5;) {
+    for (let bytes = 2 ** 22; bytes >= 1; bytes = Math.floor(bytes / 2)) {
+      const file = join(folder, `filling-${bytes}`);
+      await appendFile(file, Buffer.alloc(bytes)).catch(() => undefined);
+    }
+    full = (await freeBytes(folder)) === 0 ? full + 1 : 0;
+    await delay(50);
   }
 }
 
