@@ -216,11 +216,11 @@ export class Journal implements AsyncDisposable {
     }
   }
 
-  /** LevelDB tells a full disk in words only, so the disk is asked. */
+  /** LevelDB tells a full disk in words, if at all; and by now it may have room again, by a log that was given free. */
   async #writeError(cause: unknown): Promise<CodedError> {
     if (cause instanceof CodedError) return cause;
     const free = await freeBytes(this.directory).catch(() => Infinity);
-    if (free >= JOURNAL_ROOM_BYTES) {
+    if (free >= JOURNAL_ROOM_BYTES && !saysFull(cause)) {
       return ioError('writing the journal failed', cause, this.directory);
     }
     return this.#isFull(free, cause);
@@ -337,4 +337,10 @@ function ioError(message: string, cause: unknown, directory: string): CodedError
     cause,
     detail: { directory, ...(code === undefined ? {} : { systemCode: code }) },
   });
+}
+
+/** True when an error, or one that it comes from, is about a full disk. */
+function saysFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return error.message.includes('No space left on device') || saysFull(error.cause);
 }
