@@ -9,5 +9,5 @@ export default {
     'ops/**/*.test.ts',
     'bench/**/*.test.ts',
   ],
-  timeout: '60s',
+  timeout: '180s',
 };

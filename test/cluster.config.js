@@ -4,5 +4,5 @@ export default {
   files: ['test/**/*.test.ts', '!test/compat/**'],
   workerThreads: false,
   concurrency: 2,
-  timeout: '240s',
+  timeout: '480s',
 };

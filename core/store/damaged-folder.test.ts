@@ -200,7 +200,7 @@ async function tryFolder(
 }
 
 test('PieceStore opens whatever became of its files, and serves no wrong byte', async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   const failures: string[] = [];
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed += 1) {
     const folder = await temporaryFolder();

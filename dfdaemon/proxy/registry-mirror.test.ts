@@ -204,7 +204,7 @@ test('RegistryMirror answers ranges as registries do: one, several, open, suffix
 });
 
 test('RegistryMirror passes on in time what a registry says that has no time, and gives up on one that says nothing', async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   await withMirror(t, async ({ registry, path }) => {
     const digest = registry.blob('lab/app', randomBytes(MIB));
     for (const status of [429, 503]) {
@@ -355,7 +355,7 @@ test('RegistryMirror takes clients that hang up early as a matter of course', as
 });
 
 test('RegistryMirror lets the registry serve what a mesh that hangs does not', async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   const mesh: ContentEngine = {
     store: { find: () => undefined },
     openContent: async (_request, { signal }) => abortable(new Promise<never>(() => {}), signal),
@@ -402,7 +402,7 @@ test('RegistryMirror tells the mesh where a range begins before anything is fetc
 });
 
 test('RegistryMirror does not take a registry for gone that answers others meanwhile', async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   const mesh: ContentEngine = {
     store: { find: () => undefined },
     openContent: async (_request, { signal }) => abortable(new Promise<never>(() => {}), signal),

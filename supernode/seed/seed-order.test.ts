@@ -67,7 +67,7 @@ test('Seeds reads for a release while warm-ups fill an origin, and reads first w
 });
 
 test('Seeds takes most of a narrow origin for a release amid eight warm-ups, which go on all the same', async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   await using it = await TestSeed.start({ bytesPerSecond: 4 * MIB });
   const warm = Array.from({ length: 8 }, (_, at) => `/warm-${at}`);
   for (const [at, path] of warm.entries()) {

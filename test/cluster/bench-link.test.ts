@@ -9,7 +9,7 @@ import type { LinkSummary } from '../../bench/report/link-report.ts';
 test.serial(
   'bench link moves a file between two processes, both ways, to both targets',
   async (t) => {
-    t.timeout(60_000);
+    t.timeout(300_000);
     await using workplace = await Workplace.open();
     const json = join(workplace.folder, 'figures.json');
     const argv = [process.execPath, join(checkout, 'bench', 'main.ts'), 'link', '--alone'];

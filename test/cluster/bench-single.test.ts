@@ -12,7 +12,7 @@ const MIB = 1024 * 1024;
 test.serial(
   'bench single measures every contender that is there, and keeps its figures as JSON',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(300_000);
     await using workplace = await Workplace.open();
     const json = join(workplace.folder, 'figures.json');
     const argv = [process.execPath, join(checkout, 'bench', 'main.ts'), 'single', '--source'];

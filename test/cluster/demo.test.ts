@@ -40,7 +40,7 @@ const outputOf = (result: CommandResult): string => `${result.stdout}\n${result.
 test.serial(
   'demo downloads a file on all hosts, shows one origin copy, and leaves nothing',
   async (t) => {
-    t.timeout(180_000);
+    t.timeout(300_000);
     await using workplace = await Workplace.open();
     const file = join(workplace.folder, 'file');
     await writeFile(file, Buffer.alloc(5 * MIB, 'odonata '));
@@ -59,7 +59,7 @@ test.serial(
 test.serial(
   'demo --url downloads what its user names and counts the copies that left the origin',
   async (t) => {
-    t.timeout(180_000);
+    t.timeout(300_000);
     const content = { seed: 8, length: 3 * MIB };
     await using origin = await startOrigin({ routes: { '/f': { content } } });
     await using workplace = await Workplace.open();
@@ -75,7 +75,7 @@ test.serial(
 test.serial(
   'demo stopped by Ctrl-C in the middle of a download leaves no process and no file',
   async (t) => {
-    t.timeout(180_000);
+    t.timeout(300_000);
     const content = { seed: 8, length: 8 * MIB };
     // Never ends by itself.
     const route = { content, stall: { afterBytes: MIB } };
@@ -102,7 +102,7 @@ test.serial(
 test.serial(
   'demo names what is wrong with its arguments and the download that fails',
   async (t) => {
-    t.timeout(180_000);
+    t.timeout(300_000);
     await using origin = await startOrigin();
     await using workplace = await Workplace.open();
     for (const [args, reason] of [

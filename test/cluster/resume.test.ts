@@ -68,7 +68,7 @@ test.serial(
 test.serial(
   'dfget without dfdaemon, killed at half, asks the origin for the missing pieces alone',
   async (t) => {
-    t.timeout(120_000);
+    t.timeout(300_000);
     await using origin = await startOrigin({ bytesPerSecond: RATE, routes: { '/f': { content } } });
     await using workplace = await Workplace.open();
     const { installation, guard, env, folder } = workplace;

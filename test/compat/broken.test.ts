@@ -21,7 +21,7 @@ async function withLab(
   options: Parameters<typeof MirrorLab.start>[0],
   body: (lab: MirrorLab) => Promise<void>,
 ): Promise<void> {
-  t.timeout(240_000);
+  t.timeout(300_000);
   await using lab = await MirrorLab.start(options);
   try {
     await body(lab);

@@ -36,7 +36,7 @@ let outputs = 0;
 let at: { nginx: string; apache: { index: string; dav: string }; python: string; s3: string };
 
 test.serial.before(async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   // All that could be told of a secret is told.
   const debug = ['--log-level', 'debug'];
   cluster = await Cluster.start({ hosts: 2, supernodeArgs: debug, daemonArgs: () => debug });

@@ -134,7 +134,7 @@ function placesWithDockerHub(names: string): Omit<Places, 'origins'> {
 export function labOf(test: TestFn, options: () => MirrorLabOptions): () => MirrorLab {
   let lab: MirrorLab | undefined;
   test.serial.before(async (t) => {
-    t.timeout(120_000);
+    t.timeout(300_000);
     lab = await MirrorLab.start(options());
   });
   test.afterEach.always((t) => {

@@ -36,7 +36,7 @@ let proxies: ProxyLab | undefined;
 const stack = new AsyncDisposableStack();
 
 test.serial.before(async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   const origin = stack.use(await startOrigin());
   const [tlsPort = 0] = await freePorts('127.0.0.1', 1);
   const daemonArgs = (): string[] => ['--proxy-connect-port', `${tlsPort}`];

@@ -108,7 +108,7 @@ function labOfAll(): PushLab {
 }
 
 test.before(async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   const folder = await mkdtemp(join(tmpdir(), 'push-key-'));
   try {
     const keyFile = join(folder, 'keys');

@@ -42,7 +42,7 @@ async function withSetup(
   },
   body: (scene: Scene) => Promise<void>,
 ): Promise<void> {
-  t.timeout(240_000);
+  t.timeout(300_000);
   const lab = labOfFile();
   const [host = '', port = ''] = lab.mirror(1).split(':');
   const [frontPort = 0] = await freePorts(HERE, 1);

@@ -9,7 +9,7 @@ import type { CrowdResult } from '../../bench/scenario/crowd.ts';
 test.serial(
   'bench crowd: twenty hosts join, take a task, and are back after a restart',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(300_000);
     await using workplace = await Workplace.open();
     const json = join(workplace.folder, 'figures.json');
     const argv = [process.execPath, join(checkout, 'bench', 'main.ts'), 'crowd', '--hosts', '20'];

@@ -174,7 +174,7 @@ function mutated(message: object): Arbitrary<object> {
 }
 
 test('messages of a member that make no sense cost nobody but itself anything', async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   await using swarm = await TestSwarm.start();
   swarm.origin.set('/f', { content });
   const url = swarm.origin.url('/f');

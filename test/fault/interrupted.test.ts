@@ -106,7 +106,7 @@ test.serial(
 test.serial(
   'dfget without dfdaemon, stopped by Ctrl-C, resumes with the missing pieces alone',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(300_000);
     await using origin = await startOrigin({ bytesPerSecond: RATE, routes: { '/f': { content } } });
     await using workplace = await Workplace.open();
     const { installation, guard, env } = workplace;
@@ -150,7 +150,7 @@ test.serial(
 test.serial(
   'dfget that waits for an origin without an answer is stopped by Ctrl-C at once, and says so',
   async (t) => {
-    t.timeout(120_000);
+    t.timeout(300_000);
     await using origin = await startOrigin({
       routes: { '/f': { content, hang: { where: 'before-head' } } },
     });

@@ -48,7 +48,7 @@ async function withParent(
   manners: Manners,
   options: { readonly isMute?: boolean } = {},
 ): Promise<void> {
-  t.timeout(60_000);
+  t.timeout(300_000);
   await using swarm = await TestSwarm.start();
   swarm.origin.set('/f', { content });
   const url = swarm.origin.url('/f');

@@ -5,7 +5,7 @@ import { runSoak } from '../../bench/scenario/soak.ts';
 import { cannotMount } from '../support/tmpfs.ts';
 
 test('a cell whose processes die and whose disks are full gives out no wrong byte, and gathers nothing', async (t) => {
-  t.timeout(240_000);
+  t.timeout(300_000);
   const result = await runSoak({
     seconds: 6,
     seed: 20_261_122,

@@ -45,7 +45,7 @@ async function isEnded(pid: number): Promise<boolean> {
 }
 
 labTest(`Lab.up() makes hosts that reach each other, and leaves nothing${why}`, async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   await using workplace = await Workplace.open();
   {
     await using lab = await Lab.up({ name: 'tup', hosts: hosts(3) });
@@ -61,7 +61,7 @@ labTest(`Lab.up() makes hosts that reach each other, and leaves nothing${why}`, 
 });
 
 labTest(`a lab is gone when whoever made it is killed, with what ran in it${why}`, async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   const script = join(import.meta.dirname, 'hold-lab.ts');
   const holder = spawn(process.execPath, [script, 'tkill'], { stdio: ['pipe', 'pipe', 'inherit'] });
   await once(holder.stdout, 'data');
@@ -73,7 +73,7 @@ labTest(`a lab is gone when whoever made it is killed, with what ran in it${why}
 });
 
 labTest(`a rate holds for a TCP stream, and may be changed${why}`, async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   await using workplace = await Workplace.open();
   const rate = { up: 40 * MBIT, down: 40 * MBIT };
   await using lab = await Lab.up({ name: 'trate', hosts: hosts(2), rate });
@@ -88,7 +88,7 @@ labTest(`a rate holds for a TCP stream, and may be changed${why}`, async (t) => 
 });
 
 labTest(`loss takes its share of what comes in${why}`, async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   await using workplace = await Workplace.open();
   await using lab = await Lab.up({ name: 'tloss', hosts: hosts(2), loss: 0.2 });
   const sent = 3000;
@@ -106,7 +106,7 @@ labTest(`loss takes its share of what comes in${why}`, async (t) => {
 });
 
 labTest(`a delay holds everything back, both ways${why}`, async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   await using workplace = await Workplace.open();
   const delayMs = 30;
   await using lab = await Lab.up({ name: 'tdelay', hosts: hosts(2), delayMs });
@@ -120,7 +120,7 @@ labTest(`a delay holds everything back, both ways${why}`, async (t) => {
 });
 
 labTest(`cut takes a host off the network, heal puts it back${why}`, async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   await using lab = await Lab.up({ name: 'tcut', hosts: hosts(2) });
   const carrier = async (): Promise<string> => {
     const space = lab.host('2').namespace;
@@ -137,7 +137,7 @@ labTest(`cut takes a host off the network, heal puts it back${why}`, async (t) =
 });
 
 labTest(`idcs are joined by a link of their own, which counts what crosses${why}`, async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   await using workplace = await Workplace.open();
   const idcs = [0, 0, 1].map((idc, at) => ({
     name: `${at + 1}`,
@@ -173,7 +173,7 @@ async function serveOnHarness(
 }
 
 labTest(`npm run lab makes a lab that stays, and takes it down${why}`, async (t) => {
-  t.timeout(60_000);
+  t.timeout(300_000);
   await using workplace = await Workplace.open();
   const main = [process.execPath, join(checkout, 'bench', 'lab', 'main.ts')];
   const lab = async (...words: string[]): Promise<string> =>

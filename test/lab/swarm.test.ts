@@ -34,7 +34,7 @@ async function benchLabs(): Promise<string[]> {
 labTest(
   `bench swarm takes one copy from the origin to all hosts of a lab, and leaves no lab${why}`,
   async (t) => {
-    t.timeout(180_000);
+    t.timeout(300_000);
     const before = await benchLabs();
     await using workplace = await Workplace.open();
     const svg = join(workplace.folder, 'plot.svg');
@@ -62,7 +62,7 @@ labTest(
 );
 
 labTest(`bench swarm goes on without the hosts it kills${why}`, async (t) => {
-  t.timeout(180_000);
+  t.timeout(300_000);
   await using workplace = await Workplace.open();
   const words = ['--hosts', '4', '--size', '8MiB', '--rate', '20mbit', '--kill', '25%'];
   const { runs } = await swarm(workplace, words);

@@ -18,7 +18,7 @@ const SEED = 20261122;
 test.serial(
   'calls end on every host while supernode and hosts are killed at random, and none runs twice',
   async (t) => {
-    t.timeout(240_000);
+    t.timeout(300_000);
     await using files = await Workplace.open();
     // A folder for each host: a line a run, in a file named after the call.
     await chmod(files.folder, 0o755);

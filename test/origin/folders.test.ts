@@ -97,7 +97,7 @@ let one: Downloader;
 let two: Downloader;
 
 test.serial.before(async (t) => {
-  t.timeout(120_000);
+  t.timeout(300_000);
   swarm = await TestSwarm.start();
   [one, two] = await Promise.all([swarm.host('one'), swarm.host('two')]);
 });

@@ -152,7 +152,7 @@ function sha256(bytes: Uint8Array): string {
 
 for (const through of ['the mesh', 'no supernode'] as const) {
   test(`every kind of origin gives the right bytes or the right error through ${through}`, async (t) => {
-    t.timeout(120_000);
+    t.timeout(300_000);
     await using swarm = await TestSwarm.start();
     const host = await swarm.host('host', through === 'the mesh' ? {} : { supernodes: [] });
     const digest = await contentDigest(content);

@@ -12,7 +12,7 @@ export async function withCluster(
   options: ClusterOptions,
   body: (cluster: Cluster) => Promise<void>,
 ): Promise<void> {
-  t.timeout(300_000);
+  t.timeout(600_000);
   await using cluster = await Cluster.start(options);
   try {
     await body(cluster);
