@@ -1,26 +1,10 @@
 import { Readable } from 'node:stream';
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import type {
-  FastifyBaseLogger,
-  FastifyInstance,
-  RawReplyDefaultExpression,
-  RawRequestDefaultExpression,
-  RawServerDefault,
-} from 'fastify';
 import { Type } from 'typebox';
 import { Limiter } from '../../core/base/limiter.ts';
 import { pageLimits } from '../../core/base/paging.ts';
 import type { AuditLog } from './audit-log.ts';
 import { recordLimits } from './audit-record.ts';
-
-/** A server whose routes are typed by their TypeBox schemas. */
-type AuditApp = FastifyInstance<
-  RawServerDefault,
-  RawRequestDefaultExpression,
-  RawReplyDefaultExpression,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->;
+import type { OpsApp } from './door-app.ts';
 
 /** What the routes need of the log. */
 export type ServedAudit = Pick<AuditLog, 'list' | 'export'>;
@@ -37,7 +21,7 @@ const ListQuery = Type.Object({
 const MAX_EXPORTS = 4;
 
 /** Routes of the audit: a page of records, and all of it as lines that can be verified. */
-export function addAuditRoutes(app: AuditApp, audit: () => ServedAudit): void {
+export function addAuditRoutes(app: OpsApp, audit: () => ServedAudit): void {
   app.get('/api/v1/audit', { schema: { querystring: ListQuery } }, async (request, reply) => {
     const { limit = pageLimits.default, ...query } = request.query;
     return reply.send(await audit().list({ ...query, limit }));
