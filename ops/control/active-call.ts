@@ -16,9 +16,8 @@ interface Stream {
 
 interface Part {
   readonly target: CallTarget;
+  /** From `sent` on it may have reached the host. */
   state: 'waiting' | 'sent' | 'running' | 'over';
-  /** True once it may have reached the host. */
-  isSent: boolean;
   readonly stdout: Stream;
   readonly stderr: Stream;
 }
@@ -44,7 +43,6 @@ export class ActiveCall {
       {
         target,
         state: 'waiting',
-        isSent: false,
         stdout: { chunks: [], bytes: 0 },
         stderr: { chunks: [], bytes: 0 },
       },
@@ -79,10 +77,6 @@ export class ActiveCall {
     return [...this.#parts].flatMap(([peer, { state }]) => (state === 'over' ? [] : [peer]));
   }
 
-  target(peer: string): CallTarget | undefined {
-    return this.#parts.get(peer)?.target;
-  }
-
   /** True when the host is one of those that have not ended. */
   awaits(peer: string): boolean {
     const state = this.#parts.get(peer)?.state;
@@ -91,21 +85,19 @@ export class ActiveCall {
 
   /** True when the host may have begun it. */
   maybeBegan(peer: string): boolean {
-    return this.#parts.get(peer)?.isSent === true;
+    const state = this.#parts.get(peer)?.state;
+    return state !== undefined && state !== 'waiting';
   }
 
   sent(peer: string): void {
     const part = this.#parts.get(peer);
-    if (part === undefined || part.state === 'over') return;
-    part.isSent = true;
-    if (part.state === 'waiting') part.state = 'sent';
+    if (part?.state === 'waiting') part.state = 'sent';
   }
 
   began(peer: string): void {
     const part = this.#parts.get(peer);
     if (part === undefined || part.state === 'over' || part.state === 'running') return;
     part.state = 'running';
-    part.isSent = true;
     this.#running += 1;
     this.#tell({ type: 'begun', ...nameOf(part.target) });
   }

@@ -83,11 +83,6 @@ export class CallDesk implements CallListener, AsyncDisposable {
     return desk;
   }
 
-  /** Hosts that are connected, whether they take calls or not. */
-  get hosts(): readonly CallHost[] {
-    return [...this.#hosts.values()];
-  }
-
   /** Calls that have not ended. */
   get active(): number {
     return this.#active.size;
