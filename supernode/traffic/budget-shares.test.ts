@@ -4,13 +4,15 @@ import { BudgetShares, LEASE_MS } from './budget-shares.ts';
 import type { Demand, Share } from './budget-shares.ts';
 
 const BUDGET = 1_000_000;
+/** What comes later than this after it was sent comes over no connection that lives. */
+const SILENCE_MS = LEASE_MS / 2;
 const greedy: Demand = { rate: 0, wantsMore: true, most: 0 };
 const idle: Demand = { rate: 0, wantsMore: false, most: 0 };
 
 /** A host as it acts on what reaches it: the truth that the supernode can only guess. */
 class ModelHost {
   /** Sent and not arrived. */
-  readonly coming: { readonly share: Share; readonly seq: number }[] = [];
+  readonly coming: { readonly share: Share; readonly seq: number; readonly sentMs: number }[] = [];
   holds: Share | undefined;
   seq = 0;
   untilMs = 0;
@@ -25,6 +27,11 @@ class ModelHost {
   receive(now: number): void {
     const next = this.coming.shift();
     if (next === undefined) return;
+    // Both sides give a connection up that is silent for so long, with all that it carried.
+    if (now - next.sentMs > SILENCE_MS) {
+      this.coming.length = 0;
+      return;
+    }
     this.holds = next.share;
     this.seq = next.seq;
     this.untilMs = now + LEASE_MS;
@@ -42,7 +49,7 @@ class Model {
   tick(): void {
     this.seq += 1;
     for (const [name, share] of this.shares.split(this.now, this.seq)) {
-      this.hosts[Number(name)]?.coming.push({ share, seq: this.seq });
+      this.hosts[Number(name)]?.coming.push({ share, seq: this.seq, sentMs: this.now });
     }
   }
 
