@@ -9,5 +9,6 @@ export default {
     'ops/**/*.test.ts',
     'bench/**/*.test.ts',
   ],
+  require: ['./test/support/property-seed.ts'],
   timeout: '180s',
 };
