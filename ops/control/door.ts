@@ -7,8 +7,8 @@ import type { AuditEntry } from './audit-record.ts';
 import type { Caps, Reservation } from './caps.ts';
 import { Denials } from './door-denials.ts';
 import type { Effect } from './door-effect.ts';
-import { decide } from './policy-decision.ts';
-import type { DecidedObject, Decision } from './policy-decision.ts';
+import { decide, foresee } from './policy-decision.ts';
+import type { DecidedObject, Decision, Outlook } from './policy-decision.ts';
 import type { PolicyTable } from './policy-table.ts';
 import { operator } from './principal.ts';
 import type { Caller } from './principal.ts';
@@ -96,6 +96,25 @@ export class Door implements AsyncDisposable {
     return look();
   }
 
+  /**
+   * What `look` makes of the hosts that somebody names, before anything is asked of them. Who may do it nowhere gets
+   * ERR_DENIED without a look; who may on some hosts only gets it too, with the same words, where `look` throws
+   * ERR_NOT_FOUND: neither learns which hosts there are. Else what `look` throws; ERR_REQUEST.
+   */
+  async lookUp<T>(request: DoorRequest<VerbName>, look: () => T): Promise<T> {
+    const { verb, caller, input } = request;
+    parsers.get(verb)?.(input);
+    const outlook = this.#outlookOf(request);
+    if (outlook.decision === 'denied') return this.#refuse(request, outlook);
+    try {
+      return look();
+    } catch (error) {
+      const isHidden = CodedError.from(error).code === 'ERR_NOT_FOUND' && !outlook.isOnAnyHost;
+      if (!isHidden || caller.principal === operator) throw error;
+      return this.#refuse(request, { decision: 'denied' });
+    }
+  }
+
   /** Writes down what was refused elsewhere: a host that did not believe an order. */
   async witness(entry: Omit<AuditEntry, 'decision'>): Promise<void> {
     await this.#denials.note({ ...entry, decision: 'denied' });
@@ -122,11 +141,30 @@ export class Door implements AsyncDisposable {
     const policies = this.#parts.policies.about(principal.name);
     const decision = decide(policies, { principal: principal.name, verb: name, object });
     if (decision.decision === 'allowed') return decision;
-    const { policy } = decision;
+    return this.#refuse(request, decision);
+  }
+
+  #outlookOf({ verb, caller, object }: DoorRequest<VerbName>): Outlook {
+    const { principal } = caller;
+    if (principal === operator) return { decision: 'allowed', isOnAnyHost: true };
+    const policies = this.#parts.policies.about(principal.name);
+    return foresee(policies, { principal: principal.name, verb, object });
+  }
+
+  /** Writes it down, and throws. */
+  async #refuse(request: DoorRequest<VerbName>, { policy }: Decision): Promise<never> {
+    const { verb, caller } = request;
+    const { name } = caller.principal;
     await this.#deny(request, { code: 'ERR_DENIED', ...(policy === undefined ? {} : { policy }) });
-    const why = policy === undefined ? 'no policy allows it' : `policy ${policy} forbids it`;
-    const detail = { principal: principal.name, verb: name };
-    throw new CodedError('ERR_DENIED', `${principal.name} may not ${name}: ${why}`, { detail });
+    const outlook = this.#outlookOf(request);
+    const why =
+      outlook.decision === 'allowed' && !outlook.isOnAnyHost
+        ? 'no policy allows it on all of these hosts, or there are none'
+        : policy === undefined
+          ? 'no policy allows it'
+          : `policy ${policy} forbids it`;
+    const detail = { principal: name, verb };
+    throw new CodedError('ERR_DENIED', `${name} may not ${verb}: ${why}`, { detail });
   }
 
   async #withinCaps<T>(

@@ -110,7 +110,11 @@ export class OpsControl implements AsyncDisposable {
     const word = request.idempotencyKey;
     const known = word === undefined ? undefined : await this.calls.withWord(name, word);
     if (known !== undefined) return known;
-    const { record, changes, expect } = this.desk.plan(request, caller.principal);
+    const named = { id: request.command, command: request.command };
+    const { record, changes, expect } = await this.door.lookUp(
+      { verb: 'call.run', caller, input: request, object: named },
+      () => this.desk.plan(request, caller.principal),
+    );
     const { id, command, args, hosts, on, lane, runAs } = record;
     const detail = {
       command,

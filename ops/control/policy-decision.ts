@@ -36,3 +36,37 @@ export function decide(
   }
   return allowed === undefined ? { decision: 'denied' } : { decision: 'allowed', policy: allowed };
 }
+
+/** What can be said before it is known which hosts somebody means. */
+export interface Outlook extends Decision {
+  /** True when it is allowed whatever the hosts, as far as no policy forbids some of them. */
+  readonly isOnAnyHost: boolean;
+}
+
+/** Whether there could be hosts on which a principal may. Denied: there are none, whatever hosts he names. */
+export function foresee(
+  policies: Iterable<Policy>,
+  request: {
+    readonly principal: string;
+    readonly verb: string;
+    readonly object: Pick<DecidedObject, 'command' | 'risk'>;
+  },
+): Outlook {
+  const verb = verbOf(request.verb);
+  if (verb === undefined) return { decision: 'denied', isOnAnyHost: false };
+  const { risk = verb.risk, command } = request.object;
+  const wish: Wish = { principal: request.principal, permission: verb.permission, risk, command };
+  let allowed: string | undefined;
+  let isOnAnyHost = false;
+  for (const policy of policies) {
+    const { hosts, ...anywhere } = policy;
+    if (hosts === undefined && forbids(policy, wish)) {
+      return { decision: 'denied', policy: policy.name, isOnAnyHost: false };
+    }
+    if (!allows(anywhere, wish)) continue;
+    allowed ??= policy.name;
+    isOnAnyHost ||= hosts === undefined;
+  }
+  if (allowed === undefined) return { decision: 'denied', isOnAnyHost };
+  return { decision: 'allowed', policy: allowed, isOnAnyHost };
+}
