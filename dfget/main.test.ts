@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { LocalApi, TASK, doneEvent, inlineDone } from './local-api.contract.ts';
+import { LocalApi, TASK, doneEvent, inlineDone } from '../core/local-api/local-api.contract.ts';
 
 const main = join(import.meta.dirname, 'main.ts');
 const URL_TEXT = 'http://o.example/file';

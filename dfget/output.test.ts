@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import test from 'ava';
 import type { Downloader } from '../core/swarm/download-events.ts';
-import { doneEvent, inlineDone } from './local-api.contract.ts';
+import { doneEvent, inlineDone } from '../core/local-api/local-api.contract.ts';
 import { checkOutput, deliver } from './output.ts';
 import type { DeliverTools, DoneEvent } from './output.ts';
 

@@ -3,7 +3,7 @@ import { ManualClock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
 import { HumanReporter } from './human-reporter.ts';
 import { JsonReporter } from './json-reporter.ts';
-import { doneEvent } from './local-api.contract.ts';
+import { doneEvent } from '../core/local-api/local-api.contract.ts';
 import type { DoneEvent } from './output.ts';
 import type { PassingEvent } from './reporter.ts';
 

@@ -7,7 +7,13 @@ import { ManualClock, SystemClock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
 import type { DownloadEvent, Downloader } from '../core/swarm/download-events.ts';
 import type { EngineOptions, OpenEngine } from './in-process.ts';
-import { LocalApi, TASK, doneEvent, freshSocketPath, inlineDone } from './local-api.contract.ts';
+import {
+  LocalApi,
+  TASK,
+  doneEvent,
+  freshSocketPath,
+  inlineDone,
+} from '../core/local-api/local-api.contract.ts';
 import type { DownloadPlan } from './plan.ts';
 import { runDownload } from './run.ts';
 import type { RunTools } from './run.ts';

@@ -7,7 +7,7 @@ import type { Writable } from 'node:stream';
 import type { Clock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
 import type { DownloadRequest, Downloader } from '../core/swarm/download-events.ts';
-import { DaemonClient } from './daemon-client.ts';
+import { DaemonClient } from '../core/local-api/daemon-client.ts';
 import { exitCodeOf } from './exit-code.ts';
 import type { OpenEngine } from './in-process.ts';
 import type { LocatedRequest, Locate } from './locate.ts';

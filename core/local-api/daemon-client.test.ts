@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { DownloadEvent } from '../core/swarm/download-events.ts';
+import type { DownloadEvent } from '../swarm/download-events.ts';
 import { DaemonClient } from './daemon-client.ts';
 import { LocalApi, TASK, doneEvent, freshSocketPath, inlineDone } from './local-api.contract.ts';
 import type { Script } from './local-api.contract.ts';

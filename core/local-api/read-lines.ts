@@ -1,5 +1,5 @@
 import { StringDecoder } from 'node:string_decoder';
-import { CodedError } from '../core/base/error.ts';
+import { CodedError } from '../base/error.ts';
 
 /** The non-empty lines of a stream of bytes; throws ERR_PROTOCOL past `maxLineBytes` without a line end. */
 export async function* readLines(

@@ -2,13 +2,13 @@
  * Reads download events off the wire by hand: a schema library would cost dfget more start-up than the whole
  * of a warm download may take. Unknown fields are dropped, a wrong one is ERR_PROTOCOL naming it.
  */
-import { CodedError } from '../core/base/error.ts';
+import { CodedError } from '../base/error.ts';
 import type {
   DownloadEvent,
   Explanation,
   SourceReport,
   WaitReport,
-} from '../core/swarm/download-events.ts';
+} from '../swarm/download-events.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 

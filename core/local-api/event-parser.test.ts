@@ -1,7 +1,7 @@
 import test from 'ava';
 import { anything, assert, property } from 'fast-check';
-import { CodedError } from '../core/base/error.ts';
-import type { DownloadEvent } from '../core/swarm/download-events.ts';
+import { CodedError } from '../base/error.ts';
+import type { DownloadEvent } from '../swarm/download-events.ts';
 import { parseDownloadEvent, parseErrorObject } from './event-parser.ts';
 import { TASK, doneEvent } from './local-api.contract.ts';
 

@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from 'node:events';
-import type { DownloadEvent, DownloadRequest } from '../core/swarm/download-events.ts';
+import type { DownloadEvent, DownloadRequest } from '../swarm/download-events.ts';
 
 /** What the server answers to one download. */
 export type Script = (

@@ -1,6 +1,6 @@
 import type { ClientRequest, IncomingMessage } from 'node:http';
-import { CodedError, systemCode } from '../core/base/error.ts';
-import type { DownloadEvent, Downloader, DownloadRequest } from '../core/swarm/download-events.ts';
+import { CodedError, systemCode } from '../base/error.ts';
+import type { DownloadEvent, Downloader, DownloadRequest } from '../swarm/download-events.ts';
 import { parseDownloadEvent, parseErrorObject } from './event-parser.ts';
 import { readLines } from './read-lines.ts';
 
