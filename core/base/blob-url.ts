@@ -14,7 +14,7 @@ export function blobUrl(digest: string): string {
 
 /** True for a URL that only a supernode can go to itself, whatever it is after the host name. */
 export function isBlobUrl(url: URL): boolean {
-  return url.hostname === blobHost;
+  return url.hostname.replace(/\.$/, '') === blobHost;
 }
 
 /** Whether a text is `sha256:HEX` in lower case. */

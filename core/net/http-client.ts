@@ -26,6 +26,8 @@ export interface HttpClientOptions {
   /** PEM certificates to trust instead of the system's. */
   readonly ca?: string | readonly string[];
   readonly lookup?: LookupFunction;
+  /** A Unix socket that leads to this scheme, host and port instead of a name and a port. */
+  readonly socketOf?: ((origin: URL) => string | undefined) | undefined;
 }
 
 /** Header names in lower case. */
@@ -179,7 +181,8 @@ export class HttpClient implements AsyncDisposable {
   }
 
   #connector(origin: URL): buildConnector.connector {
-    const { checkAddress, ca, clock, connectTimeoutMs = 10_000 } = this.#options;
+    const { checkAddress, ca, clock, connectTimeoutMs = 10_000, socketOf } = this.#options;
+    const socketPath = socketOf?.(origin);
     const port = Number(origin.port) || (origin.protocol === 'https:' ? 443 : 80);
     const check = (ip: string): void => checkAddress(ip, port);
     const connect = buildConnector({
@@ -187,6 +190,7 @@ export class HttpClient implements AsyncDisposable {
       // This one, up to a second late, clears the socket away; the timer below gives the answer.
       timeout: connectTimeoutMs,
       lookup: guardedLookup(this.#options.lookup ?? lookupBySystem, check),
+      ...(socketPath === undefined ? {} : { socketPath }),
       ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : [...ca] }),
     });
     return (options, callback) => {

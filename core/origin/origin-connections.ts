@@ -1,5 +1,7 @@
 import type { LookupFunction } from 'node:net';
+import { blobHost, isBlobUrl } from '../base/blob-url.ts';
 import type { Clock } from '../base/clock.ts';
+import { CodedError } from '../base/error.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from '../net/http-client.ts';
 import type { Account } from '../net/fair-line.ts';
 import type { RateLimiter } from '../net/pacing.ts';
@@ -47,6 +49,8 @@ export interface OriginConnectionsOptions {
   /** PEM certificates to trust instead of the system's. */
   readonly ca?: string | readonly string[];
   readonly lookup?: LookupFunction;
+  /** The Unix socket of the blobs of this supernode; absent: blobs are refused, as everywhere else. */
+  readonly blobSocket?: string | undefined;
 }
 
 /** Statuses with which a server says "not now". */
@@ -63,6 +67,7 @@ export class OriginConnections implements AsyncDisposable {
 
   /** Sends one request when its turn has come; errors as those of `HttpClient.request`, and of the door. */
   async request(call: OriginCall): Promise<HttpResponse> {
+    if (isBlobUrl(call.url) && this.#blobSocketOf(call.url) === undefined) throw noBlobs(call.url);
     this.#client ??= this.#open();
     const client = await this.#client;
     const { door, clock } = this.#options;
@@ -96,9 +101,24 @@ export class OriginConnections implements AsyncDisposable {
   async #open(): Promise<HttpClient> {
     // An idle program never pays for the library's memory and start-up time.
     const { HttpClient: Client } = await import('../net/http-client.ts');
-    const { guard, door: _door, ...options } = this.#options;
-    return new Client({ ...options, checkAddress: (ip, port) => guard.check(ip, port) });
+    const { guard, door: _door, blobSocket: _socket, ...options } = this.#options;
+    return new Client({
+      ...options,
+      checkAddress: (ip, port) => guard.check(ip, port),
+      socketOf: (origin) => this.#blobSocketOf(origin),
+    });
   }
+
+  /** Whose name leads to a socket: no name server is asked, and no guard, since nobody else listens there. */
+  #blobSocketOf(url: URL): string | undefined {
+    const isPlain = url.protocol === 'http:' && url.port === '';
+    return isPlain && isBlobUrl(url) ? this.#options.blobSocket : undefined;
+  }
+}
+
+function noBlobs(url: URL): CodedError {
+  const message = `${blobHost} is nowhere to connect to: blobs come from the supernode, through the mesh`;
+  return new CodedError('ERR_ORIGIN_FORBIDDEN', message, { detail: { host: url.host } });
 }
 
 /** An answer whose body comes at the rate of its host. */

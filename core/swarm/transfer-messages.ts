@@ -23,6 +23,8 @@ export interface TransferInit {
     readonly hosts?: readonly OriginHostLimit[];
     /** Memory by which bodies of all threads make way for releases. */
     readonly releaseWay?: SharedArrayBuffer;
+    /** Unix socket of the blobs of this supernode; absent: there are none. */
+    readonly blobSocket?: string;
   };
   /** Absent: no piece link, this process only talks to origins. */
   readonly link?: {

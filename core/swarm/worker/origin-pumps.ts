@@ -67,7 +67,7 @@ export class OriginPumps {
       readonly emit: Emit;
     },
   ) {
-    const { allow, connectionsPerHost, hosts, rate = 0, releaseWay } = options;
+    const { allow, connectionsPerHost, hosts, rate = 0, releaseWay, blobSocket } = options;
     this.#guard = allow === undefined ? undefined : new AddressGuard({ allow });
     const guard = this.#guard ?? AddressGuard.open;
     this.#files = parts.files;
@@ -82,6 +82,7 @@ export class OriginPumps {
       clock: this.#clock,
       door: this.#door,
       connectionsPerHost: (host) => limits.requestsOf(host),
+      blobSocket,
     });
   }
 
