@@ -7,7 +7,7 @@ export type CallCounts = Readonly<
   Record<'hosts' | 'waiting' | 'running' | 'ok' | 'failed' | 'refused' | 'unknown', number>
 >;
 
-/** Calls through the HTTP API of a supernode, over connections that are kept, as a program of operators makes them. */
+/** Calls and all else of the HTTP API of a supernode, over connections that are kept, as a program of operators asks. */
 export class CallClient implements Disposable {
   readonly #base: URL;
   readonly #key: string;
@@ -26,6 +26,11 @@ export class CallClient implements Disposable {
     return id;
   }
 
+  /** Ends a call. */
+  async stop(id: string): Promise<void> {
+    await this.#ask('DELETE', `/api/v1/calls/${id}`);
+  }
+
   /** Resolves when the call has ended: on how many hosts it was, and how many ended how. */
   async ended(id: string): Promise<CallCounts> {
     const lines = (await this.#ask('GET', `/api/v1/calls/${id}/events`)).trimEnd().split('\n');
@@ -35,6 +40,16 @@ export class CallClient implements Disposable {
     };
     if (last.type !== 'ended') throw new CodedError('ERR_INTERNAL', `no end: ${lines.at(-1)}`);
     return last.counts;
+  }
+
+  /** The JSON that answers; ERR_INTERNAL with what was said otherwise. */
+  async json(method: 'GET' | 'POST', path: string, body?: object): Promise<unknown> {
+    const answer = await this.#ask(method, path, body === undefined ? '' : JSON.stringify(body));
+    const said: unknown = answer === '' ? undefined : JSON.parse(answer);
+    if (typeof said === 'object' && said !== null && 'code' in said) {
+      throw new CodedError('ERR_INTERNAL', `${method} ${path}: ${answer}`);
+    }
+    return said;
   }
 
   [Symbol.dispose](): void {

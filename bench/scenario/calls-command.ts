@@ -13,6 +13,7 @@ const usage = `Commands on many hosts: how soon they end, and how many a second 
   --rounds N     calls to one real host, one after the other
   --seconds S    how long light hosts are called as fast as it goes
   --at-once N    calls that have not ended, at a time
+  --queued N     slow calls in line when calls to one real host are timed again
   --dir DIR      for data folders; default that of the system
   --json FILE    every figure`;
 
@@ -22,6 +23,7 @@ const options = {
   rounds: { type: 'string', default: '200' },
   seconds: { type: 'string', default: '60' },
   'at-once': { type: 'string', default: '64' },
+  queued: { type: 'string', default: '10000' },
   dir: { type: 'string', default: '' },
   json: { type: 'string' },
   help: { type: 'boolean', default: false },
@@ -40,6 +42,7 @@ export async function callsCommand(args: readonly string[], signal: AbortSignal)
     rounds: count('--rounds', values.rounds, 10),
     seconds: count('--seconds', values.seconds),
     atOnce: count('--at-once', values['at-once']),
+    queued: count('--queued', values.queued),
     ...(values.dir === '' ? {} : { parent: values.dir }),
   };
   const result = await runCalls(calls, {

@@ -25,6 +25,8 @@ export interface CallsCase {
   readonly seconds: number;
   /** Calls that have not ended, at a time. */
   readonly atOnce: number;
+  /** Slow calls in line, over all hosts, when fast ones are timed again. */
+  readonly queued: number;
   /** The folder to make data folders in; default that of the system. */
   readonly parent?: string;
 }
@@ -36,6 +38,10 @@ export interface CallsResult {
   readonly oneMs: readonly number[];
   /** `true` on all real hosts. */
   readonly allMs: readonly number[];
+  /** As `oneMs`, while slow calls stand in line for the same hosts. */
+  readonly amidSlowMs: readonly number[];
+  /** Of one processor, by a dfdaemon that has nothing to do; the mean of all. */
+  readonly idleCores: number;
   /** One call to all light hosts. */
   readonly lightMs: readonly number[];
   readonly sustained: {
@@ -59,6 +65,14 @@ const KEY = 'a-key-for-the-bench-alone';
 const PER_PROCESS = 500;
 const CONNECTING = 48;
 const LIGHT_ROUNDS = 5;
+/** What calls have left to do is done by then. */
+const SETTLE_MS = 15_000;
+const IDLE_MS = 20_000;
+/** What slow calls run: as long as nobody waits for it here. */
+const SLOW_COMMANDS = `commands:
+  'true': { program: /bin/true }
+  sleep: { program: /bin/sleep, parameters: [{ name: seconds, type: integer }], lane: slow }
+`;
 
 export async function runCalls(calls: CallsCase, running: CallsRunning): Promise<CallsResult> {
   const { signal, onStep } = running;
@@ -67,20 +81,18 @@ export async function runCalls(calls: CallsCase, running: CallsRunning): Promise
   await using files = await Workplace.open(parent);
   const keys = join(files.folder, 'keys');
   await writeFile(keys, `${KEY}\n`, { mode: 0o600 });
+  const commands = join(files.folder, 'commands.yaml');
+  await writeFile(commands, SLOW_COMMANDS, { mode: 0o600 });
   onStep(`starting a supernode and ${hosts} dfdaemons`);
-  const supernodeArgs = ['--api-key-file', keys];
-  await using cluster = await Cluster.start({ hosts, ...parent, signal, supernodeArgs });
+  await using cluster = await Cluster.start({
+    hosts,
+    ...parent,
+    signal,
+    supernodeArgs: ['--api-key-file', keys],
+    daemonArgs: () => ['--call-commands', commands],
+  });
   using client = new CallClient(cluster.apiUrl, KEY);
-  onStep('calls to real hosts');
-  const oneMs: number[] = [];
-  const peers = await Promise.all(cluster.hosts.map(async (host) => (await host.status()).peer));
-  for (let round = 0; round < calls.rounds; round += 1) {
-    oneMs.push(await timed(client, `host=${peers[round % peers.length]}`, 1));
-  }
-  const allMs: number[] = [];
-  for (let round = 0; round < calls.rounds / 10; round += 1) {
-    allMs.push(await timed(client, 'all', hosts));
-  }
+  const real = await callReal(calls, { cluster, client, running });
   onStep(`connecting ${calls.light} light hosts`);
   await Promise.all(cluster.hosts.map(async (host) => host.daemon[Symbol.asyncDispose]()));
   await using stack = new AsyncDisposableStack();
@@ -97,7 +109,59 @@ export async function runCalls(calls: CallsCase, running: CallsRunning): Promise
   }
   onStep(`calls to one light host each, ${calls.atOnce} at once, for ${calls.seconds} s`);
   const sustained = await sustain(calls, { cluster, client, processes, peers: lightPeers });
-  return { calls, oneMs, allMs, lightMs, sustained };
+  return { calls, ...real, lightMs, sustained };
+}
+
+/** What is found with real dfdaemons. */
+async function callReal(
+  { hosts, rounds, queued }: CallsCase,
+  parts: {
+    readonly cluster: Cluster;
+    readonly client: CallClient;
+    readonly running: CallsRunning;
+  },
+): Promise<Pick<CallsResult, 'oneMs' | 'allMs' | 'amidSlowMs' | 'idleCores'>> {
+  const { cluster, client, running } = parts;
+  const { signal, onStep } = running;
+  const peers = await Promise.all(cluster.hosts.map(async (host) => (await host.status()).peer));
+  const oneByOne = async (): Promise<number[]> => {
+    const ms: number[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      ms.push(await timed(client, `host=${peers[round % peers.length]}`, 1));
+    }
+    return ms;
+  };
+  onStep('calls to real hosts');
+  const oneMs = await oneByOne();
+  const allMs: number[] = [];
+  for (let round = 0; round < rounds / 10; round += 1) {
+    allMs.push(await timed(client, 'all', hosts));
+  }
+  onStep(`nothing, for ${(SETTLE_MS + IDLE_MS) / 1000} s`);
+  await clock.sleep(SETTLE_MS, { signal });
+  const before = await cpuOf(cluster);
+  const restedMs = clock.monotonic();
+  await clock.sleep(IDLE_MS, { signal });
+  const idleCores =
+    ((await cpuOf(cluster)) - before) / ((clock.monotonic() - restedMs) / 1000) / hosts;
+  onStep(`putting ${queued} slow calls in line`);
+  const slow = { command: 'sleep', args: ['3600'], lane: 'slow', on: 'all' };
+  const ids: string[] = [];
+  for (let left = queued; left > 0; left -= hosts) {
+    ids.push(await client.begin({ ...slow, waitMs: 3_600_000, timeoutMs: 7_200_000 }));
+  }
+  onStep('calls to real hosts, amid them');
+  const amidSlowMs = await oneByOne();
+  for (const id of ids) await client.stop(id);
+  return { oneMs, allMs, idleCores, amidSlowMs };
+}
+
+/** CPU seconds that all dfdaemons have taken. */
+async function cpuOf(cluster: Cluster): Promise<number> {
+  const seconds = await Promise.all(
+    cluster.hosts.map(async ({ daemon }) => (await processCpuSeconds(daemon.pid)) ?? 0),
+  );
+  return seconds.reduce((sum, each) => sum + each, 0);
 }
 
 async function timed(client: CallClient, on: string, hosts: number): Promise<number> {
