@@ -6,6 +6,7 @@ import type { Lane } from '../../core/identity/call-order.ts';
 import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
 import { CallRequest } from './call-record.ts';
 import { PrincipalCaps } from './caps.ts';
+import { BlobDigest, BlobLength, PackagePublish } from './package-record.ts';
 import { PolicyName, PolicyRule } from './policy.ts';
 import type { Risk } from './policy.ts';
 
@@ -56,6 +57,12 @@ const AuditList = Type.Object({
   principal: Type.Optional(Type.String({ maxLength: 256 })),
 });
 const CallCancel = Type.Object({ id: CallId });
+/** `after` is `NAME/VERSION`. */
+const PackageList = Type.Object({
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
+  after: Type.Optional(Type.String({ maxLength: 129 })),
+});
+const BlobPut = Type.Object({ digest: BlobDigest, length: BlobLength });
 
 const cell = { lane: 'fast', runsOnHosts: false } as const;
 
@@ -124,6 +131,27 @@ export const verbs = {
     risk: 'read',
     audit: 'call.list',
     schema: List,
+  },
+  'blob.put': {
+    ...cell,
+    permission: 'blob.put',
+    risk: 'change',
+    audit: 'blob.put',
+    schema: BlobPut,
+  },
+  'package.publish': {
+    ...cell,
+    permission: 'package.publish',
+    risk: 'change',
+    audit: 'package.publish',
+    schema: PackagePublish,
+  },
+  'package.list': {
+    ...cell,
+    permission: 'package.list',
+    risk: 'read',
+    audit: 'package.list',
+    schema: PackageList,
   },
   'audit.list': {
     ...cell,
