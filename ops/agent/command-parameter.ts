@@ -1,9 +1,9 @@
-import { RE2JS } from 're2js';
+import type { RE2JS } from 're2js';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
+import { MAX_PATTERN_LENGTH, linearPattern } from '../../core/base/linear-pattern.ts';
 
-const MAX_PATTERN_LENGTH = 1_000;
 /** Longest argument that a parameter takes unless it says otherwise, bytes of UTF-8. */
 const DEFAULT_MAX_BYTES = 256;
 const INTEGER = /^-?(?:0|[1-9][0-9]{0,15})$/;
@@ -75,7 +75,7 @@ function integerCheck(bounds: {
 /** Linear time whatever the pattern; the whole argument has to match. */
 function compilePattern(pattern: string): RE2JS {
   try {
-    return RE2JS.compile(pattern);
+    return linearPattern(pattern);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw wrong('/pattern', `is no RE2 pattern: ${reason}`);

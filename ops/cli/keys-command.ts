@@ -79,6 +79,7 @@ const Policy = Type.Object({
   verbs: Type.Array(Type.String()),
   commands: Type.Optional(Type.Array(Type.String())),
   hosts: Type.Optional(Type.Array(Type.String())),
+  lines: Type.Optional(Type.Array(Type.String())),
   maxRisk: Type.Optional(Type.String()),
 });
 type Key = Static<typeof Key>;
@@ -234,13 +235,14 @@ function keyLine(key: Key): string {
 }
 
 function policyLine(policy: Policy): string {
-  const { name, effect, principals, verbs, commands, hosts, maxRisk } = policy;
+  const { name, effect, principals, verbs, commands, hosts, lines, maxRisk } = policy;
   const words = [
     name,
     `${effect} ${principals.join(',')}`,
     verbs.join(','),
     ...(commands === undefined ? [] : [`commands ${commands.join(',')}`]),
     ...(hosts === undefined ? [] : [`hosts ${hosts.join(',')}`]),
+    ...(lines === undefined ? [] : [`lines ${lines.join(' or ')}`]),
     ...(maxRisk === undefined ? [] : [`at most ${maxRisk}`]),
   ];
   return `${words.join('  ')}\n`;

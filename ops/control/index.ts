@@ -128,7 +128,7 @@ export class OpsControl implements AsyncDisposable {
     };
     try {
       return await this.door.perform(
-        { verb: 'call.run', caller, input: request, object: { id, command, hosts } },
+        { verb: 'call.run', caller, input: request, object: { id, command, args, hosts } },
         async () => ({
           changes,
           expect,

@@ -5,6 +5,7 @@ import { verbOf } from './verbs.ts';
 /** What a verb is asked of. */
 export interface DecidedObject {
   readonly command?: string | undefined;
+  readonly args?: readonly string[] | undefined;
   readonly hosts?: readonly PolicyHost[] | undefined;
   /** Of the command, where it is known to be milder or worse than the verb. */
   readonly risk?: Risk | undefined;
@@ -26,9 +27,9 @@ export function decide(
 ): Decision {
   const verb = verbOf(request.verb);
   if (verb === undefined) return { decision: 'denied' };
-  const { risk = verb.risk, command, hosts } = request.object ?? {};
+  const { risk = verb.risk, ...object } = request.object ?? {};
   const { permission } = verb;
-  const wish: Wish = { principal: request.principal, permission, risk, command, hosts };
+  const wish: Wish = { ...object, principal: request.principal, permission, risk };
   let allowed: string | undefined;
   for (const policy of policies) {
     if (forbids(policy, wish)) return { decision: 'denied', policy: policy.name };

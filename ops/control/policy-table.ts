@@ -1,4 +1,5 @@
 import { CodedError } from '../../core/base/error.ts';
+import { linearPattern } from '../../core/base/linear-pattern.ts';
 import { keysWith } from '../../core/store/state-store.ts';
 import type { StateStore } from '../../core/store/state-store.ts';
 import { parser } from '../../core/wire/parse-message.ts';
@@ -93,6 +94,7 @@ function checkRule({
   maxRisk,
   commands,
   hosts,
+  lines = [],
 }: PolicyRule): void {
   const permissions = Object.values(verbs);
   for (const [at, pattern] of patterns.entries()) {
@@ -103,6 +105,10 @@ function checkRule({
   if (effect === 'forbid' && maxRisk !== undefined) {
     throw wrong('maxRisk', 'is for an allow; a forbid is of any risk');
   }
+  if (effect === 'allow' && lines.length > 0) {
+    throw wrong('lines', 'is for a forbid; who may run a command may run it with any arguments');
+  }
+  for (const [at, pattern] of lines.entries()) checkPattern(`lines/${at}`, pattern);
   const own = principals.indexOf(operator.name);
   if (own >= 0) throw wrong(`principals/${own}`, 'no policy is about the operator');
   const runs = permissions.some(
@@ -112,6 +118,16 @@ function checkRule({
   if (runs) return;
   if (commands !== undefined) throw wrong('commands', 'none of the verbs runs a command');
   if (hosts !== undefined) throw wrong('hosts', 'none of the verbs is about hosts');
+  if (lines.length > 0) throw wrong('lines', 'none of the verbs runs a command');
+}
+
+function checkPattern(path: string, pattern: string): void {
+  try {
+    linearPattern(pattern);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw wrong(path, `is no RE2 pattern: ${reason}`);
+  }
 }
 
 function wrong(path: string, text: string): CodedError {

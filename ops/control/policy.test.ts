@@ -39,6 +39,7 @@ const rule = fc.record(
       minLength: 1,
       maxLength: 2,
     }),
+    lines: fc.array(fc.constantFrom('-rf', '^up', '(a+)+$'), { minLength: 1, maxLength: 2 }),
     maxRisk: fc.constantFrom(...risks),
   },
   { requiredKeys: ['name', 'effect', 'principals', 'verbs'] },
@@ -160,4 +161,24 @@ test('fits() is what the same pattern says as a regular expression', (t) => {
     { numRuns: 1_000 },
   );
   t.false(fits('*', undefined));
+});
+
+test('a forbid with lines denies what looks so, however it is spaced, and nothing else', (t) => {
+  const policies = [
+    allow('all'),
+    allow('no-wipe', { effect: 'forbid', lines: ['\\brm .*-[a-z]*r[a-z]* /( |$)'] }),
+  ];
+  const decided = (command: string, args: readonly string[]): string =>
+    run(policies, { command, args, hosts: [] }).decision;
+  t.is(decided('rm', ['-rf', '/']), 'denied');
+  t.is(decided('sh', ['-c', 'rm\t -fr\n/ ']), 'denied');
+  t.is(decided('rm', ['-rf', '/tmp/x']), 'allowed');
+  t.is(decided('farm', ['-r']), 'allowed');
+  t.is(run(policies, { command: 'rm' }).decision, 'allowed', 'what is not known is not found');
+});
+
+test('a pattern that others choke on costs no more than any', (t) => {
+  const policies = [allow('all'), allow('bad', { effect: 'forbid', lines: ['(x+x+)+y'] })];
+  const object = { command: 'echo', args: ['x'.repeat(60_000)], hosts: [] };
+  t.is(run(policies, object).decision, 'allowed');
 });

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
+import { MAX_PATTERN_LENGTH, lineOf, linearPattern } from '../../core/base/linear-pattern.ts';
 import { PrincipalName } from './api-key.ts';
 
 /** What a verb can do to hosts, the mildest first. */
@@ -32,6 +33,13 @@ export const PolicyRule = Type.Object({
       maxItems: 256,
     }),
   ),
+  /** Of a forbid: patterns of RE2, any of which is found in the command with its arguments (`lineOf`). */
+  lines: Type.Optional(
+    Type.Array(Type.String({ minLength: 1, maxLength: MAX_PATTERN_LENGTH }), {
+      minItems: 1,
+      maxItems: 64,
+    }),
+  ),
   /** Of an allow: nothing riskier than this. */
   maxRisk: Type.Optional(Type.Enum([...risks])),
 });
@@ -55,6 +63,7 @@ export interface Wish {
   readonly permission: string;
   readonly risk: Risk;
   readonly command?: string | undefined;
+  readonly args?: readonly string[] | undefined;
   /** All of them, frozen. */
   readonly hosts?: readonly PolicyHost[] | undefined;
 }
@@ -74,11 +83,12 @@ export function allows(rule: PolicyRule, wish: Wish): boolean {
 
 /** True when a forbid is about any part of a wish: one host of many is enough. */
 export function forbids(rule: PolicyRule, wish: Wish): boolean {
-  const { commands, hosts } = rule;
+  const { commands, hosts, lines } = rule;
   if (rule.effect !== 'forbid' || !isAbout(rule, wish)) return false;
   if (commands !== undefined && !commands.some((pattern) => fits(pattern, wish.command))) {
     return false;
   }
+  if (lines !== undefined && !isFoundIn(wish, lines)) return false;
   return hosts === undefined || (wish.hosts ?? []).some((host) => isOneOf(host, hosts));
 }
 
@@ -88,6 +98,12 @@ function isAbout({ principals, verbs }: PolicyRule, { principal, permission }: W
     principals.some((name) => name === '*' || name === principal) &&
     verbs.some((pattern) => fits(pattern, permission))
   );
+}
+
+function isFoundIn({ command, args }: Wish, patterns: readonly string[]): boolean {
+  if (command === undefined || args === undefined) return false;
+  const line = lineOf(command, args);
+  return patterns.some((pattern) => linearPattern(pattern).matcher(line).find());
 }
 
 function isOneOf({ peer, hostname, idc }: PolicyHost, selectors: readonly string[]): boolean {
