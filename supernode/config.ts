@@ -84,6 +84,11 @@ export const supernodeFlags = defineOptions({
     defaultHelp: '256MiB, at most 5 % of the filesystem',
     help: 'Bytes left free on the filesystem',
   },
+  'blob-quota': {
+    kind: 'size',
+    default: '10GiB',
+    help: 'Most bytes of what is uploaded for hosts; what no package refers to goes first, the oldest of it',
+  },
   ...transferOptions,
   'log-level': logLevelOption,
 });
@@ -109,7 +114,17 @@ export interface SupernodePlan {
 export function planSupernode(flags: SupernodeFlags): SupernodePlan {
   refuseContradictions(flags);
   const push = pushOptions(flags);
-  const { listen, advertise, meshPort, linkPort, httpPort, quota, reserve, linkWorkers } = flags;
+  const {
+    listen,
+    advertise,
+    meshPort,
+    linkPort,
+    httpPort,
+    quota,
+    reserve,
+    linkWorkers,
+    blobQuota,
+  } = flags;
   const { idc } = flags;
   return {
     supernode: {
@@ -126,6 +141,7 @@ export function planSupernode(flags: SupernodeFlags): SupernodePlan {
       encryption: flags.encryption,
       compression: flags.compression,
       push,
+      blobQuota,
       ...(idc === undefined ? {} : { idc }),
       ...(quota === undefined ? {} : { quota }),
       ...(reserve === undefined ? {} : { reserve }),

@@ -16,6 +16,7 @@ import { HostLimits } from '../core/swarm/host-limits.ts';
 import { TransferPool } from '../core/swarm/transfer-pool.ts';
 import { Hello, protocols } from '../core/wire/messages.ts';
 import { parser } from '../core/wire/parse-message.ts';
+import { blobSocketPath } from '../ops/control/blob-server.ts';
 import type { CallListener } from '../ops/control/call-host.ts';
 import { OpsControl } from '../ops/control/index.ts';
 import { ControlCounts } from './control-counts.ts';
@@ -58,6 +59,8 @@ export interface SupernodeOptions {
   readonly quota?: number;
   readonly reserve?: number;
   readonly workers?: number;
+  /** Most bytes of what is uploaded for hosts; default 10 GiB. */
+  readonly blobQuota?: number;
   /** Where images come from that a registry tells of, and what it wants to see. */
   readonly push?: PushOptions;
   readonly clock: Clock;
@@ -164,11 +167,11 @@ function sweepNowAndThen(
 
 /** Calls, and everything else that is asked of hosts. */
 async function openOps(
-  { dataDir, clock, random, log }: SupernodeOptions,
+  { dataDir, blobQuota, clock, random, log }: SupernodeOptions,
   { cell }: Authority,
 ): Promise<OpsControl> {
   const cellKey = async (): Promise<HostKey | undefined> => readCellKey(dataDir, cell);
-  return OpsControl.open({ dataDir, cell, cellKey, clock, random, log });
+  return OpsControl.open({ dataDir, cell, cellKey, blobQuota, clock, random, log });
 }
 
 /** Gives the workers this supernode's record and whom to trust: now, whenever that changes, and before the record expires. */
@@ -275,6 +278,7 @@ async function startPool(
       allow: options.originAllow,
       rate: limits.limiters.origin.shared,
       connectionsPerHost: DEFAULT_REQUESTS,
+      blobSocket: blobSocketPath(options.dataDir),
       ...(options.originHosts === undefined ? {} : { hosts: options.originHosts }),
     },
     originRates: limits.parts.originHosts,

@@ -15,9 +15,11 @@ import { CallStore } from './call-store.ts';
 import { Caps } from './caps.ts';
 import { ControlKey } from './control-key.ts';
 import { Door } from './door.ts';
+import { PackageTable } from './package-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import type { Caller } from './principal.ts';
 import { Principals } from './principals.ts';
+import { Uploads } from './uploads.ts';
 
 export interface OpsControlOptions {
   readonly dataDir: string;
@@ -25,6 +27,8 @@ export interface OpsControlOptions {
   readonly cell: string;
   /** The key of the cell, or undefined while it is kept elsewhere. */
   readonly cellKey: () => Promise<HostKey | undefined>;
+  /** Most bytes of what is uploaded for hosts; default 10 GiB. */
+  readonly blobQuota?: number | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -43,11 +47,16 @@ export class OpsControl implements AsyncDisposable {
   readonly door: Door;
   readonly principals: Principals;
   readonly policies: PolicyTable;
+  readonly packages: PackageTable;
+  readonly uploads: Uploads;
   readonly #log: Log;
   readonly #resources: AsyncDisposableStack;
 
   private constructor(
-    parts: Pick<OpsControl, 'desk' | 'calls' | 'audit' | 'door' | 'principals' | 'policies'>,
+    parts: Pick<
+      OpsControl,
+      'desk' | 'calls' | 'audit' | 'door' | 'principals' | 'policies' | 'packages' | 'uploads'
+    >,
     { log, resources }: { readonly log: Log; readonly resources: AsyncDisposableStack },
   ) {
     this.desk = parts.desk;
@@ -56,6 +65,8 @@ export class OpsControl implements AsyncDisposable {
     this.door = parts.door;
     this.principals = parts.principals;
     this.policies = parts.policies;
+    this.packages = parts.packages;
+    this.uploads = parts.uploads;
     this.#log = log;
     this.#resources = resources;
     resources.use(
@@ -85,6 +96,11 @@ export class OpsControl implements AsyncDisposable {
     const policies = await PolicyTable.open(state);
     const caps = new Caps(state);
     const door = stack.use(new Door({ audit, principals, policies, caps, clock, log }));
+    const packages = await PackageTable.open(state);
+    const { blobQuota } = options;
+    const uploads = stack.use(
+      await Uploads.open({ dataDir, blobQuota, packages, door, clock, log }),
+    );
     const calls = await CallStore.open(state);
     const desk = stack.use(
       await CallDesk.open({
@@ -97,7 +113,7 @@ export class OpsControl implements AsyncDisposable {
         onRefused: (result) => void door.witness(refusalOf(result)),
       }),
     );
-    const parts = { desk, calls, audit, door, principals, policies };
+    const parts = { desk, calls, audit, door, principals, policies, packages, uploads };
     return new OpsControl(parts, { log, resources: stack.move() });
   }
 

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { fastify } from 'fastify';
 import type {
@@ -8,7 +10,7 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { TSchema } from 'typebox';
-import { CodedError } from '../../core/base/error.ts';
+import { CodedError, systemCode } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 
@@ -26,11 +28,19 @@ const MAX_BODY_BYTES = 16_384;
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 1_000;
 
+/** Connections whose request may take longer. */
+const spared = new WeakSet<Duplex>();
+
 /** How the parts of a request are called in messages. */
 const partNames: Readonly<Record<string, string>> = {
   body: 'body',
   params: 'path',
   querystring: 'query',
+};
+
+const clientStatuses: Readonly<Record<string, string>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
 };
 
 /** A server without routes: strict schemas, and every error as `{error}` with the status of its code. */
@@ -40,6 +50,7 @@ export function newApiApp(log: Log): ApiApp {
     requestTimeout: REQUEST_TIMEOUT_MS,
     // A client that keeps a connection open must not hold up a stop.
     forceCloseConnections: true,
+    clientErrorHandler: refuseClient,
     routerOptions: { maxParamLength: 128 },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = MAX_CONNECTIONS;
@@ -66,6 +77,22 @@ export function newApiApp(log: Log): ApiApp {
     return reply.code(error.facts.http).send({ error: error.toObject() });
   });
   return app;
+}
+
+/** The rest of this request, and all that comes on its connection, may take as long as it likes. */
+export function spareRequest({ socket }: IncomingMessage): void {
+  spared.add(socket);
+}
+
+/** What comes on a connection is no HTTP, or comes too slowly. */
+function refuseClient(error: Error, socket: Duplex): void {
+  const code = systemCode(error);
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT' && spared.has(socket)) return;
+  const status = clientStatuses[code ?? ''] ?? '400 Bad Request';
+  if (socket.writable && code !== 'ECONNRESET') {
+    socket.write(`HTTP/1.1 ${status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
+  }
+  socket.destroy(error);
 }
 
 /** What fastify itself refuses (a body that is no JSON, too long, of another type) is the caller's mistake. */

@@ -7,11 +7,13 @@ import { addAuditRoutes } from '../../ops/control/audit-routes.ts';
 import { addCallRoutes } from '../../ops/control/call-routes.ts';
 import type { CallerOf } from '../../ops/control/door-app.ts';
 import { addKeyRoutes } from '../../ops/control/key-routes.ts';
+import { addPackageRoutes } from '../../ops/control/package-routes.ts';
 import type { OpsControl } from '../../ops/control/index.ts';
 import { addAdminRoutes } from './admin-routes.ts';
+import { addDescriptionRoute, collectRoutes } from './api-description.ts';
 import { checkAccess, opsCaller } from './api-access.ts';
 import type { ApiKeys } from './api-keys.ts';
-import { newApiApp } from './fastify-app.ts';
+import { newApiApp, spareRequest } from './fastify-app.ts';
 import type { ApiApp } from './fastify-app.ts';
 import { addLimitRoutes } from './limit-routes.ts';
 import type { ServedLimits } from './limit-routes.ts';
@@ -119,8 +121,11 @@ export class HttpApi implements AsyncDisposable {
       const status = isReady ? 'ok' : 'not ready';
       return reply.code(isReady ? 200 : 503).send({ status, version, problems });
     };
-    for (const path of healths) app.get(path, health);
-    if (isMetricsPublic) this.#addMetricsRoute(app);
+    collectRoutes(app);
+    void app.register(async (open: ApiApp) => {
+      for (const path of healths) open.get(path, health);
+      if (isMetricsPublic) this.#addMetricsRoute(open);
+    });
     void app.register(async (guarded: ApiApp) => {
       guarded.addHook('onRequest', async ({ ip, hostname, headers }) =>
         checkAccess(keys, { ip, hostname, authorization: headers.authorization }),
@@ -141,9 +146,11 @@ export class HttpApi implements AsyncDisposable {
       opsCaller({ keys, principals: this.#served().ops.principals }, { ip, authorization });
     void this.#app.register(async (ops: ApiApp) => {
       ops.addHook('onRequest', async (request) => void callerOf(request));
+      addDescriptionRoute(ops);
       const options = { callerOf };
       addCallRoutes(ops, { ...options, control: () => this.#served().ops });
       addKeyRoutes(ops, { ...options, parts: () => this.#served().ops });
+      addPackageRoutes(ops, { ...options, parts: () => this.#served().ops, spare: spareRequest });
       void ops.register(async (audits: ApiApp) => {
         audits.addHook('preHandler', async (request) => {
           const asked = { verb: 'audit.list', input: {}, object: { id: '' } } as const;
