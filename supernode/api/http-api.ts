@@ -124,6 +124,7 @@ export class HttpApi implements AsyncDisposable {
     collectRoutes(app);
     void app.register(async (open: ApiApp) => {
       for (const path of healths) open.get(path, health);
+      addDescriptionRoute(open);
       if (isMetricsPublic) this.#addMetricsRoute(open);
     });
     void app.register(async (guarded: ApiApp) => {
@@ -146,7 +147,6 @@ export class HttpApi implements AsyncDisposable {
       opsCaller({ keys, principals: this.#served().ops.principals }, { ip, authorization });
     void this.#app.register(async (ops: ApiApp) => {
       ops.addHook('onRequest', async (request) => void callerOf(request));
-      addDescriptionRoute(ops);
       const options = { callerOf };
       addCallRoutes(ops, { ...options, control: () => this.#served().ops });
       addKeyRoutes(ops, { ...options, parts: () => this.#served().ops });
