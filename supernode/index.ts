@@ -17,7 +17,7 @@ import { TransferPool } from '../core/swarm/transfer-pool.ts';
 import { Hello, protocols } from '../core/wire/messages.ts';
 import { parser } from '../core/wire/parse-message.ts';
 import { blobSocketPath } from '../ops/control/blob-server.ts';
-import type { CallListener } from '../ops/control/call-host.ts';
+import type { Revocations } from '../ops/control/host-table.ts';
 import { OpsControl } from '../ops/control/index.ts';
 import { ControlCounts } from './control-counts.ts';
 import { Adoptions } from './control/adoptions.ts';
@@ -91,6 +91,12 @@ const WALL_JUMP_MS = 60_000;
 /** Records live 24 h. */
 const TRUST_MS = 3_600_000;
 
+/** What earlier parts ask of later ones. */
+interface Hooks {
+  onAltered(key: string): void;
+  disconnect(peer: string): Promise<void>;
+}
+
 /** Starts a supernode: identity, store, workers, seed, swarm, and the two mesh protocols, in that order. */
 export async function startSupernode(given: SupernodeOptions): Promise<Supernode> {
   const { random, log } = given;
@@ -109,7 +115,7 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
     }),
   );
   const store = stack.use(await openStore(options));
-  const hooks: { onAltered(key: string): void } = { onAltered: () => undefined };
+  const hooks: Hooks = { onAltered: () => undefined, disconnect: async () => undefined };
   const seedLimits = seedLimitsOf(options);
   const pool = stack.use(await startPool(options, { authority, limits: seedLimits, hooks }));
   store.onRemove = async (task) => pool.dropTask(task);
@@ -131,9 +137,11 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   const counts = new ControlCounts();
   const limits = stack.use(await CellLimits.open(join(options.dataDir, 'limits'), { clock, log }));
   stack.use(limitSeed(self.peer, { ...self, cell: limits, limits: seedLimits, clock, log }));
-  const ops = stack.use(await openOps(options, authority));
-  const served = { authority, pool, swarm, counts, warmUps, limits, calls: ops.desk };
+  const ops = stack.use(await openOps(options, { authority, hooks }));
+  const served = { authority, pool, swarm, counts, warmUps, limits, ops };
   const mesh = stack.use(await startMesh(options, served));
+  hooks.disconnect = async (peer) =>
+    mesh.disconnect(peer, new CodedError('ERR_NOT_MEMBER', 'retired'));
   const meshPort = mesh.port ?? options.meshPort;
   guard.addOwnPorts([meshPort, linkPort, options.httpPort]);
   await authority.setAddresses(meshAddresses({ ...options, meshPort }));
@@ -168,10 +176,18 @@ function sweepNowAndThen(
 /** Calls, and everything else that is asked of hosts. */
 async function openOps(
   { dataDir, blobQuota, clock, random, log }: SupernodeOptions,
-  { cell }: Authority,
+  { authority, hooks }: { readonly authority: Authority; readonly hooks: Hooks },
 ): Promise<OpsControl> {
+  const { cell } = authority;
   const cellKey = async (): Promise<HostKey | undefined> => readCellKey(dataDir, cell);
-  return OpsControl.open({ dataDir, cell, cellKey, blobQuota, clock, random, log });
+  const revocations: Revocations = {
+    isRevoked: (peer) => authority.isRevoked(peer),
+    revoke: async (peer) => {
+      await authority.revoke(peer);
+      await hooks.disconnect(peer);
+    },
+  };
+  return OpsControl.open({ dataDir, cell, cellKey, blobQuota, revocations, clock, random, log });
 }
 
 /** Gives the workers this supernode's record and whom to trust: now, whenever that changes, and before the record expires. */
@@ -303,11 +319,11 @@ async function startMesh(
     readonly counts: ControlCounts;
     readonly warmUps: WarmUps;
     readonly limits: CellLimits;
-    readonly calls: CallListener;
+    readonly ops: OpsControl;
   },
 ): Promise<MeshNode> {
   const { clock, random, log, listen, meshPort, httpPort } = options;
-  const { authority, pool, swarm, counts, limits, calls } = parts;
+  const { authority, pool, swarm, counts, limits, ops } = parts;
   const warmUps = parts.warmUps.listener;
   const mesh = await MeshNode.start({
     privateKeyProtobuf: authority.key.libp2pPrivateKey(),
@@ -340,7 +356,7 @@ async function startMesh(
       const record = authority.verifyMember(hello.record, session.remotePeerId);
       log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
       const membershipFor = authority.membershipFor.bind(authority);
-      const mine = { swarm, budget, waiting, warmUps, limits, calls };
+      const mine = { swarm, budget, waiting, warmUps, limits, calls: ops.desk, hosts: ops.hosts };
       const shared = { ...mine, clock, log, counts, membershipFor };
       await new HostSession(session, { record, hello }, shared).run();
     },

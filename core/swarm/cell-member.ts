@@ -14,6 +14,7 @@ import { CellTrust } from '../identity/trust.ts';
 import { MeshNode } from '../net/mesh/mesh-node.ts';
 import type { Check, FromHost, Hello, Membership, Update } from '../wire/messages.ts';
 import type { Downloader } from './download-events.ts';
+import { readHostFacts } from './host-facts.ts';
 import { joinCell } from './join-cell.ts';
 import { MembershipFile } from './membership-file.ts';
 import type { KnownCell } from './membership-file.ts';
@@ -238,6 +239,7 @@ export class CellMember implements AsyncDisposable {
       hostname: hostname(),
       ...(port === undefined ? {} : { linkPort: port }),
       ...(location === undefined ? {} : { location }),
+      facts: readHostFacts(),
       features: [
         ...(this.#orders === undefined ? [] : ['warm']),
         ...(this.#calls === undefined ? [] : ['calls']),

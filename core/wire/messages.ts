@@ -68,6 +68,19 @@ export const Membership = Type.Object({
 
 export const Refused = Type.Object({ type: Type.Literal('refused'), error: Failure });
 
+/**
+ * What a host says of its machine and its program, by name. Later versions may say more, and nothing that is not a
+ * text or a whole number.
+ */
+export const HostFacts = Type.Record(
+  Type.String({ pattern: '^[a-z][A-Za-z0-9]{0,31}$' }),
+  Type.Union([
+    Type.String({ maxLength: 128 }),
+    Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  ]),
+  { maxProperties: 24, additionalProperties: false },
+);
+
 /** A host's first words on the control protocol. */
 export const Hello = Type.Object({
   v: Type.Integer({ minimum: 1 }),
@@ -77,6 +90,7 @@ export const Hello = Type.Object({
   linkPort: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535 })),
   hostname: Type.Optional(Type.String({ maxLength: 255 })),
   location: Type.Optional(Type.String({ maxLength: 255 })),
+  facts: Type.Optional(HostFacts),
   /** Messages of later versions that this host understands, by type: it is sent no others. */
   features: Type.Optional(Type.Array(Type.String({ maxLength: 32 }), { maxItems: 64 })),
 });
@@ -440,6 +454,7 @@ export type Credentials = Static<typeof Credentials>;
 export type Join = Static<typeof Join>;
 export type Membership = Static<typeof Membership>;
 export type Refused = Static<typeof Refused>;
+export type HostFacts = Static<typeof HostFacts>;
 export type Hello = Static<typeof Hello>;
 export type Welcome = Static<typeof Welcome>;
 export type TaskSpec = Static<typeof TaskSpec>;

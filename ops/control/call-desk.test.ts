@@ -12,6 +12,7 @@ import { digestOfHosts, openCallOrder } from '../../core/identity/call-order.ts'
 import { openControlCertificate } from '../../core/identity/control-certificate.ts';
 import { HostKey } from '../../core/identity/host-key.ts';
 import { AnsweringHost } from '../../test/support/answering-host.ts';
+import { nobodyRevoked } from '../../test/support/revocations.ts';
 import { until } from '../../test/support/until.ts';
 import type { CallEvent } from './call-record.ts';
 import { followCall } from './follow-call.ts';
@@ -38,6 +39,7 @@ async function openBench(t: ExecutionContext): Promise<Bench> {
       dataDir,
       cell: cell.peerId,
       cellKey: async () => cell,
+      revocations: nobodyRevoked,
       clock,
       random: new SeededRandom((opened += 1)),
       log: silentLog,

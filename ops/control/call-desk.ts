@@ -22,6 +22,7 @@ import type { ControlKey } from './control-key.ts';
 import type { Principal } from './principal.ts';
 import { HostLanes } from './host-lanes.ts';
 import { selectHosts } from './host-selector.ts';
+import type { HostTable } from './host-table.ts';
 
 const DEFAULTS = { timeoutMs: 60_000, waitMs: 60_000, maxOutputBytes: 65_536 } as const;
 /** Calls that have not ended; past it ERR_BUSY. */
@@ -43,6 +44,8 @@ export interface CallPlan {
 export interface CallDeskParts {
   readonly store: CallStore;
   readonly control: ControlKey;
+  /** What is known of hosts besides that they are connected. */
+  readonly hosts: HostTable;
   /** Cell id. */
   readonly cell: string;
   readonly clock: Clock;
@@ -105,7 +108,7 @@ export class CallDesk implements CallListener, AsyncDisposable {
     }
     // Without it no host would believe the order.
     void control.certificate;
-    const hosts = selectHosts(request.on, this.#hosts);
+    const hosts = this.#select(request.on);
     const created = Math.round(clock.now());
     const { command, args = [], on, lane = 'fast', runAs, idempotencyKey } = request;
     const record: CallRecord = {
@@ -222,6 +225,16 @@ export class CallDesk implements CallListener, AsyncDisposable {
     );
     void this.#giveOut(call);
     void this.#endIfOver(call);
+  }
+
+  #select(on: string): CallHost[] {
+    const inventory = this.#parts.hosts;
+    return selectHosts(on, {
+      hosts: this.#hosts,
+      inventory,
+      isOffered: ({ peer, takesCalls }) => takesCalls && !inventory.isRetired(peer),
+      none: 'no connected host takes calls',
+    });
   }
 
   /** To many hosts a part at a time: each order is signed, and everything else of this program waits meanwhile. */

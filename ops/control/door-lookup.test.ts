@@ -9,6 +9,7 @@ import { silentLog } from '../../core/base/log.ts';
 import { SeededRandom } from '../../core/base/random.ts';
 import { HostKey } from '../../core/identity/host-key.ts';
 import { AnsweringHost } from '../../test/support/answering-host.ts';
+import { nobodyRevoked } from '../../test/support/revocations.ts';
 import { OpsControl } from './index.ts';
 import type { PolicyRule } from './policy.ts';
 import { operator } from './principal.ts';
@@ -25,6 +26,7 @@ async function openOps(t: ExecutionContext): Promise<OpsControl> {
     dataDir,
     cell: cell.peerId,
     cellKey: async () => cell,
+    revocations: nobodyRevoked,
     clock: new ManualClock(),
     random: new SeededRandom(1),
     log: silentLog,

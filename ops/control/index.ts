@@ -15,6 +15,8 @@ import { CallStore } from './call-store.ts';
 import { Caps } from './caps.ts';
 import { ControlKey } from './control-key.ts';
 import { Door } from './door.ts';
+import { HostTable } from './host-table.ts';
+import type { Revocations } from './host-table.ts';
 import { PackageTable } from './package-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import type { Caller } from './principal.ts';
@@ -29,6 +31,7 @@ export interface OpsControlOptions {
   readonly cellKey: () => Promise<HostKey | undefined>;
   /** Most bytes of what is uploaded for hosts; default 10 GiB. */
   readonly blobQuota?: number | undefined;
+  readonly revocations: Revocations;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -42,6 +45,7 @@ const RENEWAL_CHECK_MS = 3_600_000;
 /** The control side of the ops plane: what is asked of hosts, by whom, and what became of it. */
 export class OpsControl implements AsyncDisposable {
   readonly desk: CallDesk;
+  readonly hosts: HostTable;
   readonly calls: CallStore;
   readonly audit: AuditLog;
   readonly door: Door;
@@ -55,11 +59,20 @@ export class OpsControl implements AsyncDisposable {
   private constructor(
     parts: Pick<
       OpsControl,
-      'desk' | 'calls' | 'audit' | 'door' | 'principals' | 'policies' | 'packages' | 'uploads'
+      | 'desk'
+      | 'hosts'
+      | 'calls'
+      | 'audit'
+      | 'door'
+      | 'principals'
+      | 'policies'
+      | 'packages'
+      | 'uploads'
     >,
     { log, resources }: { readonly log: Log; readonly resources: AsyncDisposableStack },
   ) {
     this.desk = parts.desk;
+    this.hosts = parts.hosts;
     this.calls = parts.calls;
     this.audit = parts.audit;
     this.door = parts.door;
@@ -78,7 +91,7 @@ export class OpsControl implements AsyncDisposable {
 
   /** Opens the state of a data folder, with its own key; ERR_STORE_LOCKED when another process has it. */
   static async open(options: OpsControlOptions): Promise<OpsControl> {
-    const { dataDir, cell, cellKey, clock, random, log } = options;
+    const { dataDir, cell, cellKey, revocations, clock, random, log } = options;
     await using stack = new AsyncDisposableStack();
     const directory = join(dataDir, 'ops');
     const waitMs = LOCK_WAIT_MS;
@@ -96,6 +109,7 @@ export class OpsControl implements AsyncDisposable {
     const policies = await PolicyTable.open(state);
     const caps = new Caps(state);
     const door = stack.use(new Door({ audit, principals, policies, caps, clock, log }));
+    const hosts = stack.use(await HostTable.open({ state, revocations, clock, log }));
     const packages = await PackageTable.open(state);
     const { blobQuota } = options;
     const uploads = stack.use(
@@ -106,6 +120,7 @@ export class OpsControl implements AsyncDisposable {
       await CallDesk.open({
         store: calls,
         control,
+        hosts,
         cell,
         clock,
         random,
@@ -113,7 +128,7 @@ export class OpsControl implements AsyncDisposable {
         onRefused: (result) => void door.witness(refusalOf(result)),
       }),
     );
-    const parts = { desk, calls, audit, door, principals, policies, packages, uploads };
+    const parts = { desk, hosts, calls, audit, door, principals, policies, packages, uploads };
     return new OpsControl(parts, { log, resources: stack.move() });
   }
 

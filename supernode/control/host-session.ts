@@ -16,6 +16,7 @@ import type {
   CallsHeard,
   FromSupernode,
   Hello,
+  HostFacts,
   Membership,
   Register,
   Share,
@@ -24,6 +25,7 @@ import type {
 } from '../../core/wire/messages.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { CallHost, CallListener } from '../../ops/control/call-host.ts';
+import type { HostListener, PresentHost } from '../../ops/control/host-record.ts';
 import type { ControlCounts } from '../control-counts.ts';
 import type { WarmHost, WarmListener } from '../warm-up/warm-host.ts';
 import type { LimitListener, LimitedHost } from '../traffic/cell-limits.ts';
@@ -54,11 +56,12 @@ export interface HostSessionParts {
   readonly warmUps: WarmListener;
   readonly limits: LimitListener;
   readonly calls: CallListener;
+  readonly hosts: HostListener;
   membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
 }
 
 /** One connected host: takes its messages in order, answers, and passes news to it. */
-export class HostSession implements WarmHost, LimitedHost, CallHost {
+export class HostSession implements WarmHost, LimitedHost, CallHost, PresentHost {
   readonly peer: string;
   readonly updates: UpdateBatcher;
   readonly #session: MeshSession;
@@ -97,6 +100,14 @@ export class HostSession implements WarmHost, LimitedHost, CallHost {
     return this.#record.idc;
   }
 
+  get location(): string | undefined {
+    return this.#hello.location;
+  }
+
+  get facts(): HostFacts | undefined {
+    return this.#hello.facts;
+  }
+
   get role(): 'host' | 'seed' {
     return this.#record.role === 'seed' ? 'seed' : 'host';
   }
@@ -131,16 +142,17 @@ export class HostSession implements WarmHost, LimitedHost, CallHost {
 
   /** Runs until the host is gone. */
   async run(): Promise<void> {
-    const { swarm, clock, log, warmUps, limits, calls } = this.#parts;
+    const { swarm, clock, log, warmUps, limits, hosts, calls } = this.#parts;
     const host = this.#entry();
     swarm.connected(this, host);
     warmUps.connected(this);
     limits.connected(this);
+    hosts.connected(this);
     calls.connected(this);
     void this.#dialBack(host);
-    const { hosts } = swarm.table;
+    const { hosts: connected } = swarm.table;
     const timer = clock.every(NOW_MS, () =>
-      this.send({ type: 'now', now: clock.now(), hosts: hosts.size }),
+      this.send({ type: 'now', now: clock.now(), hosts: connected.size }),
     );
     try {
       for await (const frame of this.#session.receive()) {
@@ -158,6 +170,7 @@ export class HostSession implements WarmHost, LimitedHost, CallHost {
       warmUps.disconnected(this);
       limits.disconnected(this);
       calls.disconnected(this);
+      hosts.disconnected(this);
       await this.#session.close();
     }
   }
@@ -204,7 +217,7 @@ export class HostSession implements WarmHost, LimitedHost, CallHost {
   }
 
   #entry(): HostEntry {
-    const { addresses, linkPort, location } = this.#hello;
+    const { addresses, linkPort } = this.#hello;
     const { remoteAddress } = this.#session;
     const own =
       linkPort === undefined ? [] : [formatHostPort({ host: remoteAddress, port: linkPort })];
@@ -212,7 +225,7 @@ export class HostSession implements WarmHost, LimitedHost, CallHost {
       peer: this.peer,
       addresses: addresses.length > 0 ? addresses : own,
       idc: this.#record.idc,
-      location,
+      location: this.location,
       hostname: this.hostname,
       role: this.role,
       isReachable: true,
