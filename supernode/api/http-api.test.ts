@@ -510,3 +510,18 @@ for (const body of [
     t.deepEqual(bench.limits.budgets, { download: 0, origin: 0 });
   });
 }
+
+test('the API describes itself: every route with what it takes', async (t) => {
+  const { call } = await openBench(t);
+  const { status, text } = await call('GET', '/api/v1/openapi.json');
+  t.is(status, 200);
+  const { openapi, paths } = JSON.parse(text) as {
+    openapi: string;
+    paths: Record<string, Record<string, { requestBody?: unknown; parameters?: object[] }>>;
+  };
+  t.is(openapi, '3.1.0');
+  const expected = ['/healthz', '/metrics', '/api/v1/tasks/{task}', '/api/v1/calls/{id}/events'];
+  for (const path of expected) t.truthy(paths[path]?.['get'], path);
+  t.regex(JSON.stringify(paths['/api/v1/calls']?.['post']?.requestBody), /"command".*"waitMs"/);
+  t.regex(JSON.stringify(paths['/api/v1/calls/{id}']?.['get']?.parameters), /"in":"path"/);
+});
