@@ -15,7 +15,8 @@ import { newApiApp } from '../../supernode/api/fastify-app.ts';
 import { AuditLog } from '../control/audit-log.ts';
 import { until } from '../../test/support/until.ts';
 import { addAuditRoutes } from '../control/audit-routes.ts';
-import type { ServedAudit } from '../control/audit-routes.ts';
+import type { AuditParts } from '../control/audit-routes.ts';
+import { operator } from '../control/principal.ts';
 import { addAuditCommands } from './audit-command.ts';
 
 const cellKey = HostKey.generate();
@@ -82,9 +83,12 @@ async function bench(t: ExecutionContext): Promise<{
   return { audit, api, folder };
 }
 
-async function served(t: ExecutionContext, audit: ServedAudit): Promise<string> {
+async function served(t: ExecutionContext, audit: AuditParts['audit']): Promise<string> {
   const app = newApiApp(silentLog);
-  addAuditRoutes(app, () => audit);
+  addAuditRoutes(app, {
+    parts: () => ({ audit, door: { read: async (_request, look) => look() } }),
+    callerOf: ({ ip }) => ({ principal: operator, source: ip }),
+  });
   const api = await app.listen({ host: '127.0.0.1', port: 0 });
   t.teardown(async () => app.close());
   return api;

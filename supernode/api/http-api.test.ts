@@ -83,7 +83,6 @@ async function openBench(
     dataDir,
     cell,
     cellKey: async () => readCellKey(dataDir, cell),
-    revocations: authority,
     clock,
     random: new SeededRandom(2),
     log: silentLog,
@@ -524,4 +523,38 @@ test('the API describes itself: every route with what it takes', async (t) => {
   for (const path of expected) t.truthy(paths[path]?.['get'], path);
   t.regex(JSON.stringify(paths['/api/v1/calls']?.['post']?.requestBody), /"command".*"waitMs"/);
   t.regex(JSON.stringify(paths['/api/v1/calls/{id}']?.['get']?.parameters), /"in":"path"/);
+});
+
+test('whoever has a key that no policy speaks of gets nothing, whatever he asks for', async (t) => {
+  const { call, ops } = await openBench(t, { keys: new ApiKeys(['k']), isMetricsPublic: false });
+  const effect = await ops.principals.create({ principal: 'eve' });
+  await ops.audit.append(
+    {
+      kind: 'key.create',
+      principal: 'root',
+      source: '',
+      decision: 'allowed',
+      object: '',
+      detail: {},
+    },
+    effect,
+  );
+  const headers = { authorization: `Bearer ${effect.answer().key}` };
+  const { paths } = JSON.parse((await call('GET', '/api/v1/openapi.json')).text) as {
+    paths: Record<string, Record<string, unknown>>;
+  };
+  const open = new Set(['/healthz', '/healthy', '/health', '/_ping', '/api/v1/openapi.json']);
+  const asked = Object.entries(paths).flatMap(([path, methods]) =>
+    open.has(path) ? [] : Object.keys(methods).map((method) => ({ path, method })),
+  );
+  t.true(asked.length > 30, String(asked.length));
+  for (const { path, method } of asked) {
+    const filled = path.replaceAll(/\{\w+\}/g, 'abcdefgh');
+    const { status } = await call(method.toUpperCase(), filled, { headers });
+    t.true([400, 401, 403, 404, 415].includes(status), `${method} ${path}: ${status}`);
+  }
+  for (const path of ['calls', 'keys', 'policies', 'audit', 'audit/export', 'packages']) {
+    const { status, json } = await call('GET', `/api/v1/${path}`, { headers });
+    t.deepEqual([status, json.error.code], [403, 'ERR_DENIED'], path);
+  }
 });

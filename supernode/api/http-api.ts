@@ -151,14 +151,7 @@ export class HttpApi implements AsyncDisposable {
       addCallRoutes(ops, { ...options, control: () => this.#served().ops });
       addKeyRoutes(ops, { ...options, parts: () => this.#served().ops });
       addPackageRoutes(ops, { ...options, parts: () => this.#served().ops, spare: spareRequest });
-      void ops.register(async (audits: ApiApp) => {
-        audits.addHook('preHandler', async (request) => {
-          const asked = { verb: 'audit.list', input: {}, object: { id: '' } } as const;
-          const { door } = this.#served().ops;
-          await door.read({ ...asked, caller: callerOf(request) }, () => undefined);
-        });
-        addAuditRoutes(audits, () => this.#served().ops.audit);
-      });
+      addAuditRoutes(ops, { ...options, parts: () => this.#served().ops });
     });
   }
 
