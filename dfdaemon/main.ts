@@ -158,7 +158,7 @@ async function serve(plan: DaemonPlan): Promise<void> {
 
 /** Who runs what the cell calls for on this host. */
 function callsOf(
-  { engine }: DaemonPlan,
+  { engine, socket }: DaemonPlan,
   { commandsFile }: NonNullable<DaemonPlan['calls']>,
   log: Log,
 ): NonNullable<EngineOptions['calls']> {
@@ -166,7 +166,7 @@ function callsOf(
   const file = commandsFile === undefined ? {} : { commandsFile };
   return async (way) => {
     const { startCallAgent } = await import('../ops/agent/index.ts');
-    return startCallAgent({ way, dataDir, clock, log, ...file });
+    return startCallAgent({ way, dataDir, socket: socket.path, clock, log, ...file });
   };
 }
 

@@ -7,6 +7,7 @@ import type { CallOrder } from '../../core/identity/call-order.ts';
 import { AllowMap } from './allow-map.ts';
 
 const defaultUser = 'nobody';
+const socket = '/run/odonata/dfdaemon.sock';
 
 const file = `
 commands:
@@ -54,17 +55,19 @@ async function written(t: ExecutionContext, text: string): Promise<string> {
 }
 
 test('AllowMap.argvOf() puts the host program and arguments first, then those of the order unchanged', async (t) => {
-  const map = await AllowMap.load(await written(t, file), { defaultUser });
+  const map = await AllowMap.load(await written(t, file), { defaultUser, socket });
   t.deepEqual(map.argvOf(order({})), {
     argv: ['/usr/bin/uptime'],
     runAs: 'nobody',
     graceMs: 2_000,
+    isTool: false,
   });
   const restart = order({ command: 'restart', args: ['-web@1.service'], lane: 'slow' });
   t.deepEqual(map.argvOf(restart), {
     argv: ['/usr/bin/systemctl', 'restart', '--', '-web@1.service'],
     runAs: 'root',
     graceMs: 5_000,
+    isTool: false,
   });
   t.deepEqual(map.argvOf({ ...restart, runAs: 'root' }).runAs, 'root');
   const odd = ['', ';', '$(x)', '`x`', 'a\nb', '-n', 'ünï🦀'];
@@ -73,7 +76,7 @@ test('AllowMap.argvOf() puts the host program and arguments first, then those of
 });
 
 test('AllowMap.argvOf() refuses what the host does not let be run, or not so', async (t) => {
-  const map = await AllowMap.load(await written(t, file), { defaultUser });
+  const map = await AllowMap.load(await written(t, file), { defaultUser, socket });
   const forbidden: Partial<CallOrder>[] = [
     { command: 'rm' },
     { command: 'constructor' },
@@ -87,7 +90,7 @@ test('AllowMap.argvOf() refuses what the host does not let be run, or not so', a
 });
 
 test('AllowMap.argvOf() names the parameter that is wrong', async (t) => {
-  const map = await AllowMap.load(await written(t, file), { defaultUser });
+  const map = await AllowMap.load(await written(t, file), { defaultUser, socket });
   const wrong: [Partial<CallOrder>, RegExp][] = [
     [{ args: ['x'] }, /^args: has 1/],
     [{ command: 'tail', args: [] }, /^lines: is missing/],
@@ -120,7 +123,7 @@ test('AllowMap takes patterns in linear time, those that backtrack among them', 
         },
       },
     },
-    { defaultUser },
+    { defaultUser, socket },
   );
   // With a backtracking matcher this would take longer than the machine lasts.
   t.throws(() => map.argvOf(order({ command: 'bad', args: ['a'.repeat(4_000)] })), {
@@ -156,7 +159,11 @@ test('AllowMap.load() names the file and the field that is wrong', async (t) => 
   ];
   for (const [text, message] of cases) {
     const path = await written(t, text);
-    const error = await t.throwsAsync(AllowMap.load(path, { defaultUser }), { message }, text);
+    const error = await t.throwsAsync(
+      AllowMap.load(path, { defaultUser, socket }),
+      { message },
+      text,
+    );
     t.like(error, { code: 'ERR_CONFIG' });
     t.true(error?.message.startsWith(`${path}: `), error?.message);
   }
@@ -166,26 +173,28 @@ test('AllowMap.load() refuses a file that others can write, or replace', async (
   const path = await written(t, file);
   for (const mode of [0o664, 0o646]) {
     await chmod(path, mode);
-    await t.throwsAsync(AllowMap.load(path, { defaultUser }), {
+    await t.throwsAsync(AllowMap.load(path, { defaultUser, socket }), {
       code: 'ERR_CONFIG',
       message: /can be written by others/,
     });
   }
   await chmod(path, 0o644);
   await chmod(join(path, '..'), 0o777);
-  await t.throwsAsync(AllowMap.load(path, { defaultUser }), {
+  await t.throwsAsync(AllowMap.load(path, { defaultUser, socket }), {
     code: 'ERR_CONFIG',
     message: /its folder can be written by others/,
   });
   await chmod(join(path, '..'), 0o700);
-  await t.notThrowsAsync(AllowMap.load(path, { defaultUser }));
-  await t.throwsAsync(AllowMap.load(`${path}.missing`, { defaultUser }), { code: 'ERR_CONFIG' });
+  await t.notThrowsAsync(AllowMap.load(path, { defaultUser, socket }));
+  await t.throwsAsync(AllowMap.load(`${path}.missing`, { defaultUser, socket }), {
+    code: 'ERR_CONFIG',
+  });
 });
 
 test('AllowMap.load() takes the file that docs/calls-on-hosts.md shows', async (t) => {
   const page = await readFile(join(import.meta.dirname, '../../docs/calls-on-hosts.md'), 'utf8');
   const [, shown = ''] = /```yaml\n([^`]*)```/.exec(page) ?? [];
-  const map = await AllowMap.load(await written(t, shown), { defaultUser });
+  const map = await AllowMap.load(await written(t, shown), { defaultUser, socket });
   t.deepEqual(map.names, ['uptime', 'restart', 'errors', 'echo']);
   const restart = order({ command: 'restart', args: ['nginx.service'], lane: 'slow' });
   t.like(map.argvOf(restart), { runAs: 'root' });
@@ -193,7 +202,7 @@ test('AllowMap.load() takes the file that docs/calls-on-hosts.md shows', async (
 });
 
 test('AllowMap.builtIn() takes no argument of a caller', (t) => {
-  const map = AllowMap.builtIn({ defaultUser });
+  const map = AllowMap.builtIn({ defaultUser, socket });
   t.true(map.names.includes('uptime'));
   for (const command of map.names) {
     t.is(map.argvOf(order({ command })).runAs, defaultUser);

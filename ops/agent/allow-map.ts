@@ -13,6 +13,7 @@ import { parser } from '../../core/wire/parse-message.ts';
 import { ParameterSchema, compileParameter } from './command-parameter.ts';
 import type { Parameter } from './command-parameter.ts';
 import { defaultCommands } from './default-commands.ts';
+import { FilesSchema, HostTools, PackagesSchema, isToolName } from './host-tools.ts';
 
 const Argument = Type.String({ maxLength: 4_096, pattern: '^[^\\x00]*$' });
 
@@ -28,8 +29,12 @@ const CommandSchema = Type.Object({
 });
 type CommandFields = Static<typeof CommandSchema>;
 
-const parseCommands = parser(
-  Type.Object({ commands: Type.Record(Type.String(), CommandSchema, { maxProperties: 1_000 }) }),
+const parseFile = parser(
+  Type.Object({
+    commands: Type.Optional(Type.Record(Type.String(), CommandSchema, { maxProperties: 1_000 })),
+    files: Type.Optional(FilesSchema),
+    packages: Type.Optional(PackagesSchema),
+  }),
   { code: 'ERR_CONFIG', strict: true },
 );
 
@@ -37,6 +42,8 @@ const COMMAND = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 /** How long a program that is ended may take to clean up before it is killed. */
 const DEFAULT_GRACE_MS = 2_000;
 const MAX_GRACE_MS = 5_000;
+/** What a tool of ours has to take away and to close. */
+const TOOL_GRACE_MS = 5_000;
 
 interface Command {
   readonly program: string;
@@ -57,29 +64,37 @@ export interface AllowedRun {
   readonly runAs: string;
   /** Between being asked to end and being killed, ms. */
   readonly graceMs: number;
+  /** True for a tool of ours: it begins as the user of this program and becomes `runAs` itself. */
+  readonly isTool: boolean;
+}
+
+/** Whom what names no user runs as, and the dfdaemon by which files and packages come. */
+export interface AllowMapOptions {
+  readonly defaultUser: string;
+  /** Socket of the local API. */
+  readonly socket: string;
 }
 
 /** Commands of this host by name. */
 export class AllowMap {
   readonly #commands: ReadonlyMap<string, Command>;
+  readonly #tools: HostTools;
 
-  /**
-   * Of an object as the file has it; `defaultUser` runs what names no user. ERR_CONFIG naming the path of the wrong
-   * field.
-   */
-  constructor(value: unknown, options: { readonly defaultUser: string }) {
-    const { commands } = parseCommands(value);
+  /** Of an object as the file has it. ERR_CONFIG naming the path of the wrong field. */
+  constructor(value: unknown, options: AllowMapOptions) {
+    const { commands = {}, files = [], packages = {} } = parseFile(value);
     const compiled = Object.entries(commands).map(([name, fields]): [string, Command] => {
-      if (!COMMAND.test(name)) {
-        throw wrong(`/commands/${name.slice(0, 64)}`, 'is no name for a command (a-z 0-9 . _ -)');
-      }
+      const at = `/commands/${name.slice(0, 64)}`;
+      if (!COMMAND.test(name)) throw wrong(at, 'is no name for a command (a-z 0-9 . _ -)');
+      if (isToolName(name)) throw wrong(at, 'is a name of this program: see "files:", "packages:"');
       return [name, compileCommand(name, fields, options.defaultUser)];
     });
     this.#commands = new Map(compiled);
+    this.#tools = new HostTools({ files, packages }, options);
   }
 
   /** The map in a YAML file that nobody but root and this user can write; ERR_CONFIG naming the file and the field. */
-  static async load(file: string, options: { readonly defaultUser: string }): Promise<AllowMap> {
+  static async load(file: string, options: AllowMapOptions): Promise<AllowMap> {
     await refuseWritable(file);
     const { entries } = await readConfigFile(file);
     try {
@@ -91,17 +106,12 @@ export class AllowMap {
   }
 
   /** Harmless commands that only read, for a host without a file. */
-  static builtIn(options: { readonly defaultUser: string }): AllowMap {
+  static builtIn(options: AllowMapOptions): AllowMap {
     return new AllowMap({ commands: defaultCommands }, options);
   }
 
   get names(): readonly string[] {
-    return [...this.#commands.keys()];
-  }
-
-  /** Users as whom commands run. */
-  get users(): readonly string[] {
-    return [...new Set([...this.#commands.values()].map(({ runAs }) => runAs))];
+    return [...this.#commands.keys(), ...this.#tools.names];
   }
 
   /**
@@ -109,14 +119,16 @@ export class AllowMap {
    * it be run, or not so; ERR_REQUEST naming the parameter that is wrong.
    */
   argvOf(order: CallOrder): AllowedRun {
+    const tool = this.#tools.runOf(order);
+    if (tool !== undefined) {
+      checkUser(order, tool);
+      return { ...tool, graceMs: TOOL_GRACE_MS, isTool: true };
+    }
     const command = this.#commands.get(order.command);
     if (command === undefined) {
       throw new CodedError('ERR_FORBIDDEN', `this host has no command "${order.command}"`);
     }
-    if (order.runAs !== undefined && order.runAs !== command.runAs) {
-      const message = `this host does not run "${order.command}" as ${order.runAs}`;
-      throw new CodedError('ERR_FORBIDDEN', message);
-    }
+    checkUser(order, command);
     if (command.lane !== undefined && order.lane !== command.lane) {
       const message = `this host runs "${order.command}" in the ${command.lane} lane only`;
       throw new CodedError('ERR_FORBIDDEN', message);
@@ -126,8 +138,13 @@ export class AllowMap {
     }
     checkArguments(command, order.args);
     const { program, args, runAs, graceMs } = command;
-    return { argv: [program, ...args, ...order.args], runAs, graceMs };
+    return { argv: [program, ...args, ...order.args], runAs, graceMs, isTool: false };
   }
+}
+
+function checkUser({ command, runAs }: CallOrder, allowed: { readonly runAs: string }): void {
+  if (runAs === undefined || runAs === allowed.runAs) return;
+  throw new CodedError('ERR_FORBIDDEN', `this host does not run "${command}" as ${runAs}`);
 }
 
 function checkArguments({ parameters, takesRest }: Command, args: readonly string[]): void {

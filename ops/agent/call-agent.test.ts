@@ -81,7 +81,7 @@ class TestHost {
     const { journal, begun } = await CallJournal.open(this.#onFullDisk(this.#store));
     this.agent = new CallAgent({
       way: this.#way(),
-      allowMap: new AllowMap(commands, { defaultUser: self.name }),
+      allowMap: new AllowMap(commands, { defaultUser: self.name, socket: '/nonexistent' }),
       launcher: await Launcher.find(self, { log: silentLog }),
       journal,
       begun,

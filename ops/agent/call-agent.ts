@@ -218,7 +218,7 @@ export class CallAgent implements CallTaker {
 
   async #run(
     live: LiveCall,
-    { argv, graceMs, user }: AllowedRun & { readonly user: LocalUser },
+    { argv, graceMs, isTool, user }: AllowedRun & { readonly user: LocalUser },
   ): Promise<void> {
     const { journal, launcher, clock, way, log } = this.#parts;
     const { order, abort, stdout, stderr } = live;
@@ -229,7 +229,8 @@ export class CallAgent implements CallTaker {
     await journal.begin(id, { expires, began, marker, maxBytes: 2 * maxOutputBytes });
     let became: Became;
     try {
-      const launch = await launcher.launch(argv, { user, marker });
+      // A tool becomes its user once it holds what only this program may open: the socket of the local API.
+      const launch = await launcher.launch(argv, { user: isTool ? launcher.self : user, marker });
       const { signal } = abort;
       const options = { marker, stdout, stderr, timeoutMs, graceMs, signal, clock };
       became = resultOfRun(await runCommand(launch, options), timeoutMs);

@@ -27,7 +27,13 @@ test('startCallAgent() runs what the host has built in, as a user without rights
     send: (message) => void sent.push(message),
     sendInTurn: async (message) => void sent.push(message),
   };
-  await using agent = await startCallAgent({ way, dataDir, clock, log: silentLog });
+  await using agent = await startCallAgent({
+    way,
+    dataDir,
+    socket: '/nonexistent',
+    clock,
+    log: silentLog,
+  });
   const now = clock.now();
   const order = issueCallOrder(control, {
     cell: cell.peerId,
@@ -67,8 +73,11 @@ test('startCallAgent() does not start with a file of commands that is wrong', as
     send: () => undefined,
     sendInTurn: async () => undefined,
   };
-  await t.throwsAsync(startCallAgent({ way, dataDir, commandsFile, clock, log: silentLog }), {
-    code: 'ERR_CONFIG',
-    message: /commands\.yaml: \/commands\/x\/program: is missing/,
-  });
+  await t.throwsAsync(
+    startCallAgent({ way, dataDir, commandsFile, socket: '/nonexistent', clock, log: silentLog }),
+    {
+      code: 'ERR_CONFIG',
+      message: /commands\.yaml: \/commands\/x\/program: is missing/,
+    },
+  );
 });

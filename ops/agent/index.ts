@@ -20,19 +20,21 @@ export interface CallAgentOptions {
   readonly dataDir: string;
   /** What this host lets be run (YAML, docs/calls-on-hosts.md); absent: a few harmless commands. */
   readonly commandsFile?: string | undefined;
+  /** Of the local API of the daemon: tools fetch files and packages through it. */
+  readonly socket: string;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 /** Takes the calls of the cell; ERR_CONFIG when the file of commands is wrong or others can write it, ERR_STORE_…. */
 export async function startCallAgent(options: CallAgentOptions): Promise<CallTaker> {
-  const { way, dataDir, commandsFile, clock, log } = options;
+  const { way, dataDir, commandsFile, socket, clock, log } = options;
   const self = ownUser();
   const defaultUser = self.uid === 0 ? UNPRIVILEGED : self.name;
   const allowMap =
     commandsFile === undefined
-      ? AllowMap.builtIn({ defaultUser })
-      : await AllowMap.load(commandsFile, { defaultUser });
+      ? AllowMap.builtIn({ defaultUser, socket })
+      : await AllowMap.load(commandsFile, { defaultUser, socket });
   const launcher = await Launcher.find(self, { log });
   await using stack = new AsyncDisposableStack();
   const store = stack.use(

@@ -26,9 +26,16 @@ const PRIVILEGES = [
 /** What is started for a command. */
 export interface Launch {
   readonly argv: readonly [string, ...string[]];
+  /** Default: `/`. */
+  readonly cwd?: string;
   readonly environment: Readonly<Record<string, string>>;
   /** Open files of this process that it would have as well; it is given /dev/null in their place. */
   readonly covered: readonly number[];
+}
+
+/** What a program sees of its user. */
+export function environmentOf({ name, home }: LocalUser): Readonly<Record<string, string>> {
+  return { ...ENVIRONMENT, HOME: home, USER: name, LOGNAME: name };
 }
 
 /**
@@ -36,12 +43,13 @@ export interface Launch {
  * util-linux does it: user, all his groups, no new privileges.
  */
 export class Launcher {
-  readonly #self: LocalUser;
+  /** As whom this program runs. */
+  readonly self: LocalUser;
   /** `setpriv` and what it always is told; undefined where there is none. */
   readonly #setpriv: readonly [string, ...string[]] | undefined;
 
   private constructor(self: LocalUser, setpriv: readonly [string, ...string[]] | undefined) {
-    this.#self = self;
+    this.self = self;
     this.#setpriv = setpriv;
   }
 
@@ -65,16 +73,16 @@ export class Launcher {
   /** The user of that name, as whom this program can start something; ERR_FORBIDDEN otherwise. */
   async userOf(name: string): Promise<LocalUser> {
     // Its own user need not stand in /etc/passwd.
-    const user = name === this.#self.name ? this.#self : await findUser(name);
+    const user = name === this.self.name ? this.self : await findUser(name);
     this.check(user);
     return user;
   }
 
   /** ERR_FORBIDDEN when this host cannot run anything as `user`. */
   check(user: LocalUser): void {
-    if (user.uid === this.#self.uid) return;
-    if (this.#self.uid !== 0) {
-      const message = `this program runs as ${this.#self.name} and can start nothing as ${user.name}`;
+    if (user.uid === this.self.uid) return;
+    if (this.self.uid !== 0) {
+      const message = `this program runs as ${this.self.name} and can start nothing as ${user.name}`;
       throw new CodedError('ERR_FORBIDDEN', message);
     }
     if (this.#setpriv === undefined) {
@@ -91,16 +99,9 @@ export class Launcher {
     const { user, marker } = options;
     this.check(user);
     await checkProgram(argv[0]);
-    const { name, home } = user;
     return {
       argv: this.#wrapped(argv, user),
-      environment: {
-        ...ENVIRONMENT,
-        HOME: home,
-        USER: name,
-        LOGNAME: name,
-        [markerVariable]: marker,
-      },
+      environment: { ...environmentOf(user), [markerVariable]: marker },
       covered: inheritedFiles(),
     };
   }
@@ -111,7 +112,7 @@ export class Launcher {
   ): readonly [string, ...string[]] {
     if (this.#setpriv === undefined) return argv;
     const change =
-      this.#self.uid === 0 ? [`--reuid=${name}`, `--regid=${gid}`, '--init-groups'] : [];
+      this.self.uid === 0 ? [`--reuid=${name}`, `--regid=${gid}`, '--init-groups'] : [];
     return [...this.#setpriv, ...change, '--', ...argv];
   }
 }
@@ -129,8 +130,8 @@ async function workingSetpriv(path: string): Promise<readonly [string, ...string
   return undefined;
 }
 
-/** Before it is started: `setpriv` would only end with a status that the program may as well have ended with. */
-async function checkProgram(program: string): Promise<void> {
+/** ERR_COMMAND_START when it is no program. Before it is started: `setpriv` would only end with a status that the program may as well have ended with. */
+export async function checkProgram(program: string): Promise<void> {
   let problem: string | undefined;
   try {
     const found = await stat(program);

@@ -25,6 +25,15 @@ export async function findUser(name: string, file = '/etc/passwd'): Promise<Loca
   throw new CodedError('ERR_FORBIDDEN', `this host has no user "${name}" in ${file}`);
 }
 
+/** The number of the group of that name in /etc/group; ERR_FORBIDDEN when there is none. */
+export async function findGroup(name: string, file = '/etc/group'): Promise<number> {
+  for (const line of (await readFile(file, 'utf8')).split('\n')) {
+    const [found, _password, gid = ''] = line.split(':');
+    if (found === name && ID.test(gid)) return Number(gid);
+  }
+  throw new CodedError('ERR_FORBIDDEN', `this host has no group "${name}" in ${file}`);
+}
+
 function userIn(passwd: string, wanted: string): LocalUser | undefined {
   for (const line of passwd.split('\n')) {
     const [name, _password, uid = '', gid = '', _gecos, home = ''] = line.split(':');

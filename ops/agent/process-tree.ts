@@ -8,6 +8,8 @@ import type { Clock } from '../../core/base/clock.ts';
 
 /** In the environment of everything that a call starts. */
 export const markerVariable = 'ODONATA_CALL';
+/** In that of everything which a package has left running: no call ends it, only the switch to another version. */
+export const serviceVariable = 'ODONATA_SERVICE';
 
 /** /proc is read for so many processes at a time. */
 const TOGETHER = 64;
@@ -27,16 +29,20 @@ export interface ProcessEntry {
   readonly started: number;
 }
 
-/** All processes of one call. */
+/** All processes of one call, or of one service. */
 export class ProcessTree {
   readonly #mark: Buffer;
   readonly #notBefore: number;
   /** Found at an earlier look: members for good, whatever they do with their environment. */
   #known = new Map<number, number>();
 
-  /** `root`: the first of them, when it is known. */
-  constructor(marker: string, root?: ProcessEntry) {
-    this.#mark = Buffer.from(`${markerVariable}=${marker}\0`);
+  /** `root`: the first of them, when it is known; `variable`: where they carry the mark. */
+  constructor(
+    marker: string,
+    root?: Pick<ProcessEntry, 'pid' | 'started'>,
+    variable: typeof markerVariable | typeof serviceVariable = markerVariable,
+  ) {
+    this.#mark = Buffer.from(`${variable}=${marker}\0`);
     this.#notBefore = root?.started ?? 0;
     if (root !== undefined) this.#known.set(root.pid, root.started);
   }

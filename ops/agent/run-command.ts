@@ -1,12 +1,10 @@
-import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../core/base/clock.ts';
-import { CodedError, systemCode } from '../../core/base/error.ts';
 import type { CapturedOutput } from './captured-output.ts';
 import type { Launch } from './launcher.ts';
 import { ProcessTree, startedProcess } from './process-tree.ts';
+import { startDetached, startError } from './start-detached.ts';
 
 /**
  * After the end of a program what it wrote is read until its pipes are closed, or until so many looks in a row saw
@@ -39,7 +37,7 @@ export interface RunEnd {
 }
 
 /**
- * Runs a program, never a shell: no input, in `/`, in a session of its own, no open file but its three. It is over when
+ * Runs a program, never a shell: no input, in a session of its own, no open file but its three. It is over when
  * the program has ended, or, when we end it, when none of its processes is left. What it left behind by itself lives on.
  * ERR_COMMAND_START when it cannot be started.
  */
@@ -77,28 +75,9 @@ interface PipedChild {
   readonly stderr: Readable;
 }
 
-function start({ argv, environment, covered }: Launch): PipedChild {
-  const [program, ...args] = argv;
-  const nothing = covered.length === 0 ? undefined : openSync('/dev/null', 'r+');
-  try {
-    // What is 'ignore' from the fourth on stays as it is: closed, or covered.
-    const more = Array.from({ length: Math.max(3, ...covered) - 2 }, (_none, at) =>
-      nothing !== undefined && covered.includes(at + 3) ? nothing : ('ignore' as const),
-    );
-    const child = spawn(program, args, {
-      cwd: '/',
-      env: { ...environment },
-      stdio: ['ignore', 'pipe', 'pipe', ...more],
-      // setsid(): a session, and so a group, of its own.
-      detached: true,
-      shell: false,
-    });
-    return { child, stdout: pipeOf(child.stdout), stderr: pipeOf(child.stderr) };
-  } catch (error) {
-    throw startError(program, error);
-  } finally {
-    if (nothing !== undefined) closeSync(nothing);
-  }
+function start(launch: Launch): PipedChild {
+  const child = startDetached(launch, { out: 'pipe' });
+  return { child, stdout: pipeOf(child.stdout), stderr: pipeOf(child.stderr) };
 }
 
 function pipeOf(stream: Readable | null): Readable {
@@ -158,9 +137,4 @@ async function drained(
     await Promise.race([end, wait]);
     pause.abort();
   }
-}
-
-function startError(program: string, cause: unknown): CodedError {
-  const reason = systemCode(cause) ?? 'unknown';
-  return new CodedError('ERR_COMMAND_START', `${program} cannot be started (${reason})`, { cause });
 }

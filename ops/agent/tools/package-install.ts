@@ -1,0 +1,72 @@
+import { rm } from 'node:fs/promises';
+import { CodedError } from '../../../core/base/error.ts';
+import { directoryOf, versionOf } from './package-folder.ts';
+import type { PackageFolder } from './package-folder.ts';
+import { readManifest } from './package-manifest.ts';
+import type { PackageManifest } from './package-manifest.ts';
+import { runProgram } from './package-program.ts';
+import type { PackageTools } from './package-program.ts';
+import type { InstallRequest } from './tool-requests.ts';
+import { unpackTarball } from './unpack-tarball.ts';
+
+/** The call ends it sooner. */
+const INSTALL_TIMEOUT_MS = 24 * 3_600_000;
+
+/** What `package.install` prints. */
+export interface InstallResult {
+  readonly name: string;
+  readonly version: string;
+  /** The version in use, which is what it was. */
+  readonly current: string | null;
+}
+
+/**
+ * Unpacks a version beside the others and runs its install program, once; nothing of what runs is touched. A version
+ * that is there already is left as it is. ERR_CONFIG when the archive or its `package.yaml` is wrong or of another
+ * package, errors of the content, of the disk and of the program; then the version is not there.
+ */
+export async function installPackage(
+  folder: PackageFolder,
+  request: InstallRequest,
+  options: PackageTools & { readonly content: AsyncIterable<Uint8Array>; readonly keep: number },
+): Promise<InstallResult> {
+  const { name, version, digest } = request;
+  const { clock, content, keep } = options;
+  const directory = directoryOf(version, digest);
+  const isThere = (await folder.versions()).some((found) => found.directory === directory);
+  if (!isThere) {
+    const fresh = await folder.fresh();
+    await unpackTarball(content, fresh, options);
+    refuseOther(await readManifest(fresh), request);
+    // Where it will run from: programs write down where they are.
+    const path = await folder.place(directory);
+    await prepare(path, options);
+    await folder.add({ directory, version, digest, at: clock.now() });
+  }
+  await folder.prune(keep);
+  const current = await folder.current();
+  return { name, version, current: current === undefined ? null : versionOf(current) };
+}
+
+async function prepare(path: string, tools: PackageTools): Promise<void> {
+  const manifest = await readManifest(path);
+  if (manifest.install === undefined) return;
+  try {
+    const about = { manifest, folder: path, timeoutMs: INSTALL_TIMEOUT_MS };
+    await runProgram(manifest.install, about, tools);
+  } catch (error) {
+    await rm(path, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function refuseOther(manifest: PackageManifest, asked: InstallRequest): void {
+  for (const key of ['name', 'version'] as const) {
+    if (manifest[key] === asked[key]) continue;
+    throw new CodedError(
+      'ERR_CONFIG',
+      `package.yaml: /${key}: is ${manifest[key]}, and ${asked[key]} was asked for`,
+      { detail: { path: `/${key}` } },
+    );
+  }
+}

@@ -1,0 +1,29 @@
+import { Type } from 'typebox';
+import type { Static } from 'typebox';
+
+const Path = Type.String({ pattern: '^/[^\\x00]{1,4094}$' });
+const common = {
+  /** As whom all of it is done that touches the disk or starts anything. */
+  user: Type.String({ pattern: '^[^\\x00:]{1,256}$' }),
+  folder: Path,
+};
+
+/**
+ * What the file of this host says about one call of a tool: its first argument, as JSON. What a caller says comes in
+ * further arguments, so nothing of it can be taken for a rule.
+ */
+export const ToolRules = Type.Union([
+  Type.Object({ ...common, tool: Type.Literal('file.put'), socket: Path }),
+  Type.Object({
+    ...common,
+    tool: Type.Literal('package.install'),
+    socket: Path,
+    /** Versions that stay unpacked, besides those in use. */
+    keep: Type.Integer({ minimum: 1, maximum: 100 }),
+  }),
+  Type.Object({ ...common, tool: Type.Literal('package.switch') }),
+]);
+export type ToolRules = Static<typeof ToolRules>;
+
+/** Names of commands that are tools of ours. */
+export type ToolName = ToolRules['tool'];
