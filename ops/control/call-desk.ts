@@ -2,29 +2,25 @@ import type { Clock, Timer } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { Random } from '../../core/base/random.ts';
-import {
-  callOutcomes,
-  digestOfHosts,
-  issueCallOrder,
-  maxCallTtlMs,
-  openCallResult,
-} from '../../core/identity/call-order.ts';
-import type { CallOrder, CallOutcome, CallResult } from '../../core/identity/call-order.ts';
+import { callOutcomes, issueCallOrder, openCallResult } from '../../core/identity/call-order.ts';
+import type { CallOutcome, CallResult } from '../../core/identity/call-order.ts';
 import { Serial } from '../../core/store/serial.ts';
-import type { Expectation, StateChange } from '../../core/store/state-store.ts';
+import type { StateChange } from '../../core/store/state-store.ts';
 import type { CallOutput, CallStates } from '../../core/wire/messages.ts';
 import { ActiveCall } from './active-call.ts';
 import type { OutputRoom } from './active-call.ts';
 import type { CallHost, CallListener } from './call-host.ts';
-import type { CallRecord, CallRequest, HostResult } from './call-record.ts';
+import { checkCall, orderOf, recordOf } from './call-plan.ts';
+import type { CallPlan } from './call-plan.ts';
+import type { CallRecord, CallRequest, CallTarget, HostResult } from './call-record.ts';
 import type { CallStore } from './call-store.ts';
 import type { ControlKey } from './control-key.ts';
 import type { Principal } from './principal.ts';
 import { HostLanes } from './host-lanes.ts';
 import { selectHosts } from './host-selector.ts';
 import type { HostTable } from './host-table.ts';
+import { newTimeId } from './time-id.ts';
 
-const DEFAULTS = { timeoutMs: 60_000, waitMs: 60_000, maxOutputBytes: 65_536 } as const;
 /** Calls that have not ended; past it ERR_BUSY. */
 const MAX_ACTIVE = 20_000;
 /** Output of calls that have not ended. */
@@ -33,13 +29,6 @@ const MAX_HELD_BYTES = 128 * 1024 * 1024;
 const TOGETHER = 100;
 /** After the last moment at which a call can end on a host that tells of it. */
 const GRACE_MS = 30_000;
-
-/** What one call changes before any host hears of it. */
-export interface CallPlan {
-  readonly record: CallRecord;
-  readonly changes: readonly StateChange[];
-  readonly expect: readonly Expectation[];
-}
 
 export interface CallDeskParts {
   readonly store: CallStore;
@@ -76,12 +65,7 @@ export class CallDesk implements CallListener, AsyncDisposable {
   static async open(parts: CallDeskParts): Promise<CallDesk> {
     const desk = new CallDesk(parts);
     for (const { record, isStopped } of await parts.store.unended()) {
-      const call = new ActiveCall(record, desk.#room);
-      call.isStopped = isStopped;
-      // It may have reached any of them.
-      for (const { peer } of record.hosts) call.sent(peer);
-      for await (const result of parts.store.results(record.id)) call.over(result);
-      desk.#activate(call);
+      await desk.#resume(record, { isStopped });
     }
     return desk;
   }
@@ -100,40 +84,33 @@ export class CallDesk implements CallListener, AsyncDisposable {
     return this.#active.get(id);
   }
 
+  /** The hosts that a selector means now, by peer id; ERR_REQUEST, ERR_NOT_FOUND. */
+  targets(on: string): CallTarget[] {
+    return this.#select(on).map(targetOf);
+  }
+
   /** The call as it would be, with the hosts it is for; ERR_REQUEST, ERR_NOT_FOUND, ERR_BUSY or ERR_KEY_FILE. */
-  plan(request: CallRequest, { name: principal, key }: Principal): CallPlan {
-    const { control, clock, store } = this.#parts;
+  plan(request: CallRequest, principal: Principal): CallPlan {
+    return this.planFor(request, { principal, hosts: this.targets(request.on) });
+  }
+
+  /** The same for hosts that were chosen before, and may be away; `on` is what is shown. */
+  planFor(
+    request: CallRequest,
+    { principal, hosts }: { readonly principal: Principal; readonly hosts: readonly CallTarget[] },
+  ): CallPlan {
+    const { control, clock, store, random, cell } = this.#parts;
     if (this.#active.size >= MAX_ACTIVE) {
       throw new CodedError('ERR_BUSY', `${MAX_ACTIVE} calls have not ended`);
     }
     // Without it no host would believe the order.
     void control.certificate;
-    const hosts = this.#select(request.on);
     const created = Math.round(clock.now());
-    const { command, args = [], on, lane = 'fast', runAs, idempotencyKey } = request;
-    const record: CallRecord = {
-      id: this.#newId(created),
-      principal,
-      ...(key === undefined ? {} : { key }),
-      command,
-      args,
-      on,
-      hosts: hosts.map(({ peer, hostname, idc }) => ({
-        peer,
-        ...(hostname === undefined ? {} : { hostname }),
-        ...(idc === undefined ? {} : { idc }),
-      })),
-      lane,
-      ...(runAs === undefined ? {} : { runAs }),
-      timeoutMs: request.timeoutMs ?? DEFAULTS.timeoutMs,
-      maxOutputBytes: request.maxOutputBytes ?? DEFAULTS.maxOutputBytes,
-      created,
-      goodUntil: created + (request.waitMs ?? DEFAULTS.waitMs),
-    };
+    const id = newTimeId(created, random);
+    const record = recordOf(request, { id, principal, hosts, created });
     // What hosts would refuse is refused here, before anything is kept.
-    const [first] = record.hosts;
-    if (first !== undefined) this.#check(record, first.peer);
-    return { record, ...store.begin(record, idempotencyKey) };
+    checkCall(record, { key: control.key, cell });
+    return { record, ...store.begin(record, request.idempotencyKey) };
   }
 
   /** Sends a call whose plan is on the disk. */
@@ -141,6 +118,19 @@ export class CallDesk implements CallListener, AsyncDisposable {
     const call = new ActiveCall(record, this.#room);
     this.#activate(call);
     return call;
+  }
+
+  /**
+   * A call that has not ended, also one of which it was not known whether it is on the disk. Undefined: it has ended, or
+   * there is none.
+   */
+  async takeUp(id: string): Promise<ActiveCall | undefined> {
+    const { store } = this.#parts;
+    const record = this.#active.has(id) ? undefined : await store.find(id);
+    if (record !== undefined && (await store.end(id)) === undefined) {
+      await this.#resume(record, { isStopped: false });
+    }
+    return this.#active.get(id);
   }
 
   /** What `stop()` changes before it has an effect. */
@@ -214,6 +204,15 @@ export class CallDesk implements CallListener, AsyncDisposable {
     await Promise.allSettled([...this.#keeping.values()].map(async (serial) => serial.idle()));
   }
 
+  /** It may have reached any of its hosts. */
+  async #resume(record: CallRecord, { isStopped }: { readonly isStopped: boolean }): Promise<void> {
+    const call = new ActiveCall(record, this.#room);
+    call.isStopped = isStopped;
+    for (const { peer } of record.hosts) call.sent(peer);
+    for await (const result of this.#parts.store.results(record.id)) call.over(result);
+    this.#activate(call);
+  }
+
   #activate(call: ActiveCall): void {
     const { clock } = this.#parts;
     this.#active.set(call.id, call);
@@ -249,12 +248,12 @@ export class CallDesk implements CallListener, AsyncDisposable {
   #send(host: CallHost, id: string): boolean {
     const call = this.#active.get(id);
     if (call === undefined || call.isStopped || !call.awaits(host.peer)) return false;
-    const { control, clock } = this.#parts;
+    const { control, clock, cell } = this.#parts;
     const now = Math.round(clock.now());
     if (now >= call.record.goodUntil) return false;
     try {
-      const about = { host: host.peer, hosts: call.hostsDigest, now };
-      const order = issueCallOrder(control.key, this.#orderOf(call.record, about));
+      const about = { cell, host: host.peer, hosts: call.hostsDigest, now };
+      const order = issueCallOrder(control.key, orderOf(call.record, about));
       host.call({ type: 'call', order, certificate: control.certificate });
     } catch (error) {
       const { code, message: reason } = CodedError.from(error);
@@ -263,43 +262,6 @@ export class CallDesk implements CallListener, AsyncDisposable {
     }
     call.sent(host.peer);
     return true;
-  }
-
-  #check(record: CallRecord, peer: string): void {
-    const bad = record.args.findIndex((arg) => arg.includes('\0') || !arg.isWellFormed());
-    if (bad >= 0) {
-      const message = `args[${bad}]: no program can be given a NUL or half a character`;
-      throw new CodedError('ERR_REQUEST', message, { detail: { path: `args[${bad}]` } });
-    }
-    try {
-      const about = { host: peer, hosts: digestOfHosts([peer]), now: record.created };
-      issueCallOrder(this.#parts.control.key, this.#orderOf(record, about));
-    } catch (error) {
-      const { message, detail } = CodedError.from(error);
-      throw new CodedError('ERR_REQUEST', message, { detail });
-    }
-  }
-
-  #orderOf(
-    record: CallRecord,
-    { host, hosts, now }: { readonly host: string; readonly hosts: string; readonly now: number },
-  ): CallOrder {
-    const { id, principal, command, args, runAs, lane, timeoutMs, maxOutputBytes } = record;
-    return {
-      cell: this.#parts.cell,
-      call: id,
-      host,
-      hosts,
-      principal,
-      issued: now,
-      expires: Math.min(Math.max(record.goodUntil, now), now + maxCallTtlMs),
-      lane,
-      command,
-      args,
-      ...(runAs === undefined ? {} : { runAs }),
-      timeoutMs,
-      maxOutputBytes,
-    };
   }
 
   /** What a host says, if it may say it. */
@@ -418,14 +380,12 @@ export class CallDesk implements CallListener, AsyncDisposable {
     }
     for (const result of results) this.#over(call, result);
   }
+}
 
-  /** In the order of time. */
-  #newId(now: number): string {
-    const { random } = this.#parts;
-    const rest = random
-      .below(36 ** 8)
-      .toString(36)
-      .padStart(8, '0');
-    return `${now.toString(36).padStart(9, '0')}${rest}`;
-  }
+function targetOf({ peer, hostname, idc }: CallHost): CallTarget {
+  return {
+    peer,
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(idc === undefined ? {} : { idc }),
+  };
 }
