@@ -6,7 +6,11 @@ const MAX_CONFIG_BYTES = 1024 * 1024;
 
 /** Reads the YAML file of `--config`; throws ERR_CONFIG when it is unreadable or no mapping of keys to values. */
 export async function readConfigFile(path: string): Promise<ConfigFile> {
-  const text = await readText(path);
+  return parseConfig(await readText(path), path);
+}
+
+/** The same of a text; `path` is what it is called in messages. */
+export async function parseConfig(text: string, path: string): Promise<ConfigFile> {
   // Imported here because it costs 40 ms of start-up and most runs name no file.
   const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { prettyErrors: true });

@@ -1,8 +1,10 @@
 import type { IncomingMessage, RequestOptions } from 'node:http';
+import type { Readable } from 'node:stream';
 import { Type } from 'typebox';
 import { CodedError } from '../base/error.ts';
 import { parser } from '../wire/parse-message.ts';
 
+const { pipeline } = process.getBuiltinModule('node:stream');
 // `import` of node:http evaluates its lazy exports too (WebSocket and with it undici): 40 ms instead of 4.
 const http = process.getBuiltinModule('node:http');
 
@@ -24,6 +26,8 @@ export interface JsonCall {
   readonly target: Omit<RequestOptions, 'headers'>;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
+  /** Sent instead of a body, as it is. */
+  readonly content?: { readonly stream: Readable; readonly length: number } | undefined;
   /** Silence after which nobody answers. */
   readonly timeoutMs: number;
   /** The error for a connection that failed. */
@@ -37,6 +41,8 @@ export interface JsonCall {
 export async function callJson(call: JsonCall): Promise<unknown> {
   const response = await send(call);
   const body = await jsonOf(response);
+  // Whoever answers before he has all of it wants no more of it.
+  call.content?.stream.destroy();
   const { statusCode = 0 } = response;
   if (statusCode >= 200 && statusCode < 300) return body;
   throw CodedError.fromObject(parseError(body).error);
@@ -90,6 +96,7 @@ async function answerTo(call: JsonCall): Promise<IncomingMessage> {
 async function send({
   target,
   body,
+  content,
   timeoutMs,
   unreachable,
   ...call
@@ -98,7 +105,7 @@ async function send({
   const headers = {
     ...call.headers,
     ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-    'content-length': Buffer.byteLength(payload),
+    'content-length': content?.length ?? Buffer.byteLength(payload),
   };
   const isSecure = target.protocol === 'https:';
   const { request: begin } = isSecure ? process.getBuiltinModule('node:https') : http;
@@ -107,7 +114,14 @@ async function send({
     request.once('response', resolve);
     request.once('timeout', () => request.destroy(new Error('no answer in time')));
     request.once('error', (error) => reject(unreachable(error)));
-    request.end(payload);
+    if (content === undefined) {
+      request.end(payload);
+      return;
+    }
+    // What cannot be read is not the other side's fault; after the answer nobody listens any more.
+    content.stream.on('error', reject);
+    request.on('error', () => undefined);
+    pipeline(content.stream, request, () => undefined);
   });
 }
 

@@ -1,9 +1,12 @@
+import type { Readable } from 'node:stream';
 import { urlToHttpOptions } from 'node:url';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import { callBytes, callJson, callJsonLines } from '../../core/net/json-call.ts';
 import type { JsonCall } from '../../core/net/json-call.ts';
 
 const TIMEOUT_MS = 30_000;
+/** After the last byte the supernode has to bring all of them to its disk. */
+const UPLOAD_TIMEOUT_MS = 300_000;
 
 /** One call. */
 export interface ApiCall {
@@ -11,6 +14,8 @@ export interface ApiCall {
   /** With query, from the first slash on. */
   readonly path: string;
   readonly body?: unknown;
+  /** Sent instead of a body, as it is, and closed. */
+  readonly content?: { readonly stream: Readable; readonly length: number } | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -39,7 +44,7 @@ export class ApiClient {
     return callBytes(this.#call(call));
   }
 
-  #call({ method, path, body, signal }: ApiCall): JsonCall {
+  #call({ method, path, body, content, signal }: ApiCall): JsonCall {
     const url = new URL(this.#base.pathname.replace(/\/$/, '') + path, this.#base);
     const headers = this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
     return {
@@ -50,7 +55,8 @@ export class ApiClient {
       },
       headers,
       body,
-      timeoutMs: TIMEOUT_MS,
+      content,
+      timeoutMs: content === undefined ? TIMEOUT_MS : UPLOAD_TIMEOUT_MS,
       unreachable: (cause) => unreachable(url, cause, signal),
     };
   }

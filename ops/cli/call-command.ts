@@ -144,7 +144,7 @@ function addLooks(program: Command, tools: CommandTools): void {
 }
 
 /** Prints what happens until the call has ended; throws when it did not end well on every host. */
-async function follow(
+export async function follow(
   api: ApiClient,
   { id, json }: { readonly id: string; readonly json: boolean },
   { print, complain, signal }: CommandTools,

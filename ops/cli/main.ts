@@ -8,8 +8,10 @@ import { addAuditCommands } from './audit-command.ts';
 import { addCallCommands } from './call-command.ts';
 import { addKeysCommands } from './keys-command.ts';
 import { addLimitsCommands } from './limits-command.ts';
+import { addPackagesCommands } from './packages-command.ts';
 import { addPreheatCommands } from './preheat-command.ts';
 import { refuseSecrets } from './preheat-options.ts';
+import { addPushCommand } from './push-command.ts';
 
 const { env, stdout, stderr } = process;
 const print = (text: string): void => void stdout.write(text);
@@ -33,6 +35,8 @@ try {
   addPreheatCommands(program, tools);
   addLimitsCommands(program, tools);
   addCallCommands(program, tools);
+  addPushCommand(program, tools);
+  addPackagesCommands(program, tools);
   addAuditCommands(program, { ...tools, input: () => process.stdin, output: stdout });
   addKeysCommands(program, tools);
   await runProgram(program, argv);
