@@ -3,6 +3,7 @@ import type { ExecutionContext } from 'ava';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CodedError } from '../../core/base/error.ts';
 import type { CallOrder } from '../../core/identity/call-order.ts';
 import { AllowMap } from './allow-map.ts';
 
@@ -131,12 +132,23 @@ test('AllowMap takes patterns in linear time, those that backtrack among them', 
   });
 });
 
+test('AllowMap.argvOf() refuses a command line in which a pattern of "refuse" is found', async (t) => {
+  const text = `${file}refuse: ['\\bof=/dev/', 'rm .*-[a-z]*r']\n`;
+  const map = await AllowMap.load(await written(t, text), { defaultUser, socket });
+  const tried = (...args: string[]) => t.throws(() => map.argvOf(order({ command: 'echo', args })));
+  t.is(CodedError.from(tried('if=x', 'of=/dev/sda')).code, 'ERR_FORBIDDEN');
+  t.is(CodedError.from(tried('rm\t', '\n-fr')).code, 'ERR_FORBIDDEN');
+  const { argv } = map.argvOf(order({ command: 'echo', args: ['of=/tmp/x'] }));
+  t.deepEqual(argv, ['/bin/echo', 'of=/tmp/x']);
+});
+
 test('AllowMap.load() names the file and the field that is wrong', async (t) => {
   const cases: [string, RegExp][] = [
     ['commands: { x: { program: bin/x } }', /\/commands\/x\/program/],
     ['commands: { x: { program: /bin/x, shell: true } }', /\/commands\/x\/shell: is not known/],
     ['commands: { X: { program: /bin/x } }', /\/commands\/X: is no name/],
     ['command: {}', /commands: is missing|command: is not known/],
+    ["refuse: ['a', '(']", /\/refuse\/1: is no RE2 pattern/],
     ['commands: { x: { program: /bin/x, grace: soon } }', /\/commands\/x\/grace: is no duration/],
     ['commands: { x: { program: /bin/x, grace: 1h } }', /\/commands\/x\/grace: is above/],
     ['commands: { x: { program: /bin/x, runAs: -root } }', /\/commands\/x\/runAs/],

@@ -2,6 +2,7 @@
 // runs stands in a file of the host alone. Nobody in the cell can add to it, whatever keys they hold.
 import { lstat, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { RE2JS } from 're2js';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { readConfigFile } from '../../core/base/config-file.ts';
@@ -9,6 +10,7 @@ import { CodedError, systemCode } from '../../core/base/error.ts';
 import { parseDuration } from '../../core/base/units.ts';
 import { callLimits } from '../../core/identity/call-order.ts';
 import type { CallOrder, Lane } from '../../core/identity/call-order.ts';
+import { MAX_PATTERN_LENGTH, lineOf, linearPattern } from '../../core/base/linear-pattern.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { ParameterSchema, compileParameter } from './command-parameter.ts';
 import type { Parameter } from './command-parameter.ts';
@@ -16,6 +18,7 @@ import { defaultCommands } from './default-commands.ts';
 import { FilesSchema, HostTools, PackagesSchema, isToolName } from './host-tools.ts';
 
 const Argument = Type.String({ maxLength: 4_096, pattern: '^[^\\x00]*$' });
+const Pattern = Type.String({ minLength: 1, maxLength: MAX_PATTERN_LENGTH });
 
 const CommandSchema = Type.Object({
   program: Type.String({ pattern: '^/[^\\x00]{1,4094}$' }),
@@ -34,6 +37,7 @@ const parseFile = parser(
     commands: Type.Optional(Type.Record(Type.String(), CommandSchema, { maxProperties: 1_000 })),
     files: Type.Optional(FilesSchema),
     packages: Type.Optional(PackagesSchema),
+    refuse: Type.Optional(Type.Array(Pattern, { maxItems: 64 })),
   }),
   { code: 'ERR_CONFIG', strict: true },
 );
@@ -79,10 +83,12 @@ export interface AllowMapOptions {
 export class AllowMap {
   readonly #commands: ReadonlyMap<string, Command>;
   readonly #tools: HostTools;
+  /** Found in a command line, it is not run: `lineOf()`. */
+  readonly #refused: readonly RE2JS[];
 
   /** Of an object as the file has it. ERR_CONFIG naming the path of the wrong field. */
   constructor(value: unknown, options: AllowMapOptions) {
-    const { commands = {}, files = [], packages = {} } = parseFile(value);
+    const { commands = {}, files = [], packages = {}, refuse = [] } = parseFile(value);
     const compiled = Object.entries(commands).map(([name, fields]): [string, Command] => {
       const at = `/commands/${name.slice(0, 64)}`;
       if (!COMMAND.test(name)) throw wrong(at, 'is no name for a command (a-z 0-9 . _ -)');
@@ -91,6 +97,7 @@ export class AllowMap {
     });
     this.#commands = new Map(compiled);
     this.#tools = new HostTools({ files, packages }, options);
+    this.#refused = refuse.map((pattern, at) => compiledPattern(`/refuse/${at}`, pattern));
   }
 
   /** The map in a YAML file that nobody but root and this user can write; ERR_CONFIG naming the file and the field. */
@@ -138,7 +145,21 @@ export class AllowMap {
     }
     checkArguments(command, order.args);
     const { program, args, runAs, graceMs } = command;
-    return { argv: [program, ...args, ...order.args], runAs, graceMs, isTool: false };
+    const rest = [...args, ...order.args];
+    const line = lineOf(program, rest);
+    if (this.#refused.some((pattern) => pattern.matcher(line).find())) {
+      throw new CodedError('ERR_FORBIDDEN', 'this host refuses such a command line');
+    }
+    return { argv: [program, ...rest], runAs, graceMs, isTool: false };
+  }
+}
+
+function compiledPattern(at: string, pattern: string): RE2JS {
+  try {
+    return linearPattern(pattern);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw wrong(at, `is no RE2 pattern: ${reason}`);
   }
 }
 
