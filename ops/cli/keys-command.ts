@@ -2,18 +2,18 @@
 import { open } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Type } from 'typebox';
-import type { Static, TSchema } from 'typebox';
+import type { Static } from 'typebox';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
 import { formatDuration, parseDuration } from '../../core/base/units.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { ApiClient } from './api-client.ts';
+import { listed } from './listed.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions } from './preheat-options.ts';
 
 const DAY_MS = 86_400_000;
-const PAGE = 1_000;
 /** The API takes no larger request. */
 const MAX_POLICY_BYTES = 16_384;
 
@@ -182,30 +182,6 @@ function addPolicies(program: Command, tools: CommandTools): void {
       await new ApiClient(api, apiKey).ask({ method: 'DELETE', path, signal });
     },
   });
-}
-
-/** All entries of a list that comes in pages. */
-async function* listed<const Item extends TSchema>(
-  api: ApiClient,
-  {
-    path,
-    item,
-    signal,
-  }: { readonly path: string; readonly item: Item; readonly signal: AbortSignal },
-): AsyncGenerator<Static<Item>, void, undefined> {
-  const parseItem = parser(item);
-  const parsePage = parser(
-    Type.Object({ items: Type.Array(Type.Unknown()), next: Type.Optional(Type.String()) }),
-  );
-  for (let after = ''; ;) {
-    const query = `?limit=${PAGE}&after=${encodeURIComponent(after)}`;
-    const { items, next } = parsePage(
-      await api.ask({ method: 'GET', path: `${path}${query}`, signal }),
-    );
-    for (const one of items) yield parseItem(one);
-    if (next === undefined) return;
-    after = next;
-  }
 }
 
 /** The key alone on standard output, so that it can be piped to where it is kept. */

@@ -6,6 +6,7 @@ import { CodedError } from '../../core/base/error.ts';
 import { stopOnSignals } from '../../core/base/stop-signals.ts';
 import { addAuditCommands } from './audit-command.ts';
 import { addCallCommands } from './call-command.ts';
+import { addHostsCommands } from './hosts-command.ts';
 import { addKeysCommands } from './keys-command.ts';
 import { addLimitsCommands } from './limits-command.ts';
 import { addPackagesCommands } from './packages-command.ts';
@@ -39,6 +40,7 @@ try {
   addPackagesCommands(program, tools);
   addAuditCommands(program, { ...tools, input: () => process.stdin, output: stdout });
   addKeysCommands(program, tools);
+  addHostsCommands(program, tools);
   await runProgram(program, argv);
   process.exitCode = exitCodes.done;
 } catch (error) {

@@ -141,7 +141,7 @@ export class OpsControl implements AsyncDisposable {
     const word = request.idempotencyKey;
     const known = word === undefined ? undefined : await this.calls.withWord(name, word);
     if (known !== undefined) return known;
-    const named = { id: request.command, command: request.command };
+    const named = { id: request.command, command: request.command, args: request.args ?? [] };
     const { record, changes, expect } = await this.door.lookUp(
       { verb: 'call.run', caller, input: request, object: named },
       () => this.desk.plan(request, caller.principal),

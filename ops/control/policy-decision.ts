@@ -50,13 +50,14 @@ export function foresee(
   request: {
     readonly principal: string;
     readonly verb: string;
-    readonly object: Pick<DecidedObject, 'command' | 'risk'>;
+    readonly object: DecidedObject;
   },
 ): Outlook {
   const verb = verbOf(request.verb);
   if (verb === undefined) return { decision: 'denied', isOnAnyHost: false };
-  const { risk = verb.risk, command } = request.object;
-  const wish: Wish = { principal: request.principal, permission: verb.permission, risk, command };
+  const { risk = verb.risk, hosts: _hosts, ...object } = request.object;
+  const { permission } = verb;
+  const wish: Wish = { ...object, principal: request.principal, permission, risk };
   let allowed: string | undefined;
   let isOnAnyHost = false;
   for (const policy of policies) {

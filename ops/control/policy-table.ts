@@ -8,6 +8,7 @@ import { fits, PolicyRule } from './policy.ts';
 import type { Policy } from './policy.ts';
 import { operator } from './principal.ts';
 import { verbs } from './verbs.ts';
+import type { Verb } from './verbs.ts';
 
 /** Policies of a cell: every request is held against those that name its principal. */
 export const MAX_POLICIES = 1_000;
@@ -96,7 +97,7 @@ function checkRule({
   hosts,
   lines = [],
 }: PolicyRule): void {
-  const permissions = Object.values(verbs);
+  const permissions = Object.values<Verb>(verbs);
   for (const [at, pattern] of patterns.entries()) {
     if (!permissions.some(({ permission }) => fits(pattern, permission))) {
       throw wrong(`verbs/${at}`, `there is no verb ${pattern}`);
@@ -111,13 +112,14 @@ function checkRule({
   for (const [at, pattern] of lines.entries()) checkPattern(`lines/${at}`, pattern);
   const own = principals.indexOf(operator.name);
   if (own >= 0) throw wrong(`principals/${own}`, 'no policy is about the operator');
-  const runs = permissions.some(
-    ({ permission, runsOnHosts }) =>
-      runsOnHosts && patterns.some((pattern) => fits(pattern, permission)),
+  const named = permissions.filter(({ permission }) =>
+    patterns.some((pattern) => fits(pattern, permission)),
   );
-  if (runs) return;
+  if (named.some(({ runsOnHosts }) => runsOnHosts)) return;
   if (commands !== undefined) throw wrong('commands', 'none of the verbs runs a command');
-  if (hosts !== undefined) throw wrong('hosts', 'none of the verbs is about hosts');
+  if (hosts !== undefined && !named.some(({ isAboutHosts }) => isAboutHosts === true)) {
+    throw wrong('hosts', 'none of the verbs is about hosts');
+  }
   if (lines.length > 0) throw wrong('lines', 'none of the verbs runs a command');
 }
 

@@ -6,6 +6,7 @@ import type { Lane } from '../../core/identity/call-order.ts';
 import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
 import { CallRequest } from './call-record.ts';
 import { PrincipalCaps } from './caps.ts';
+import { LabelChange } from './host-record.ts';
 import { BlobDigest, BlobLength, PackagePublish } from './package-record.ts';
 import { PolicyName, PolicyRule } from './policy.ts';
 import type { Risk } from './policy.ts';
@@ -23,6 +24,8 @@ export interface Verb {
   readonly schema: TSchema;
   /** True: it names a command and hosts, which policies look at and caps count. */
   readonly runsOnHosts: boolean;
+  /** True: it names hosts, which policies look at; no command, and no caps. */
+  readonly isAboutHosts?: boolean;
 }
 
 const CallId = Type.String({ pattern: '^[0-9a-z]{8,32}$' });
@@ -63,6 +66,20 @@ const PackageList = Type.Object({
   after: Type.Optional(Type.String({ maxLength: 129 })),
 });
 const BlobPut = Type.Object({ digest: BlobDigest, length: BlobLength });
+
+/** `on`: see `selectHosts`; absent: all. */
+const HostList = Type.Object({
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
+  after: Type.Optional(Type.String({ maxLength: 128 })),
+  on: Type.Optional(Type.String({ minLength: 1, maxLength: 8_192 })),
+  state: Type.Optional(Type.Enum(['active', 'retired'])),
+});
+const HostLabel = Type.Object({
+  on: Type.String({ minLength: 1, maxLength: 8_192 }),
+  ...LabelChange.properties,
+});
+/** A host name or a peer id. */
+const HostRetire = Type.Object({ host: Type.String({ minLength: 1, maxLength: 255 }) });
 
 const cell = { lane: 'fast', runsOnHosts: false } as const;
 
@@ -152,6 +169,29 @@ export const verbs = {
     risk: 'read',
     audit: 'package.list',
     schema: PackageList,
+  },
+  'host.list': {
+    ...cell,
+    permission: 'host.list',
+    risk: 'read',
+    audit: 'host.list',
+    schema: HostList,
+  },
+  'host.label': {
+    ...cell,
+    permission: 'host.label',
+    risk: 'change',
+    audit: 'host.label',
+    schema: HostLabel,
+    isAboutHosts: true,
+  },
+  'host.retire': {
+    ...cell,
+    permission: 'host.retire',
+    risk: 'danger',
+    audit: 'host.retire',
+    schema: HostRetire,
+    isAboutHosts: true,
   },
   'audit.list': {
     ...cell,

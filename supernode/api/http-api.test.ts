@@ -83,6 +83,7 @@ async function openBench(
     dataDir,
     cell,
     cellKey: async () => readCellKey(dataDir, cell),
+    revocations: authority,
     clock,
     random: new SeededRandom(2),
     log: silentLog,

@@ -6,6 +6,7 @@ import type { Exposition } from '../metrics.ts';
 import { addAuditRoutes } from '../../ops/control/audit-routes.ts';
 import { addCallRoutes } from '../../ops/control/call-routes.ts';
 import type { CallerOf } from '../../ops/control/door-app.ts';
+import { addHostRoutes } from '../../ops/control/host-routes.ts';
 import { addKeyRoutes } from '../../ops/control/key-routes.ts';
 import { addPackageRoutes } from '../../ops/control/package-routes.ts';
 import type { OpsControl } from '../../ops/control/index.ts';
@@ -150,6 +151,7 @@ export class HttpApi implements AsyncDisposable {
       const options = { callerOf };
       addCallRoutes(ops, { ...options, control: () => this.#served().ops });
       addKeyRoutes(ops, { ...options, parts: () => this.#served().ops });
+      addHostRoutes(ops, { ...options, parts: () => this.#served().ops });
       addPackageRoutes(ops, { ...options, parts: () => this.#served().ops, spare: spareRequest });
       addAuditRoutes(ops, { ...options, parts: () => this.#served().ops });
     });
