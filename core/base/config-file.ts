@@ -9,8 +9,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile> {
   return parseConfig(await readText(path), path);
 }
 
-/** The same of a text; `path` is what it is called in messages. */
-export async function parseConfig(text: string, path: string): Promise<ConfigFile> {
+async function parseConfig(text: string, path: string): Promise<ConfigFile> {
   // Imported here because it costs 40 ms of start-up and most runs name no file.
   const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { prettyErrors: true });

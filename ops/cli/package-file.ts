@@ -1,5 +1,4 @@
 import { CodedError, systemCode } from '../../core/base/error.ts';
-import { parseConfig } from '../../core/base/config-file.ts';
 import { manifestName, parseManifest } from '../agent/tools/package-manifest.ts';
 
 /** What a package says that it is. */
@@ -21,8 +20,7 @@ export async function readPackageFile(file: string): Promise<PackageTitle> {
     const many = found.length === 0 ? 'no' : 'more than one';
     throw new CodedError('ERR_USAGE', `${file} has ${many} ${manifestName} at its root`);
   }
-  const { entries } = await parseConfig(text, `${file}: ${manifestName}`);
-  const { name, version } = parseManifest(entries, '/');
+  const { name, version } = await parseManifest(text, '/');
   return { name, version };
 }
 

@@ -66,7 +66,9 @@ async function problemOf(health: HealthCheck, options: HealthOptions): Promise<s
     else await checkHttp(how.url, options);
     return undefined;
   } catch (error) {
-    return systemCode(error) ?? CodedError.from(error).message;
+    const { message } = CodedError.from(error);
+    // Of several addresses that all refuse there is a code and no sentence.
+    return message === '' ? (systemCode(error) ?? 'no answer') : message;
   }
 }
 

@@ -1,8 +1,8 @@
+import { readFile, stat } from 'node:fs/promises';
 import { isAbsolute, join, normalize } from 'node:path';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
-import { readConfigFile } from '../../../core/base/config-file.ts';
-import { CodedError } from '../../../core/base/error.ts';
+import { CodedError, systemCode } from '../../../core/base/error.ts';
 import { packageNamePattern, packageVersionPattern } from '../../../core/base/package-name.ts';
 import { parseDuration } from '../../../core/base/units.ts';
 import { parser } from '../../../core/wire/parse-message.ts';
@@ -34,6 +34,8 @@ type ManifestFields = Static<typeof ManifestSchema>;
 
 const parseFields = parser(ManifestSchema, { code: 'ERR_CONFIG', strict: true });
 
+/** What may be read of a package whose manifest nobody has checked. */
+const MAX_MANIFEST_BYTES = 1024 * 1024;
 const VARIABLE = /^(?!ODONATA_)[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 const DEFAULT_STOP_TIMEOUT_MS = 10_000;
 const MAX_STOP_TIMEOUT_MS = 600_000;
@@ -66,12 +68,38 @@ export interface PackageManifest {
 
 /** The `package.yaml` of an unpacked package; ERR_CONFIG naming the field that is wrong. */
 export async function readManifest(folder: string): Promise<PackageManifest> {
-  const { entries } = await readConfigFile(join(folder, manifestName));
-  return parseManifest(entries, folder);
+  const path = join(folder, manifestName);
+  let text: string;
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_MANIFEST_BYTES) {
+      throw new CodedError('ERR_CONFIG', `${path} is longer than ${MAX_MANIFEST_BYTES} bytes`);
+    }
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof CodedError) throw error;
+    const code = systemCode(error) ?? 'unknown';
+    throw new CodedError('ERR_CONFIG', `the package: no ${manifestName} at its root (${code})`, {
+      cause: error,
+    });
+  }
+  return parseManifest(text, folder);
 }
 
-/** A manifest as it was read from YAML, of a package unpacked in `folder`; ERR_CONFIG naming the field that is wrong. */
-export function parseManifest(value: unknown, folder: string): PackageManifest {
+/** The text of a `package.yaml`, of a package unpacked in `folder`; ERR_CONFIG naming the field that is wrong. */
+export async function parseManifest(text: string, folder: string): Promise<PackageManifest> {
+  const { parseDocument } = await import('yaml');
+  // Every value is a text: a version 1.10 is no number, and neither is a port among arguments.
+  const document = parseDocument(text, { schema: 'failsafe' });
+  const [problem] = document.errors;
+  if (problem !== undefined) {
+    const [line] = problem.message.split('\n', 1);
+    throw new CodedError('ERR_CONFIG', `${manifestName}: ${line}`);
+  }
+  return manifestOf(document.toJS({ maxAliasCount: 10 }), folder);
+}
+
+function manifestOf(value: unknown, folder: string): PackageManifest {
   try {
     const fields = parseFields(value);
     const { name, version, env = {} } = fields;

@@ -1,6 +1,6 @@
 import { Unpack } from 'tar';
 import type { ReadEntry } from 'tar';
-import { CodedError } from '../../../core/base/error.ts';
+import { CodedError, systemCode } from '../../../core/base/error.ts';
 import { onOutput } from '../../../core/store/output-error.ts';
 
 /** What a package may hold. */
@@ -133,8 +133,8 @@ function stepsOf(path: string): readonly string[] {
 
 function asRefusal(error: unknown): unknown {
   if (!(error instanceof Error) || !('tarCode' in error)) return error;
-  // A failure of the disk comes by the same way.
-  if ('syscall' in error) return error;
+  // A failure of the disk comes by the same way; what would be written through a link looks like one.
+  if ('syscall' in error && systemCode(error)?.startsWith('TAR_') !== true) return error;
   return refused(error.message, error);
 }
 
