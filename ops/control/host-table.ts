@@ -1,17 +1,16 @@
 // The hosts of the cell, all in memory. Rows of a host have owners of their own, so that no write can undo another:
 // `host/PEER` is what it said of itself, written here when that has changed; `host-labels/PEER` and `host-retired/PEER`
 // are changes that went through the door; `host-seen/PEER` is when it was here, written once an hour and at the end.
-import type { Clock, Timer } from '../../core/base/clock.ts';
+import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
-import { Serial } from '../../core/store/serial.ts';
 import { keysWith } from '../../core/store/state-store.ts';
 import type { Expectation, StateChange, StateStore } from '../../core/store/state-store.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { Effect } from './door-effect.ts';
 import { hostLimits, HostRow, Labels, Retirement, SeenRow } from './host-record.ts';
-import type { HostListener, KnownHost, PresentHost } from './host-record.ts';
-import type { LabelChange } from './host-record.ts';
+import type { HostListener, KnownHost, LabelChange, PresentHost } from './host-record.ts';
+import { HostWriter } from './host-writer.ts';
 
 /** Who is out of the cell, and how somebody is put out of it. */
 export interface Revocations {
@@ -26,13 +25,6 @@ export interface HostTableParts {
   readonly clock: Clock;
   readonly log: Log;
 }
-
-/** What a change waits for others that go into the same commit: after a start all hosts come at once. */
-const WRITE_AFTER_MS = 1_000;
-const RETRY_AFTER_MS = 60_000;
-const SEEN_EVERY_MS = 3_600_000;
-/** Rows of one commit. */
-const TOGETHER = 1_000;
 
 const parseRow = parser(HostRow, { code: 'ERR_STORE_IO' });
 const parseLabels = parser(Labels, { code: 'ERR_STORE_IO' });
@@ -52,18 +44,17 @@ interface Entry {
 export class HostTable implements HostListener, AsyncDisposable {
   readonly #parts: HostTableParts;
   readonly #entries = new Map<string, Entry>();
-  /** Those whose row is to be written or, where there is no entry any more, removed. */
-  readonly #changed = new Set<string>();
-  /** Those that were here since that was last written. */
-  readonly #seen = new Set<string>();
-  readonly #writing = new Serial();
-  readonly #seenTimer: Timer;
-  #writeTimer: Timer | undefined;
+  readonly #writer: HostWriter;
   #isFull = false;
 
   private constructor(parts: HostTableParts) {
     this.#parts = parts;
-    this.#seenTimer = parts.clock.every(SEEN_EVERY_MS, () => void this.#writeSeen());
+    this.#writer = new HostWriter({
+      ...parts,
+      changesOf: (peer) => this.#changesOf(peer),
+      present: () => this.#present(),
+      seenOf: (peer) => this.#seenOf(peer),
+    });
   }
 
   /** Loads what is known, and puts out of the cell who was retired and may not be out yet. */
@@ -74,7 +65,7 @@ export class HostTable implements HostListener, AsyncDisposable {
       await table.#endRetired();
       return table;
     } catch (error) {
-      table.#seenTimer.cancel();
+      await table[Symbol.asyncDispose]();
       throw error;
     }
   }
@@ -122,10 +113,10 @@ export class HostTable implements HostListener, AsyncDisposable {
     const former = this.#entries.get(peer);
     if (former === undefined && !this.#makeRoom()) return;
     const row = rowOf(host, former?.row.firstSeen ?? now);
-    if (former === undefined || !isSame(former.row, row)) this.#write(peer);
+    if (former === undefined || !isSame(former.row, row)) this.#writer.changed(peer);
     const entry = former ?? { peer, row, labels: {}, retired: undefined };
     this.#entries.set(peer, Object.assign(entry, { row, lastSeen: now, present: host }));
-    this.#seen.add(peer);
+    this.#writer.seen(peer);
   }
 
   disconnected(host: PresentHost): void {
@@ -133,7 +124,7 @@ export class HostTable implements HostListener, AsyncDisposable {
     if (entry?.present !== host) return;
     entry.present = undefined;
     entry.lastSeen = Math.round(this.#parts.clock.now());
-    this.#seen.add(host.peer);
+    this.#writer.seen(host.peer);
   }
 
   /** Other labels for hosts that are known; ERR_REQUEST when one of them would have too many. */
@@ -202,14 +193,12 @@ export class HostTable implements HostListener, AsyncDisposable {
 
   /** Resolves when what is being written now has been, or could not be. */
   async idle(): Promise<void> {
-    await this.#writing.idle();
+    await this.#writer.idle();
   }
 
   /** Writes what is to be written, and when hosts were here; the store is whose it is. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#seenTimer.cancel();
-    await this.#writeSeen();
-    this.#writeTimer?.cancel();
+    await this.#writer[Symbol.asyncDispose]();
   }
 
   async #load(): Promise<void> {
@@ -263,14 +252,13 @@ export class HostTable implements HostListener, AsyncDisposable {
     }
     this.#isFull = false;
     this.#entries.delete(longest.peer);
-    this.#seen.delete(longest.peer);
-    this.#write(longest.peer);
+    this.#writer.changed(longest.peer);
     return true;
   }
 
   /** The row of a host that waits to be written: what goes through the door must not be without it. */
   #unwritten(peer: string): StateChange[] {
-    return this.#changed.has(peer) ? this.#changesOf(peer) : [];
+    return this.#writer.isWaiting(peer) ? this.#changesOf(peer) : [];
   }
 
   #changesOf(peer: string): StateChange[] {
@@ -282,67 +270,18 @@ export class HostTable implements HostListener, AsyncDisposable {
     ];
   }
 
-  #write(peer: string): void {
-    this.#changed.add(peer);
-    this.#writeLater(WRITE_AFTER_MS);
-  }
-
-  #writeLater(ms: number): void {
-    this.#writeTimer ??= this.#parts.clock.after(
-      ms,
-      () => {
-        this.#writeTimer = undefined;
-        void this.#writeChanged();
-      },
-      { ref: false },
-    );
-  }
-
-  async #writeChanged(): Promise<void> {
-    await this.#writing.run(async () => this.#commitChanged());
-  }
-
-  async #writeSeen(): Promise<void> {
-    await this.#writing.run(async () => {
-      await this.#commitChanged();
-      await this.#commitSeen();
-    });
-  }
-
-  async #commitChanged(): Promise<void> {
-    await this.#commit(this.#changed, (peer) => this.#changesOf(peer));
-  }
-
-  async #commitSeen(): Promise<void> {
+  *#present(): Generator<string, void, undefined> {
     const now = Math.round(this.#parts.clock.now());
     for (const entry of this.#entries.values()) {
       if (entry.present === undefined) continue;
       entry.lastSeen = now;
-      this.#seen.add(entry.peer);
+      yield entry.peer;
     }
-    await this.#commit(this.#seen, (peer) => {
-      const entry = this.#entries.get(peer);
-      if (entry === undefined) return [];
-      return [{ type: 'put', key: seenKey(peer), value: { at: entry.lastSeen } }];
-    });
   }
 
-  /** Takes peers out of `waiting` as they are written; those that cannot be stay, for another time. */
-  async #commit(waiting: Set<string>, changesOf: (peer: string) => StateChange[]): Promise<void> {
-    const { state, log } = this.#parts;
-    while (waiting.size > 0) {
-      const peers = [...waiting].slice(0, TOGETHER);
-      for (const peer of peers) waiting.delete(peer);
-      try {
-        await state.commit(peers.flatMap((peer) => changesOf(peer)));
-      } catch (error) {
-        const { code } = CodedError.from(error);
-        log.warn({ code, hosts: peers.length }, 'what is known of hosts could not be written');
-        for (const peer of peers) waiting.add(peer);
-        if (waiting === this.#changed) this.#writeLater(RETRY_AFTER_MS);
-        return;
-      }
-    }
+  #seenOf(peer: string): StateChange[] {
+    const at = this.#entries.get(peer)?.lastSeen;
+    return at === undefined ? [] : [{ type: 'put', key: seenKey(peer), value: { at } }];
   }
 }
 
