@@ -15,7 +15,7 @@ import { parser } from '../../core/wire/parse-message.ts';
 import { ParameterSchema, compileParameter } from './command-parameter.ts';
 import type { Parameter } from './command-parameter.ts';
 import { defaultCommands } from './default-commands.ts';
-import { FilesSchema, HostTools, PackagesSchema, isToolName } from './host-tools.ts';
+import { FilesSchema, HostTools, PackagesSchema, ScriptsSchema, isToolName } from './host-tools.ts';
 
 const Argument = Type.String({ maxLength: 4_096, pattern: '^[^\\x00]*$' });
 const Pattern = Type.String({ minLength: 1, maxLength: MAX_PATTERN_LENGTH });
@@ -37,6 +37,7 @@ const parseFile = parser(
     commands: Type.Optional(Type.Record(Type.String(), CommandSchema, { maxProperties: 1_000 })),
     files: Type.Optional(FilesSchema),
     packages: Type.Optional(PackagesSchema),
+    scripts: Type.Optional(ScriptsSchema),
     refuse: Type.Optional(Type.Array(Pattern, { maxItems: 64 })),
   }),
   { code: 'ERR_CONFIG', strict: true },
@@ -88,15 +89,16 @@ export class AllowMap {
 
   /** Of an object as the file has it. ERR_CONFIG naming the path of the wrong field. */
   constructor(value: unknown, options: AllowMapOptions) {
-    const { commands = {}, files = [], packages = {}, refuse = [] } = parseFile(value);
+    const { commands = {}, files = [], packages = {}, scripts, refuse = [] } = parseFile(value);
     const compiled = Object.entries(commands).map(([name, fields]): [string, Command] => {
       const at = `/commands/${name.slice(0, 64)}`;
       if (!COMMAND.test(name)) throw wrong(at, 'is no name for a command (a-z 0-9 . _ -)');
-      if (isToolName(name)) throw wrong(at, 'is a name of this program: see "files:", "packages:"');
+      if (isToolName(name))
+        throw wrong(at, 'is a name of this program: see "files:", "packages:", "scripts:"');
       return [name, compileCommand(name, fields, options.defaultUser)];
     });
     this.#commands = new Map(compiled);
-    this.#tools = new HostTools({ files, packages }, options);
+    this.#tools = new HostTools({ files, packages, scripts, refuse }, options);
     this.#refused = refuse.map((pattern, at) => compiledPattern(`/refuse/${at}`, pattern));
   }
 

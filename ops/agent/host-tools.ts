@@ -1,12 +1,12 @@
-// Files and packages: commands of reserved names, which come to a tool of our own instead of a program of the host. They
-// are there only where the host's file says which folders they may touch.
+// Files, packages and scripts: commands of reserved names, which come to a tool of our own instead of a program of the host. They
+// are there only where the host's file says which folders they may touch, and as whom scripts run.
 import { dirname, extname, join } from 'node:path';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { packageNamePattern } from '../../core/base/package-name.ts';
 import type { CallOrder } from '../../core/identity/call-order.ts';
-import { parseInstall, parsePut, parseSwitch } from './tools/tool-requests.ts';
+import { parseInstall, parsePut, parseScript, parseSwitch } from './tools/tool-requests.ts';
 import type { ToolName, ToolRules } from './tools/tool-rules.ts';
 
 const Folder = Type.String({ pattern: '^/[^\\x00]{1,4094}$' });
@@ -26,6 +26,8 @@ export const PackagesSchema = Type.Record(
   }),
   { maxProperties: 1_000 },
 );
+/** `scripts:` of the host's file. */
+export const ScriptsSchema = Type.Object({ runAs: RunAs });
 
 /** Versions of a package that stay unpacked, besides those in use. */
 const DEFAULT_KEEP = 3;
@@ -34,6 +36,7 @@ const toolNames: readonly string[] = [
   'file.put',
   'package.install',
   'package.switch',
+  'script.run',
 ] satisfies ToolName[];
 /** The same kind of file as this one: sources where sources run, built ones where these do. */
 const PROGRAM = join(import.meta.dirname, 'tools', `main${extname(import.meta.filename)}`);
@@ -58,6 +61,8 @@ export function isToolName(name: string): boolean {
 export class HostTools {
   readonly #files: readonly Place[];
   readonly #packages: ReadonlyMap<string, Place & { readonly keep: number }>;
+  /** As whom scripts run; undefined: none does. */
+  readonly #scripts: { readonly runAs: string; readonly refuse: readonly string[] } | undefined;
   readonly #socket: string;
 
   /** Fields as the file has them; `socket` is that of the dfdaemon by which content comes. ERR_CONFIG. */
@@ -65,11 +70,15 @@ export class HostTools {
     fields: {
       readonly files: Static<typeof FilesSchema>;
       readonly packages: Static<typeof PackagesSchema>;
+      readonly scripts: Static<typeof ScriptsSchema> | undefined;
+      readonly refuse: readonly string[];
     },
     options: { readonly defaultUser: string; readonly socket: string },
   ) {
     const { defaultUser, socket } = options;
     this.#socket = socket;
+    const { scripts, refuse } = fields;
+    if (scripts !== undefined) this.#scripts = { runAs: scripts.runAs ?? defaultUser, refuse };
     this.#files = fields.files.map(({ folder, runAs = defaultUser }, at) => {
       return { folder: normal(folder, `/files/${at}/folder`), runAs };
     });
@@ -87,6 +96,7 @@ export class HostTools {
     return [
       ...(this.#files.length > 0 ? ['file.put'] : []),
       ...(this.#packages.size > 0 ? ['package.install', 'package.switch'] : []),
+      ...(this.#scripts === undefined ? [] : ['script.run']),
     ];
   }
 
@@ -107,6 +117,12 @@ export class HostTools {
       case 'package.switch': {
         const { runAs, folder } = this.#packageOf(parseSwitch(args).name);
         return toolRun({ tool: 'package.switch', user: runAs, folder }, args);
+      }
+      case 'script.run': {
+        if (this.#scripts === undefined) return undefined;
+        const { runAs, refuse } = this.#scripts;
+        parseScript(args);
+        return toolRun({ tool: 'script.run', user: runAs, socket: this.#socket, refuse: [...refuse] }, args);
       }
       default:
         return undefined;

@@ -11,6 +11,7 @@ import { addKeysCommands } from './keys-command.ts';
 import { addLimitsCommands } from './limits-command.ts';
 import { addPackagesCommands } from './packages-command.ts';
 import { addPreheatCommands } from './preheat-command.ts';
+import { addScriptCommand } from './script-command.ts';
 import { refuseSecrets } from './preheat-options.ts';
 import { addPushCommand } from './push-command.ts';
 
@@ -37,6 +38,7 @@ try {
   addLimitsCommands(program, tools);
   addCallCommands(program, tools);
   addPushCommand(program, tools);
+  addScriptCommand(program, tools);
   addPackagesCommands(program, tools);
   addAuditCommands(program, { ...tools, input: () => process.stdin, output: stdout });
   addKeysCommands(program, tools);

@@ -8,6 +8,7 @@ import { digestOfHosts } from '../../core/identity/call-order.ts';
 import type { CallResult } from '../../core/identity/call-order.ts';
 import type { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import { ApprovalTable } from './approval-table.ts';
 import { AuditLog } from './audit-log.ts';
 import { CallDesk } from './call-desk.ts';
 import type { CallRecord, CallRequest } from './call-record.ts';
@@ -21,6 +22,7 @@ import { PackageTable } from './package-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import type { Caller } from './principal.ts';
 import { Principals } from './principals.ts';
+import { argumentsToJudge } from './script-text.ts';
 import { Uploads } from './uploads.ts';
 
 export interface OpsControlOptions {
@@ -51,6 +53,7 @@ export class OpsControl implements AsyncDisposable {
   readonly door: Door;
   readonly principals: Principals;
   readonly policies: PolicyTable;
+  readonly approvals: ApprovalTable;
   readonly packages: PackageTable;
   readonly uploads: Uploads;
   readonly #log: Log;
@@ -66,6 +69,7 @@ export class OpsControl implements AsyncDisposable {
       | 'door'
       | 'principals'
       | 'policies'
+      | 'approvals'
       | 'packages'
       | 'uploads'
     >,
@@ -78,6 +82,7 @@ export class OpsControl implements AsyncDisposable {
     this.door = parts.door;
     this.principals = parts.principals;
     this.policies = parts.policies;
+    this.approvals = parts.approvals;
     this.packages = parts.packages;
     this.uploads = parts.uploads;
     this.#log = log;
@@ -107,8 +112,9 @@ export class OpsControl implements AsyncDisposable {
     const audit = stack.use(await AuditLog.open({ state, cell, control, headFile, clock, log }));
     const principals = stack.use(await Principals.open(state, { clock, log }));
     const policies = await PolicyTable.open(state);
+    const approvals = stack.use(await ApprovalTable.open(state, { clock, log }));
     const caps = new Caps(state);
-    const door = stack.use(new Door({ audit, principals, policies, caps, clock, log }));
+    const door = stack.use(new Door({ audit, principals, policies, approvals, caps, clock, log }));
     const hosts = stack.use(await HostTable.open({ state, revocations, clock, log }));
     const packages = await PackageTable.open(state);
     const { blobQuota } = options;
@@ -128,7 +134,8 @@ export class OpsControl implements AsyncDisposable {
         onRefused: (result) => void door.witness(refusalOf(result)),
       }),
     );
-    const parts = { desk, hosts, calls, audit, door, principals, policies, packages, uploads };
+    const parts = { desk, hosts, calls, audit, door, principals, policies,
+      approvals, packages, uploads };
     return new OpsControl(parts, { log, resources: stack.move() });
   }
 
@@ -141,7 +148,8 @@ export class OpsControl implements AsyncDisposable {
     const word = request.idempotencyKey;
     const known = word === undefined ? undefined : await this.calls.withWord(name, word);
     if (known !== undefined) return known;
-    const named = { id: request.command, command: request.command, args: request.args ?? [] };
+    const judged = await argumentsToJudge(request, this.uploads);
+    const named = { id: request.command, command: request.command, args: judged };
     const { record, changes, expect } = await this.door.lookUp(
       { verb: 'call.run', caller, input: request, object: named },
       () => this.desk.plan(request, caller.principal),
@@ -159,7 +167,7 @@ export class OpsControl implements AsyncDisposable {
     };
     try {
       return await this.door.perform(
-        { verb: 'call.run', caller, input: request, object: { id, command, args, hosts } },
+        { verb: 'call.run', caller, input: request, object: { id, command, args: judged, hosts } },
         async () => ({
           changes,
           expect,

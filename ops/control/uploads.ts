@@ -1,4 +1,5 @@
 import { blobUrl } from '../../core/base/blob-url.ts';
+import { CodedError } from '../../core/base/error.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import type { Log } from '../../core/base/log.ts';
 import { BlobServer, blobFolder } from './blob-server.ts';
@@ -70,6 +71,15 @@ export class Uploads implements AsyncDisposable {
         };
       },
     );
+  }
+
+  /** A whole blob; undefined when it is not here. ERR_REQUEST when it is longer than `maxBytes`. */
+  async read(digest: string, maxBytes: number): Promise<Buffer | undefined> {
+    const found = await this.#blobs.file(digest);
+    if (found === undefined) return undefined;
+    await using handle = found.handle;
+    if (found.length <= maxBytes) return handle.readFile();
+    throw new CodedError('ERR_REQUEST', `the blob has ${found.length} bytes, at most ${maxBytes}`);
   }
 
   /** Makes a version of a package known; what the door refuses, and what `PackageTable.publish()` does. */

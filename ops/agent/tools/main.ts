@@ -1,5 +1,5 @@
 /**
- * The tool behind `file.put`, `package.install` and `package.switch`. A dfdaemon starts it for a call, with what the file
+ * The tool behind `file.put`, `package.install`, `package.switch` and `script.run`. A dfdaemon starts it for a call, with what the file
  * of the host says first and what the caller says after it. It begins as the user of the dfdaemon, who alone may use the
  * local API, fetches the content, and is the user of the rules from then on: nothing on the disk is touched before.
  */
@@ -19,7 +19,8 @@ import { installPackage } from './package-install.ts';
 import type { PackageTools } from './package-program.ts';
 import { switchPackage } from './package-switch.ts';
 import { putFile } from './put-file.ts';
-import { parseInstall, parsePut, parseSwitch } from './tool-requests.ts';
+import { runScript } from './run-script.ts';
+import { parseInstall, parsePut, parseScript, parseSwitch } from './tool-requests.ts';
 import { ToolRules } from './tool-rules.ts';
 
 const { env, stdout, stderr } = process;
@@ -46,9 +47,9 @@ await Promise.all([flushed(stdout), flushed(stderr)]);
 process.exit();
 
 async function run(rules: ToolRules, words: readonly string[]): Promise<number> {
-  const { folder } = rules;
   switch (rules.tool) {
     case 'file.put': {
+      const { folder } = rules;
       const request = parsePut(words);
       const content = await fetchThroughDaemon(request, { socket: rules.socket, clock, signal });
       await become(rules);
@@ -57,7 +58,7 @@ async function run(rules: ToolRules, words: readonly string[]): Promise<number> 
     }
     case 'package.install': {
       const request = parseInstall(words);
-      const { socket, keep } = rules;
+      const { folder, socket, keep } = rules;
       const content = await fetchThroughDaemon(request, { socket, clock, signal });
       const tools = toolsFor(await become(rules));
       await using opened = await PackageFolder.open(folder, { clock });
@@ -67,10 +68,16 @@ async function run(rules: ToolRules, words: readonly string[]): Promise<number> 
     case 'package.switch': {
       const request = parseSwitch(words);
       const tools = toolsFor(await become(rules));
-      await using opened = await PackageFolder.open(folder, { clock });
+      await using opened = await PackageFolder.open(rules.folder, { clock });
       const { exit, ...result } = await switchPackage(opened, request, tools);
       print(result);
       return exit;
+    }
+    case 'script.run': {
+      const request = parseScript(words);
+      const content = await fetchThroughDaemon(request, { socket: rules.socket, clock, signal });
+      const { user, marker } = toolsFor(await become(rules));
+      return runScript(content, request.args, { user, marker, refuse: rules.refuse });
     }
   }
 }

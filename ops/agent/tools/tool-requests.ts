@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { blobDigestPattern } from '../../../core/base/blob-url.ts';
 import { CodedError } from '../../../core/base/error.ts';
 import { packageNamePattern, packageVersionPattern } from '../../../core/base/package-name.ts';
+import { scriptLimits } from '../../../core/base/script-limits.ts';
 
 /** Content, and the only digest that it may have. */
 export interface WantedContent {
@@ -18,6 +19,12 @@ export interface PutRequest extends WantedContent {
   readonly mode: number;
   /** Undefined: the user as whom it is put. */
   readonly owner: { readonly user: string; readonly group: string | undefined } | undefined;
+}
+
+/** Arguments of `script.run`. */
+export interface ScriptRequest extends WantedContent {
+  /** For the script. */
+  readonly args: readonly string[];
 }
 
 /** Arguments of `package.install`. */
@@ -65,6 +72,18 @@ export function parsePut(args: readonly string[]): PutRequest {
     mode: Number.parseInt(mode, 8),
     owner: parseOwner(owner),
   };
+}
+
+/** URL DIGEST [ARGUMENT…]; ERR_REQUEST naming the argument that is wrong. */
+export function parseScript(args: readonly string[]): ScriptRequest {
+  const [url = '', digest = ''] = named(args.slice(0, 2), ['url', 'digest']);
+  const rest = args.slice(2);
+  if (rest.length > scriptLimits.args) {
+    throw wrong('args', `has more than ${scriptLimits.args} arguments for the script`);
+  }
+  const at = rest.findIndex((argument) => argument.includes('\0') || !argument.isWellFormed());
+  if (at >= 0) throw wrong(`args[${at + 2}]`, 'holds a NUL or half a character');
+  return { ...parseContent(url, digest), args: rest };
 }
 
 /** NAME VERSION URL DIGEST; ERR_REQUEST naming the argument that is wrong. */

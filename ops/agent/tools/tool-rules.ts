@@ -5,7 +5,6 @@ const Path = Type.String({ pattern: '^/[^\\x00]{1,4094}$' });
 const common = {
   /** As whom all of it is done that touches the disk or starts anything. */
   user: Type.String({ pattern: '^[^\\x00:]{1,256}$' }),
-  folder: Path,
 };
 
 /**
@@ -13,15 +12,23 @@ const common = {
  * further arguments, so nothing of it can be taken for a rule.
  */
 export const ToolRules = Type.Union([
-  Type.Object({ ...common, tool: Type.Literal('file.put'), socket: Path }),
+  Type.Object({ ...common, tool: Type.Literal('file.put'), folder: Path, socket: Path }),
   Type.Object({
     ...common,
     tool: Type.Literal('package.install'),
+    folder: Path,
     socket: Path,
     /** Versions that stay unpacked, besides those in use. */
     keep: Type.Integer({ minimum: 1, maximum: 100 }),
   }),
-  Type.Object({ ...common, tool: Type.Literal('package.switch') }),
+  Type.Object({ ...common, tool: Type.Literal('package.switch'), folder: Path }),
+  Type.Object({
+    ...common,
+    tool: Type.Literal('script.run'),
+    socket: Path,
+    /** Patterns of RE2 of which none may be found in a line. */
+    refuse: Type.Array(Type.String()),
+  }),
 ]);
 export type ToolRules = Static<typeof ToolRules>;
 

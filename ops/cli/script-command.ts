@@ -1,0 +1,45 @@
+/** `dfops script`: a script of this machine on hosts, through the mesh. */
+import type { Command } from 'commander';
+import { bindCommand } from '../../core/base/command-line.ts';
+import { ApiClient } from './api-client.ts';
+import { beginCall } from './call-api.ts';
+import { callOptions, follow } from './call-command.ts';
+import type { CommandTools } from './preheat-command.ts';
+import { uploadBlob } from './upload-blob.ts';
+
+const { wait: _wait, ...rest } = callOptions;
+/** The flags of `dfops script`: those of a call, which it waits for. */
+export const scriptOptions = rest;
+
+/** Adds `script` to the program. */
+export function addScriptCommand(program: Command, tools: CommandTools): void {
+  const { env, complain, signal } = tools;
+  const script = program
+    .command('script')
+    .description('Run a script of this machine on hosts that let scripts be run')
+    .argument('<FILE>', 'begins with #! and the program that reads it')
+    .argument('[ARGS...]', 'passed to the script as they are; after -- also those with dashes');
+  bindCommand(script, {
+    table: scriptOptions,
+    env,
+    action: async ({ options, args: [file = '', ...args] }) => {
+      const { on, timeout, giveUp, lane, runAs, maxOutput, idempotencyKey, json } = options;
+      const api = new ApiClient(options.api, options.apiKey);
+      const { url, digest } = await uploadBlob(api, file, { signal });
+      const body = {
+        command: 'script.run',
+        args: [url, digest, ...args],
+        on,
+        lane,
+        timeoutMs: timeout,
+        waitMs: giveUp,
+        maxOutputBytes: maxOutput,
+        ...(runAs === undefined ? {} : { runAs }),
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+      };
+      const begun = await beginCall(api, body, signal);
+      if (!json) complain(`call ${begun.id} on ${begun.hosts.length} hosts\n`);
+      await follow(api, { id: begun.id, json }, tools);
+    },
+  });
+}
