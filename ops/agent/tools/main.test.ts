@@ -1,0 +1,115 @@
+import test from 'ava';
+import type { ExecutionContext } from 'ava';
+import { spawn } from 'node:child_process';
+import { hash } from 'node:crypto';
+import { text } from 'node:stream/consumers';
+import { once } from 'node:events';
+import { chmod, chown, lstat, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { doneEvent, inlineDone, LocalApi } from '../../../core/local-api/local-api.contract.ts';
+import type { Script } from '../../../core/local-api/local-api.contract.ts';
+import { findUser, ownUser } from '../local-user.ts';
+import type { LocalUser } from '../local-user.ts';
+import type { ToolRules } from './tool-rules.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+async function runTool(
+  rules: ToolRules,
+  args: readonly string[],
+): Promise<{ readonly exitCode: number; readonly stdout: string; readonly stderr: string }> {
+  const words = [join(import.meta.dirname, 'main.ts'), JSON.stringify(rules), ...args];
+  const child = spawn(process.execPath, words, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: '/',
+    env: {},
+  });
+  const [stdout, stderr, [exitCode]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number]>,
+  ]);
+  return { exitCode, stdout, stderr };
+}
+
+/** A folder of the user as whom the tool works; as root that is somebody who may not use the socket. */
+async function place(t: ExecutionContext): Promise<{ folder: string; user: LocalUser }> {
+  const user = isRoot ? await findUser('nobody') : ownUser();
+  const folder = await mkdtemp(join(tmpdir(), 'odonata-tool-'));
+  t.teardown(async () => rm(folder, { recursive: true, force: true }));
+  if (isRoot) await chown(folder, user.uid, user.gid);
+  return { folder, user };
+}
+
+async function localApi(t: ExecutionContext, script: Script): Promise<LocalApi> {
+  const api = await LocalApi.open(script);
+  await chmod(api.socketPath, 0o600);
+  t.teardown(async () => {
+    await api[Symbol.asyncDispose]();
+    await rm(dirname(api.socketPath), { recursive: true, force: true });
+  });
+  return api;
+}
+
+test('file.put fetches as the user of the daemon, and writes as the user of the rules', async (t) => {
+  const { folder, user } = await place(t);
+  const content = Buffer.alloc(300_000, 'content');
+  const digest = `sha256:${hash('sha256', content)}`;
+  const api = await localApi(t, (_request, { send }) => send(doneEvent(content.length)));
+  api.content = content;
+  const { socketPath: socket } = api;
+  const rules: ToolRules = { tool: 'file.put', user: user.name, folder, socket };
+  const path = join(folder, 'f');
+  const url = 'http://o/f';
+  const put = await runTool(rules, [url, digest, path, '0600', '-']);
+  t.deepEqual(put, {
+    exitCode: 0,
+    stdout: `${JSON.stringify({ path, digest, bytes: content.length })}\n`,
+    stderr: '',
+  });
+  t.deepEqual(api.requests, [{ url, digest, priority: 'release' }]);
+  t.deepEqual(await readFile(path), content);
+  t.is((await lstat(path)).uid, user.uid);
+  // The same size, and other bytes: the file of before stays.
+  api.content = Buffer.alloc(content.length, 'forged');
+  const forged = await runTool(rules, [url, digest, path, '0600', '-']);
+  t.is(forged.stdout, '');
+  t.not(forged.exitCode, 0);
+  t.regex(forged.stderr, /^ERR_DIGEST_MISMATCH: /);
+  t.deepEqual(await readFile(path), content);
+  t.deepEqual(await readdir(folder), ['f']);
+});
+
+test('file.put says why the content cannot be had, and what of its arguments is wrong', async (t) => {
+  const { folder, user } = await place(t);
+  const { socketPath: socket } = await localApi(t, (request, { send, response }) => {
+    if (request.url.endsWith('/small')) {
+      send(inlineDone('small'));
+    } else {
+      response.writeHead(503).end('{"error":{"code":"ERR_BUSY","message":"full"}}');
+    }
+  });
+  const rules: ToolRules = { tool: 'file.put', user: user.name, folder, socket };
+  const path = join(folder, 'f');
+  const digest = `sha256:${hash('sha256', 'small')}`;
+  const busy = await runTool(rules, ['http://o/f', digest, path, '0600', '-']);
+  t.regex(busy.stderr, /^ERR_BUSY: full/);
+  t.not(busy.exitCode, 0);
+  const wrong = await runTool(rules, ['ftp://o/f', digest, path, '0600', '-']);
+  t.regex(wrong.stderr, /^ERR_REQUEST: url: is no absolute http/);
+  t.deepEqual(await readdir(folder), []);
+  const small = await runTool(rules, ['http://o/small', digest, path, '0600', '-']);
+  t.is(small.exitCode, 0, small.stderr);
+  t.is(await readFile(path, 'utf8'), 'small');
+});
+
+test('package.switch of what is not installed touches nothing', async (t) => {
+  const { folder, user } = await place(t);
+  const rules: ToolRules = { tool: 'package.switch', user: user.name, folder };
+  const switched = await runTool(rules, ['web', '1.0', '1000']);
+  t.is(switched.exitCode, 1);
+  t.is(switched.stdout, '');
+  t.regex(switched.stderr, /^ERR_NOT_FOUND: version 1\.0 is not installed on this host/);
+  t.is((await lstat(join(folder, 'state'))).uid, user.uid);
+});
