@@ -49,7 +49,9 @@ test.serial('a file is uploaded, fetched through the mesh, and put on hosts', as
     [1, 2].map(async (number) => {
       const rule = join(files.folder, `commands-${number}.yaml`);
       const entry = { folder: await web(number), runAs: userInfo().username };
-      await writeFile(rule, JSON.stringify({ files: [entry] }), { mode: 0o600 });
+      const scripts = { runAs: userInfo().username };
+      const map = { files: [entry], scripts, refuse: ['\\bmkfs'] };
+      await writeFile(rule, JSON.stringify(map), { mode: 0o600 });
       return rule;
     }),
   );
@@ -94,8 +96,34 @@ test.serial('a file is uploaded, fetched through the mesh, and put on hosts', as
 
     await withoutRights(t, cluster, { digest, content });
     await packages(t, cluster, files);
+    await scripts(t, cluster, files);
   });
 });
+
+/** A script runs on all hosts with its arguments, unless a host or a policy finds in it what it does not let pass. */
+async function scripts(t: ExecutionContext, cluster: Cluster, files: Workplace): Promise<void> {
+  const script = join(files.folder, 'script');
+  const run = async (text: string, words: readonly string[], key?: string) => {
+    await writeFile(script, `#!/bin/sh\n${text}\n`);
+    return dfops(cluster, ['script', script, '--on', 'all', ...words], key);
+  };
+  const ran = await run('printf "%s|" "$@"', ['--', '$(id)', 'a b']);
+  t.is(ran.exitCode, 0, ran.stderr);
+  t.is(ran.stdout.match(/\$\(id\)\|a b\|/g)?.length, 2, ran.stdout);
+  const refused = await run('true || mkfs /dev/sda', []);
+  t.regex(refused.stdout + refused.stderr, /this host refuses line 2 of the script/);
+  const made = await dfops(cluster, ['keys', 'create', 'ann']);
+  const put = async (name: string, policy: object): Promise<void> => {
+    const file = join(files.folder, `${name}.json`);
+    await writeFile(file, JSON.stringify({ principals: ['ann'], ...policy }));
+    const done = await dfops(cluster, ['policies', 'put', name, '--file', file]);
+    t.is(done.exitCode, 0, done.stderr);
+  };
+  await put('may', { effect: 'allow', verbs: ['call.run', 'blob.put'] });
+  await put('not', { effect: 'forbid', verbs: ['call.run'], lines: ['\\breboot'] });
+  const denied = await run('echo now; reboot', [], made.stdout.trim());
+  t.regex(denied.stderr, /ERR_DENIED: .*policy not forbids it/);
+}
 
 /** What is uploaded is what it says it is, or nothing. */
 async function uploads(
