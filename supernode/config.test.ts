@@ -29,6 +29,7 @@ test('planSupernode() has the ports and defaults of the contract', (t) => {
     encryption: 'tls',
     compression: 'off',
     push: {},
+    blobQuota: 10 * 1024 ** 3,
   });
   t.deepEqual(http, {
     host: '10.0.0.1',

@@ -28,16 +28,19 @@ async function manifestsIn(file: string): Promise<string[]> {
   // Imported here: other commands need no archives.
   const { list } = await import('tar');
   const found: Promise<Buffer>[] = [];
+  let isTooLong = false;
   const onReadEntry: NonNullable<Parameters<typeof list>[0]>['onReadEntry'] = (entry) => {
     if (entry.path.replace(/^(?:\.\/)+/, '') !== manifestName || entry.type !== 'File') return;
-    if (entry.size > MAX_MANIFEST_BYTES) {
-      const message = `${file}: ${manifestName} is longer than ${MAX_MANIFEST_BYTES} bytes`;
-      throw new CodedError('ERR_USAGE', message);
-    }
-    found.push(entry.concat());
+    // Nothing that is thrown here would be caught.
+    if (entry.size > MAX_MANIFEST_BYTES) isTooLong = true;
+    else found.push(entry.concat());
   };
   try {
     await list({ file, strict: true, onReadEntry });
+    if (isTooLong) {
+      const message = `${file}: ${manifestName} is longer than ${MAX_MANIFEST_BYTES} bytes`;
+      throw new CodedError('ERR_USAGE', message);
+    }
     const texts = await Promise.all(found);
     return texts.map((text) => text.toString());
   } catch (cause) {
