@@ -18,7 +18,7 @@ export const callOptions = defineOptions({
     kind: 'string',
     required: true,
     valueName: 'HOSTS',
-    help: 'Hosts to run it on: all, idc=NAME, host=NAME, label=KEY:VALUE, fact=KEY:VALUE, several with commas between, and -WORD for all of them but those',
+    help: 'Hosts to run it on: all, idc=NAME, host=NAME, label=KEY:VALUE, fact=KEY:VALUE, several with commas between, and -WORD for those to leave out',
   },
   wait: { kind: 'boolean', help: 'Wait for the end, and print what the hosts say as they say it' },
   timeout: {

@@ -4,7 +4,7 @@ import type { Labels } from './host-record.ts';
 
 /** The texts that `selectHosts` takes. */
 export const SELECTORS =
-  'all, idc=NAME, host=NAME, label=KEY:VALUE or fact=KEY:VALUE, several of them with commas between, and -WORD for those without whom';
+  'all, idc=NAME, host=NAME, label=KEY:VALUE, fact=KEY:VALUE, several of them with commas between, and -WORD for those to leave out';
 
 const WORD =
   /^(?:all|(-?)(?:(idc|host)=([^,=\s]{1,255})|(label|fact)=([^,:=\s]{1,63}):([^,=\s]{1,255})))$/;

@@ -22,6 +22,8 @@ export interface Revocations {
 export interface HostTableParts {
   readonly state: StateStore;
   readonly revocations: Revocations;
+  /** Default `hostLimits.hosts`. */
+  readonly maxHosts?: number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -238,7 +240,7 @@ export class HostTable implements HostListener, AsyncDisposable {
 
   /** For one more; false when all there are have to stay. */
   #makeRoom(): boolean {
-    if (this.#entries.size < hostLimits.hosts) return true;
+    if (this.#entries.size < (this.#parts.maxHosts ?? hostLimits.hosts)) return true;
     let longest: Entry | undefined;
     for (const entry of this.#entries.values()) {
       if (entry.present !== undefined || Object.keys(entry.labels).length > 0) continue;
@@ -267,6 +269,7 @@ export class HostTable implements HostListener, AsyncDisposable {
     return [
       { type: 'del', key: rowKey(peer) },
       { type: 'del', key: seenKey(peer) },
+      { type: 'del', key: labelsKey(peer) },
     ];
   }
 
