@@ -554,7 +554,15 @@ test('whoever has a key that no policy speaks of gets nothing, whatever he asks 
     const { status } = await call(method.toUpperCase(), filled, { headers });
     t.true([400, 401, 403, 404, 415].includes(status), `${method} ${path}: ${status}`);
   }
-  for (const path of ['calls', 'keys', 'policies', 'audit', 'audit/export', 'packages']) {
+  for (const path of [
+    'calls',
+    'keys',
+    'policies',
+    'audit',
+    'audit/export',
+    'packages',
+    'ops/hosts',
+  ]) {
     const { status, json } = await call('GET', `/api/v1/${path}`, { headers });
     t.deepEqual([status, json.error.code], [403, 'ERR_DENIED'], path);
   }
