@@ -15,6 +15,7 @@ import {
 import { auditListOptions, auditVerifyOptions } from '../../ops/cli/audit-command.ts';
 import { limitsSetOptions } from '../../ops/cli/limits-command.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
+import { pushOptions } from '../../ops/cli/push-command.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
 import { tokenCreateFlags } from '../../supernode/token-command.ts';
 
@@ -34,6 +35,7 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops preheat url': urlOptions,
   'dfops preheat list': apiOptions,
   'dfops limits set': limitsSetOptions,
+  'dfops push': pushOptions,
   'dfops audit list': auditListOptions,
   'dfops audit verify': auditVerifyOptions,
   'dfops keys create': keysCreateOptions,
