@@ -9,16 +9,17 @@ import { withCluster } from '../support/with-cluster.ts';
 
 const KEY = 'a-key-of-the-test-and-of-nobody-else';
 const HOSTS = 3;
-const CALLS = 240;
+/** `TEST_CALLS=1000` for a longer run, with as many more deaths. */
+const CALLS = Number(process.env['TEST_CALLS'] ?? 240);
 /** Callers at the same time. */
 const LANES = 8;
-const DEATHS = 4;
+const DEATHS = Math.ceil(CALLS / 60);
 const SEED = 20261122;
 
 test.serial(
   'calls end on every host while supernode and hosts are killed at random, and none runs twice',
   async (t) => {
-    t.timeout(300_000);
+    t.timeout(CALLS * 1_500);
     await using files = await Workplace.open();
     // A folder for each host: a line a run, in a file named after the call.
     await chmod(files.folder, 0o755);
