@@ -3,6 +3,7 @@ import type { ExecutionContext } from 'ava';
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ErrorCode } from '../../../core/base/error-codes.ts';
 import { CodedError } from '../../../core/base/error.ts';
 import { scriptLimits } from '../../../core/base/script-limits.ts';
 import { ownUser } from '../local-user.ts';
@@ -56,7 +57,7 @@ test('runScript() runs nothing of what it refuses', async (t) => {
     yield Buffer.from(touch);
     throw new CodedError('ERR_DIGEST_MISMATCH', 'something else');
   };
-  const cases: [AsyncIterable<Uint8Array>, string][] = [
+  const cases: [AsyncIterable<Uint8Array>, ErrorCode][] = [
     [content(`${touch}rm  -fr\t/ \n`), 'ERR_FORBIDDEN'],
     [content(touch.slice(2)), 'ERR_REQUEST'],
     [content(touch, ' '.repeat(scriptLimits.bytes)), 'ERR_REQUEST'],
