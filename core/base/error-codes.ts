@@ -83,6 +83,11 @@ export const errorCodes = {
     'No policy allows this caller to do this, or one forbids it; nothing was done.',
     'Ask whoever keeps the policies; `dfops policies list` shows them.',
   ),
+  ERR_APPROVAL_NEEDED: facts(
+    ['user', false, 'usage', 403],
+    'Others must agree to this before it is done, and have not, or to something else; nothing was done.',
+    'Have those whom the message names run `dfops approvals approve ID`; then ask for the same with `--approval ID`.',
+  ),
   ERR_CAP: facts(
     ['user', true, 'usage', 429],
     'The caller has used up the hosts or calls that it may use within a time; nothing was done.',

@@ -11,6 +11,7 @@ import { issueControlCertificate } from '../../core/identity/control-certificate
 import { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
 import { newApiApp } from '../../supernode/api/fastify-app.ts';
+import { ApprovalTable } from '../control/approval-table.ts';
 import { AuditLog } from '../control/audit-log.ts';
 import { Caps } from '../control/caps.ts';
 import { Door } from '../control/door.ts';
@@ -34,6 +35,7 @@ async function bench(t: ExecutionContext): Promise<Bench> {
   const store = await LevelStateStore.open(join(folder, 'ops'));
   const principals = await Principals.open(store, { clock, log: silentLog });
   const policies = await PolicyTable.open(store);
+  const approvals = await ApprovalTable.open(store, { clock, log: silentLog });
   const cellKey = HostKey.generate();
   const controlKey = HostKey.generate();
   const now = clock.now();
@@ -47,7 +49,7 @@ async function bench(t: ExecutionContext): Promise<Bench> {
     log: silentLog,
   });
   const caps = new Caps(store);
-  const door = new Door({ audit, principals, policies, caps, clock, log: silentLog });
+  const door = new Door({ audit, principals, policies, approvals, caps, clock, log: silentLog });
   const app = newApiApp(silentLog);
   addKeyRoutes(app, {
     parts: () => ({ door, principals, policies }),
@@ -63,6 +65,7 @@ async function bench(t: ExecutionContext): Promise<Bench> {
     await app.close();
     await door[Symbol.asyncDispose]();
     await principals[Symbol.asyncDispose]();
+    await approvals[Symbol.asyncDispose]();
     await audit.close();
     await store.close();
     await rm(folder, { recursive: true, force: true });

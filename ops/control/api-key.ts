@@ -13,7 +13,10 @@ const Secret = Type.Object({
   hash: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
   /** Good before this, cell time, ms. */
   expires: Type.Integer(),
+  /** Who had it made, and so has seen it; absent: the operator. */
+  issuedTo: Type.Optional(PrincipalName),
 });
+type Secret = Static<typeof Secret>;
 
 /** A key as it is kept: whoever reads the disk can use none. */
 export const ApiKey = Type.Object({
@@ -90,15 +93,15 @@ export function endOf({ secrets, locked }: ApiKey): number {
 export function rotated(
   key: ApiKey,
   {
-    hash,
     now,
     overlapMs,
-  }: { readonly hash: string; readonly now: number; readonly overlapMs: number },
+    ...secret
+  }: Omit<Secret, 'expires'> & { readonly now: number; readonly overlapMs: number },
 ): ApiKey {
   const former = key.secrets
-    .map((secret) => ({ ...secret, expires: Math.min(secret.expires, now + overlapMs) }))
+    .map((old) => ({ ...old, expires: Math.min(old.expires, now + overlapMs) }))
     .filter(({ expires }) => expires > now);
-  return { ...key, secrets: [{ hash, expires: now + key.ttlMs }, ...former] };
+  return { ...key, secrets: [{ ...secret, expires: now + key.ttlMs }, ...former] };
 }
 
 function hashOf(secret: string): Buffer {

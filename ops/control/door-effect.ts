@@ -4,6 +4,8 @@ import type { Expectation, StateChange } from '../../core/store/state-store.ts';
 export interface Effect<T> {
   readonly changes: readonly StateChange[];
   readonly expect?: readonly Expectation[];
+  /** True: proven to allow nothing that was not allowed before. */
+  readonly isNarrower?: boolean;
   /** For the audit; no secrets. */
   readonly detail: Readonly<Record<string, unknown>>;
   /** Called once, when changes and audit are on the disk: acts on them, and says what the caller is told. */

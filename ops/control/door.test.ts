@@ -1,180 +1,29 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
 import { ManualClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { silentLog } from '../../core/base/log.ts';
-import { issueControlCertificate } from '../../core/identity/control-certificate.ts';
-import { HostKey } from '../../core/identity/host-key.ts';
-import { LevelStateStore } from '../../core/store/level-state-store.ts';
-import { keysWith } from '../../core/store/state-store.ts';
-import { AuditLog } from './audit-log.ts';
-import type { AuditEntry } from './audit-record.ts';
-import { Caps } from './caps.ts';
+import { DoorBench, OPERATOR, benchFolder, found } from '../../test/support/door-bench.ts';
 import type { PrincipalCaps } from './caps.ts';
 import { denialLimits } from './door-denials.ts';
-import { Door } from './door.ts';
-import type { DoorAudit } from './door.ts';
-import { PolicyTable } from './policy-table.ts';
 import type { PolicyRule } from './policy.ts';
 import { operator } from './principal.ts';
-import type { Caller, Principal } from './principal.ts';
-import { Principals } from './principals.ts';
+import type { Principal } from './principal.ts';
 import type { IssuedKey } from './principals.ts';
 
 const HOUR = 3_600_000;
-const OPERATOR: Caller = { principal: operator, source: '127.0.0.1' };
-
-const cellKey = HostKey.generate();
-const controlKey = HostKey.generate();
-
-/** The audit, until it is told to fail as it does when the disk is full. */
-class FailingAudit implements DoorAudit {
-  readonly log: AuditLog;
-  failure: Error | undefined;
-
-  constructor(log: AuditLog) {
-    this.log = log;
-  }
-
-  async append(...args: Parameters<DoorAudit['append']>): ReturnType<DoorAudit['append']> {
-    if (this.failure !== undefined) throw this.failure;
-    return this.log.append(...args);
-  }
-}
-
-class Bench implements AsyncDisposable {
-  readonly clock: ManualClock;
-  readonly store: LevelStateStore;
-  readonly audit: FailingAudit;
-  readonly principals: Principals;
-  readonly policies: PolicyTable;
-  readonly door: Door;
-
-  private constructor(
-    parts: Pick<Bench, 'clock' | 'store' | 'principals' | 'policies'> & { log: AuditLog },
-  ) {
-    this.clock = parts.clock;
-    this.store = parts.store;
-    this.principals = parts.principals;
-    this.policies = parts.policies;
-    this.audit = new FailingAudit(parts.log);
-    const caps = new Caps(this.store);
-    this.door = new Door({ ...parts, audit: this.audit, caps, log: silentLog });
-  }
-
-  static async open(directory: string, clock = new ManualClock()): Promise<Bench> {
-    const store = await LevelStateStore.open(directory);
-    const principals = await Principals.open(store, { clock, log: silentLog });
-    const policies = await PolicyTable.open(store);
-    const now = clock.now();
-    const log = await AuditLog.open({
-      state: store,
-      cell: cellKey.peerId,
-      control: {
-        key: controlKey,
-        certificate: issueControlCertificate(cellKey, { control: controlKey.peerId, now }),
-      },
-      headFile: `${directory}.head`,
-      clock,
-      log: silentLog,
-    });
-    return new Bench({ clock, store, principals, policies, log });
-  }
-
-  async create(principal: string, caps?: PrincipalCaps, ttlMs?: number): Promise<IssuedKey> {
-    const input = {
-      principal,
-      ...(caps === undefined ? {} : { caps }),
-      ...(ttlMs === undefined ? {} : { ttlMs }),
-    };
-    return this.door.perform(
-      { verb: 'key.create', caller: OPERATOR, input, object: { id: principal } },
-      async () => this.principals.create(input),
-    );
-  }
-
-  async rotate(id: string, overlapMs?: number): Promise<IssuedKey> {
-    const input = overlapMs === undefined ? { id } : { id, overlapMs };
-    return this.door.perform(
-      { verb: 'key.rotate', caller: OPERATOR, input, object: { id } },
-      async () => this.principals.rotate(input),
-    );
-  }
-
-  async lock(id: string): Promise<unknown> {
-    return this.door.perform(
-      { verb: 'key.lock', caller: OPERATOR, input: { id }, object: { id } },
-      async () => this.principals.lock(id),
-    );
-  }
-
-  async put(name: string, policy: PolicyRule): Promise<unknown> {
-    return this.door.perform(
-      { verb: 'policy.put', caller: OPERATOR, input: { name, policy }, object: { id: name } },
-      async () => this.policies.put(name, policy),
-    );
-  }
-
-  /** Runs something on hosts; the call is a row. */
-  async run(principal: Principal, hosts: readonly string[], source = '10.0.0.1'): Promise<string> {
-    const object = { id: 'uptime', command: 'uptime', hosts: hosts.map((peer) => ({ peer })) };
-    const input = { command: 'uptime', on: 'all' };
-    const id = `${hosts.join('+')}@${this.clock.now()}`;
-    return this.door.perform(
-      { verb: 'call.run', caller: { principal, source }, input, object },
-      async () => ({
-        changes: [{ type: 'put', key: `call/${id}`, value: hosts }],
-        detail: { call: id },
-        answer: () => id,
-      }),
-    );
-  }
-
-  async rows(prefix: string): Promise<{ key: string; value: unknown }[]> {
-    return Array.fromAsync(this.store.range(keysWith(prefix)));
-  }
-
-  async entries(): Promise<readonly AuditEntry[]> {
-    return (await this.audit.log.list({ limit: 1_000 })).records;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.door[Symbol.asyncDispose]();
-    await this.principals[Symbol.asyncDispose]();
-    await this.audit.log.close();
-    await this.store.close();
-  }
-}
-
-async function folder(t: ExecutionContext): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'odonata-door-'));
-  t.teardown(async () => rm(directory, { recursive: true, force: true }));
-  return join(directory, 'ops');
-}
-
-function found(bench: Bench, key: string): Principal {
-  const principal = bench.principals.find(`Bearer ${key}`);
-  if (principal === undefined) throw new Error('the key opens nothing');
-  return principal;
-}
-
 const runner: PolicyRule = { effect: 'allow', principals: ['ann'], verbs: ['call.run'] };
 const fiveAnHour: PrincipalCaps = { hosts: { max: 5, windowMs: HOUR } };
 const numbered = (count: number, from = 0): string[] =>
   Array.from({ length: count }, (_, at) => `host-${from + at}`);
 
 /** ann, who may run on five hosts an hour. */
-async function ann(bench: Bench): Promise<{ issued: IssuedKey; principal: Principal }> {
+async function ann(bench: DoorBench): Promise<{ issued: IssuedKey; principal: Principal }> {
   const issued = await bench.create('ann', fiveAnHour);
   await bench.put('runner', runner);
   return { issued, principal: found(bench, issued.key) };
 }
 
 test('a cap on hosts is not beaten by many calls of one host each, and passes with its window', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { principal } = await ann(bench);
   for (const host of numbered(5)) {
     await bench.run(principal, [host]);
@@ -194,7 +43,7 @@ test('a cap on hosts is not beaten by many calls of one host each, and passes wi
 });
 
 test('a cap on hosts is not beaten by a hundred calls at the same time', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { principal } = await ann(bench);
   const asked = numbered(100).map(async (host) => bench.run(principal, [host]));
   const results = await Promise.allSettled(asked);
@@ -207,13 +56,13 @@ test('a cap on hosts is not beaten by a hundred calls at the same time', async (
 });
 
 test('a cap is not beaten by closing and opening the store, by rotating the key, nor by another key', async (t) => {
-  const directory = await folder(t);
+  const directory = await benchFolder(t);
   const clock = new ManualClock();
-  const first = await Bench.open(directory, clock);
+  const first = await DoorBench.open(directory, clock);
   const { issued, principal } = await ann(first);
   await first.run(principal, numbered(4));
   await first[Symbol.asyncDispose]();
-  await using bench = await Bench.open(directory, clock);
+  await using bench = await DoorBench.open(directory, clock);
   await bench.run(found(bench, issued.key), ['host-4']);
   const rotated = await bench.rotate(issued.id);
   const other = await bench.create('ann');
@@ -224,7 +73,7 @@ test('a cap is not beaten by closing and opening the store, by rotating the key,
 });
 
 test('a cap on calls counts calls, and what was not committed has used nothing', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const issued = await bench.create('ann', { calls: { max: 3, windowMs: HOUR } });
   await bench.put('runner', runner);
   const principal = found(bench, issued.key);
@@ -243,22 +92,22 @@ test('a cap on calls counts calls, and what was not committed has used nothing',
 });
 
 test('what was used by a clock that was ahead counts for one window, and not until that time comes', async (t) => {
-  const directory = await folder(t);
+  const directory = await benchFolder(t);
   const early = new ManualClock();
-  const first = await Bench.open(directory, early);
+  const first = await DoorBench.open(directory, early);
   const { issued, principal } = await ann(first);
   early.jump(10 * HOUR);
   await first.run(principal, numbered(5));
   await first[Symbol.asyncDispose]();
   const clock = new ManualClock();
-  await using bench = await Bench.open(directory, clock);
+  await using bench = await DoorBench.open(directory, clock);
   await t.throwsAsync(bench.run(found(bench, issued.key), ['host-5']), { code: 'ERR_CAP' });
   clock.advance(HOUR);
   await t.notThrowsAsync(bench.run(found(bench, issued.key), ['host-5']));
 });
 
 test('rotation under load loses no call: both secrets hold during the overlap, the old one ends after it', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const issued = await bench.create('ann');
   await bench.put('runner', runner);
   const load = numbered(50).map(async (host) => bench.run(found(bench, issued.key), [host]));
@@ -280,7 +129,7 @@ test('rotation under load loses no call: both secrets hold during the overlap, t
 });
 
 test('rotating again and again keeps a bounded number of secrets', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { id } = await bench.create('ann');
   for (let times = 0; times < 3; times += 1) await bench.rotate(id);
   await t.throwsAsync(bench.rotate(id), { code: 'ERR_BUSY' });
@@ -288,9 +137,9 @@ test('rotating again and again keeps a bounded number of secrets', async (t) => 
 });
 
 test('a locked key opens nothing at once, for good, and who runs its calls is told', async (t) => {
-  const directory = await folder(t);
+  const directory = await benchFolder(t);
   const clock = new ManualClock();
-  const bench = await Bench.open(directory, clock);
+  const bench = await DoorBench.open(directory, clock);
   const { issued, principal } = await ann(bench);
   const ended: string[] = [];
   using _listening = bench.principals.onLock((id) => void ended.push(id));
@@ -314,12 +163,12 @@ test('a locked key opens nothing at once, for good, and who runs its calls is to
   });
   await t.throwsAsync(bench.rotate(issued.id), { code: 'ERR_REQUEST', message: /^id: .*locked/ });
   await bench[Symbol.asyncDispose]();
-  await using again = await Bench.open(directory, clock);
+  await using again = await DoorBench.open(directory, clock);
   t.is(again.principals.find(`Bearer ${issued.key}`), undefined);
 });
 
 test('a lock of which nobody knows whether it is written is refused, and ends the key nevertheless', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { issued } = await ann(bench);
   bench.audit.failure = new CodedError('ERR_BUSY', 'too many records wait');
   await t.throwsAsync(bench.lock(issued.id), { code: 'ERR_BUSY' });
@@ -336,7 +185,7 @@ test('a lock of which nobody knows whether it is written is refused, and ends th
 });
 
 test('a key expires, its secret is on no disk and in no record, and a wrong secret opens nothing', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { key, id } = await bench.create('ann', undefined, HOUR);
   t.regex(key, /^odo_[0-9a-f]{16}_[\w-]{43}$/);
   const secret = key.slice(-43);
@@ -365,9 +214,9 @@ test('a key expires, its secret is on no disk and in no record, and a wrong secr
 });
 
 test('when a key was last used is written once a minute, and there after a restart', async (t) => {
-  const directory = await folder(t);
+  const directory = await benchFolder(t);
   const clock = new ManualClock();
-  const bench = await Bench.open(directory, clock);
+  const bench = await DoorBench.open(directory, clock);
   const { key, id } = await bench.create('ann');
   for (let times = 0; times < 100; times += 1) found(bench, key);
   t.deepEqual(await bench.rows('key-used/'), []);
@@ -377,12 +226,12 @@ test('when a key was last used is written once a minute, and there after a resta
   t.like(row, { key: `key-used/${id}`, value: { at: clock.now() - 60_000 } });
   found(bench, key);
   await bench[Symbol.asyncDispose]();
-  await using again = await Bench.open(directory, clock);
+  await using again = await DoorBench.open(directory, clock);
   t.is(again.principals.list()[0]?.lastUsed, clock.now());
 });
 
 test('keys that ended long ago make room', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const old = await bench.create('ann', undefined, HOUR);
   const locked = await bench.create('bob');
   await bench.lock(locked.id);
@@ -402,7 +251,7 @@ test('keys that ended long ago make room', async (t) => {
 });
 
 test('the door denies what no policy allows, and the denial is in the audit', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { key, id } = await bench.create('eve');
   const principal = found(bench, key);
   await t.throwsAsync(bench.run(principal, ['host-0']), {
@@ -425,7 +274,7 @@ test('the door denies what no policy allows, and the denial is in the audit', as
 });
 
 test('a cap that is reached is in the audit', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { principal } = await ann(bench);
   await t.throwsAsync(bench.run(principal, numbered(6)), { code: 'ERR_CAP' });
   t.like((await bench.entries()).at(-1), {
@@ -436,7 +285,7 @@ test('a cap that is reached is in the audit', async (t) => {
 });
 
 test('a flood of denials becomes a bounded number of records, and one with how many more there were', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { key } = await bench.create('eve');
   const principal = found(bench, key);
   const before = (await bench.entries()).length;
@@ -462,7 +311,7 @@ test('a flood of denials becomes a bounded number of records, and one with how m
 });
 
 test('an audit that cannot be written refuses what changes something, and nothing is changed; reads work', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { issued, principal } = await ann(bench);
   bench.audit.failure = new CodedError('ERR_AUDIT_UNWRITABLE', 'no space');
   await t.throwsAsync(bench.create('bob'), { code: 'ERR_AUDIT_UNWRITABLE' });
@@ -484,7 +333,7 @@ test('an audit that cannot be written refuses what changes something, and nothin
 });
 
 test('the record of a verb holds who, from where, what and by which policy, and no read leaves one', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { issued, principal } = await ann(bench);
   await bench.run(principal, ['host-0']);
   const entries = await bench.entries();
@@ -504,7 +353,7 @@ test('the record of a verb holds who, from where, what and by which policy, and 
 });
 
 test('the door refuses what does not fit the schema, naming the field, and leaves no record of it', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   for (const [input, field] of [
     [{ principal: 'a/b' }, 'principal'],
     [{ principal: 'ann', ttlMs: 1 }, 'ttlMs'],
@@ -522,7 +371,7 @@ test('the door refuses what does not fit the schema, naming the field, and leave
 });
 
 test('a policy that could never do what it seems to is refused, naming the field', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   for (const [rule, field] of [
     [{ ...runner, verbs: ['call.forge'] }, 'verbs/0'],
     [{ ...runner, effect: 'forbid', maxRisk: 'read' }, 'maxRisk'],
@@ -538,15 +387,15 @@ test('a policy that could never do what it seems to is refused, naming the field
 });
 
 test('a policy that is changed or removed counts at once, and after a restart', async (t) => {
-  const directory = await folder(t);
+  const directory = await benchFolder(t);
   const clock = new ManualClock();
-  const bench = await Bench.open(directory, clock);
+  const bench = await DoorBench.open(directory, clock);
   const { issued, principal } = await ann(bench);
   await bench.run(principal, ['host-0']);
   await bench.put('runner', { ...runner, commands: ['restart'] });
   await t.throwsAsync(bench.run(principal, ['host-0']), { code: 'ERR_DENIED' });
   await bench[Symbol.asyncDispose]();
-  await using again = await Bench.open(directory, clock);
+  await using again = await DoorBench.open(directory, clock);
   await t.throwsAsync(again.run(found(again, issued.key), ['host-0']), { code: 'ERR_DENIED' });
   await again.put('runner', runner);
   await again.run(found(again, issued.key), ['host-0']);
@@ -566,7 +415,7 @@ test('a policy that is changed or removed counts at once, and after a restart', 
 });
 
 test('what was based on rows that changed meanwhile is made again', async (t) => {
-  await using bench = await Bench.open(await folder(t));
+  await using bench = await DoorBench.open(await benchFolder(t));
   const { id } = await bench.create('ann');
   const rotations = await Promise.allSettled([bench.rotate(id), bench.rotate(id)]);
   t.deepEqual(

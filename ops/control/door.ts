@@ -2,11 +2,15 @@ import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { parser } from '../../core/wire/parse-message.ts';
+import { ApprovalGate } from './approval-gate.ts';
+import type { Permit } from './approval-gate.ts';
+import type { ApprovalTable } from './approval-table.ts';
 import type { AuditLog } from './audit-log.ts';
 import type { AuditEntry } from './audit-record.ts';
 import type { Caps, Reservation } from './caps.ts';
 import { Denials } from './door-denials.ts';
 import type { Effect } from './door-effect.ts';
+import { entryOf, isAttempt, isCertain } from './door-entry.ts';
 import { decide, foresee } from './policy-decision.ts';
 import type { DecidedObject, Decision, Outlook } from './policy-decision.ts';
 import type { PolicyTable } from './policy-table.ts';
@@ -23,6 +27,8 @@ export type DoorAudit = Pick<AuditLog, 'append'>;
 export interface DoorObject extends DecidedObject {
   /** For the audit: the id or the name of what it is about. */
   readonly id: string;
+  /** What is said to one who may not, where that is known better than from policies. */
+  readonly whyNot?: string | undefined;
 }
 
 /** Somebody asks for something. */
@@ -37,9 +43,10 @@ export interface DoorRequest<Name extends VerbName> {
 /** What the door stands on. */
 export interface DoorParts {
   readonly audit: DoorAudit;
-  readonly principals: Pick<Principals, 'isOpen' | 'capsOf'>;
+  readonly principals: Pick<Principals, 'isOpen' | 'capsOf' | 'issuedTo'>;
   readonly policies: Pick<PolicyTable, 'about'>;
   readonly caps: Caps;
+  readonly approvals: ApprovalTable;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -57,34 +64,43 @@ const parsers = new Map(
 
 /**
  * The one way to everything that the ops plane can do. In this order: does the request fit its schema, may the
- * principal, do its caps leave room; then one commit holds the audit's record, what the caps count, and what changes.
+ * principal, have others agreed where they must, do its caps leave room; then one commit holds the audit's record, the
+ * end of the approval, what the caps count, and what changes.
  */
 export class Door implements AsyncDisposable {
   readonly #parts: DoorParts;
   readonly #denials: Denials;
+  readonly #gate: ApprovalGate;
 
   constructor(parts: DoorParts) {
     this.#parts = parts;
+    this.#gate = new ApprovalGate(parts);
     this.#denials = new Denials(parts.audit, parts);
   }
 
   /**
-   * Does it, or nothing at all. ERR_REQUEST, ERR_DENIED, ERR_CAP, ERR_UNAUTHORIZED when the key was locked meanwhile,
-   * what `effect` throws, and the store's error when the audit cannot be written.
+   * Does it, or nothing at all. ERR_REQUEST, ERR_DENIED, ERR_APPROVAL_NEEDED (see `ApprovalGate.settle()`), ERR_CAP,
+   * ERR_UNAUTHORIZED when the key was locked meanwhile, what `effect` throws, and the store's error when the audit
+   * cannot be written.
    */
   async perform<T>(request: DoorRequest<ChangeVerb>, effect: () => Promise<Effect<T>>): Promise<T> {
     const decision = await this.#admit(request);
     for (let tries = 1; ; tries += 1) {
       try {
+        const plan = verbOf(request.verb)?.mayNarrow === true ? await effect() : undefined;
+        const permit = await this.#settle(request, { needs: decision.needs, plan });
         return await this.#withinCaps(request, async (reservation) =>
-          this.#commit(request, { effect: await effect(), reservation, decision }),
+          this.#commit(request, {
+            effect: plan ?? (await effect()),
+            reservation,
+            permit,
+            decision,
+          }),
         );
       } catch (error) {
         if (!(error instanceof CodedError)) throw error;
         if (error.code === 'ERR_CONFLICT' && tries < MAX_TRIES) continue;
-        if (error.code === 'ERR_CAP' || error.code === 'ERR_UNAUTHORIZED') {
-          await this.#deny(request, { code: error.code, ...error.detail });
-        }
+        if (isAttempt(error)) await this.#deny(request, { code: error.code, ...error.detail });
         throw error;
       }
     }
@@ -137,7 +153,8 @@ export class Door implements AsyncDisposable {
     ) {
       throw new TypeError(`${name} must name its command and its hosts`);
     }
-    if (verb !== undefined && principal === operator) return { decision: 'allowed' };
+    const isOperators = verb?.isForNamed !== true || object.isNamed === true;
+    if (verb !== undefined && principal === operator && isOperators) return { decision: 'allowed' };
     const policies = this.#parts.policies.about(principal.name);
     const decision = decide(policies, { principal: principal.name, verb: name, object });
     if (decision.decision === 'allowed') return decision;
@@ -153,7 +170,7 @@ export class Door implements AsyncDisposable {
 
   /** Writes it down, and throws. */
   async #refuse(request: DoorRequest<VerbName>, { policy }: Decision): Promise<never> {
-    const { verb, caller } = request;
+    const { verb, caller, object } = request;
     const { name } = caller.principal;
     await this.#deny(request, { code: 'ERR_DENIED', ...(policy === undefined ? {} : { policy }) });
     const outlook = this.#outlookOf(request);
@@ -161,10 +178,30 @@ export class Door implements AsyncDisposable {
       outlook.decision === 'allowed' && !outlook.isOnAnyHost
         ? 'no policy allows it on all of these hosts, or there are none'
         : policy === undefined
-          ? 'no policy allows it'
+          ? (object.whyNot ?? 'no policy allows it')
           : `policy ${policy} forbids it`;
     const detail = { principal: name, verb };
     throw new CodedError('ERR_DENIED', `${name} may not ${verb}: ${why}`, { detail });
+  }
+
+  /** What narrows what is allowed needs nobody's agreement. */
+  async #settle<T>(
+    request: DoorRequest<ChangeVerb>,
+    {
+      needs = [],
+      plan,
+    }: { readonly needs: Decision['needs']; readonly plan: Effect<T> | undefined },
+  ): Promise<Permit> {
+    const { verb, caller, input, object } = request;
+    const isFree = plan?.isNarrower === true;
+    return this.#gate.settle({
+      verb,
+      caller,
+      input,
+      object,
+      needs: isFree ? [] : needs,
+      ...(plan === undefined ? {} : { plan: plan.detail }),
+    });
   }
 
   async #withinCaps<T>(
@@ -184,31 +221,39 @@ export class Door implements AsyncDisposable {
     {
       effect,
       reservation,
+      permit,
       decision,
     }: {
       readonly effect: Effect<T>;
       readonly reservation: Reservation;
+      readonly permit: Permit;
       readonly decision: Decision;
     },
   ): Promise<T> {
     const { audit, principals } = this.#parts;
     const { caller } = request;
     const { policy } = decision;
-    const detail = { ...effect.detail, ...(policy === undefined ? {} : { policy }) };
-    const expect = [...(effect.expect ?? []), ...reservation.expect];
+    const detail = {
+      ...effect.detail,
+      ...(policy === undefined ? {} : { policy }),
+      ...permit.detail,
+    };
+    const expect = [...(effect.expect ?? []), ...reservation.expect, ...permit.expect];
     try {
       // Nothing may come between this look and the append: a lock that comes after it finds what is appended here.
       if (!principals.isOpen(caller.principal)) {
         throw new CodedError('ERR_UNAUTHORIZED', 'the API key has just been locked');
       }
+      if (!permit.isGood()) throw new CodedError('ERR_CONFLICT', 'an approval has just ended');
       await audit.append(entryOf(request, { decision: 'allowed', detail }), {
-        changes: [...effect.changes, ...reservation.changes],
+        changes: [...effect.changes, ...reservation.changes, ...permit.changes],
         expect,
       });
     } catch (error) {
       if (isCertain(error)) effect.undo?.();
       throw error;
     }
+    permit.done();
     return effect.answer();
   }
 
@@ -224,26 +269,4 @@ export class Door implements AsyncDisposable {
     };
     await this.#denials.note(entryOf(request, { decision: 'denied', detail }));
   }
-}
-
-/** True when a failed append has left nothing; after others, nobody knows before the store is read again. */
-function isCertain(error: unknown): boolean {
-  const { code } = CodedError.from(error);
-  return ['ERR_CONFLICT', 'ERR_REQUEST', 'ERR_BUSY', 'ERR_UNAUTHORIZED'].includes(code);
-}
-
-function entryOf(
-  { verb, caller, object }: DoorRequest<VerbName>,
-  { decision, detail }: Pick<AuditEntry, 'decision' | 'detail'>,
-): AuditEntry {
-  const { principal, source } = caller;
-  const { key } = principal;
-  return {
-    kind: verbOf(verb)?.audit ?? 'door.unknown',
-    principal: principal.name,
-    source,
-    decision,
-    object: object.id,
-    detail: key === undefined ? detail : { key: principal.key, ...detail },
-  };
 }

@@ -134,8 +134,19 @@ export class OpsControl implements AsyncDisposable {
         onRefused: (result) => void door.witness(refusalOf(result)),
       }),
     );
-    const parts = { desk, hosts, calls, audit, door, principals, policies,
-      approvals, packages, uploads };
+    const parts = {
+      desk,
+      hosts,
+      calls,
+      audit,
+      door,
+      principals,
+      policies,
+      approvals,
+      approvals,
+      packages,
+      uploads,
+    };
     return new OpsControl(parts, { log, resources: stack.move() });
   }
 

@@ -44,9 +44,10 @@ function addKeys(app: OpsApp, { parts, callerOf }: KeyRoutesOptions): void {
   app.post('/api/v1/keys', create, async (request, reply) => {
     const { door, principals } = parts();
     const input = request.body;
+    const caller = callerOf(request);
     const issued = await door.perform(
-      { verb: 'key.create', caller: callerOf(request), input, object: { id: input.principal } },
-      async () => principals.create(input),
+      { verb: 'key.create', caller, input, object: { id: input.principal } },
+      async () => principals.create(input, caller.principal),
     );
     return reply.code(201).header('cache-control', 'no-store').send(issued);
   });
@@ -68,9 +69,10 @@ function addKeys(app: OpsApp, { parts, callerOf }: KeyRoutesOptions): void {
     const { door, principals } = parts();
     const { id } = request.params;
     const input = { id, ...request.body };
+    const caller = callerOf(request);
     const issued = await door.perform(
-      { verb: 'key.rotate', caller: callerOf(request), input, object: { id } },
-      async () => principals.rotate(input),
+      { verb: 'key.rotate', caller, input, object: { id } },
+      async () => principals.rotate(input, caller.principal),
     );
     return reply.header('cache-control', 'no-store').send(issued);
   });

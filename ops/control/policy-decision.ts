@@ -1,6 +1,9 @@
-import { allows, forbids } from './policy.ts';
+import { approvalLimits } from './approval-record.ts';
+import type { Need } from './approval-record.ts';
+import { allows, forbids, wantsApproval } from './policy.ts';
 import type { Policy, PolicyHost, Risk, Wish } from './policy.ts';
 import { verbOf } from './verbs.ts';
+import type { Verb } from './verbs.ts';
 
 /** What a verb is asked of. */
 export interface DecidedObject {
@@ -9,17 +12,22 @@ export interface DecidedObject {
   readonly hosts?: readonly PolicyHost[] | undefined;
   /** Of the command, where it is known to be milder or worse than the verb. */
   readonly risk?: Risk | undefined;
+  /** True: it names itself who may do this, and he who asks is named. */
+  readonly isNamed?: boolean | undefined;
 }
 
 export interface Decision {
   readonly decision: 'allowed' | 'denied';
   /** Which policy says so; absent: none allows it. */
   readonly policy?: string;
+  /** Who must agree before; absent: nobody. */
+  readonly needs?: readonly Need[];
 }
 
 /**
  * Whether a principal may: some forbid that is about any part of it denies; else one allow must cover all of it, and
- * what two allows each cover half of is denied, as is everything that no policy speaks of and every unknown verb.
+ * what two allows each cover half of is denied, as is everything that no policy speaks of and every unknown verb. Each
+ * approve that is about any part of it must be met besides. What is for those whom it names needs no allow.
  */
 export function decide(
   policies: Iterable<Policy>,
@@ -27,15 +35,28 @@ export function decide(
 ): Decision {
   const verb = verbOf(request.verb);
   if (verb === undefined) return { decision: 'denied' };
-  const { risk = verb.risk, ...object } = request.object ?? {};
+  const { risk = verb.risk, isNamed = false, ...object } = request.object ?? {};
   const { permission } = verb;
   const wish: Wish = { ...object, principal: request.principal, permission, risk };
+  const needs: Need[] = [];
   let allowed: string | undefined;
   for (const policy of policies) {
     if (forbids(policy, wish)) return { decision: 'denied', policy: policy.name };
     if (allowed === undefined && allows(policy, wish)) allowed = policy.name;
+    if (canBeApproved(verb) && wantsApproval(policy, wish)) needs.push(needOf(policy));
   }
-  return allowed === undefined ? { decision: 'denied' } : { decision: 'allowed', policy: allowed };
+  if (verb.isForNamed === true) return { decision: isNamed ? 'allowed' : 'denied' };
+  if (allowed === undefined) return { decision: 'denied' };
+  return { decision: 'allowed', policy: allowed, ...(needs.length === 0 ? {} : { needs }) };
+}
+
+/** True for what somebody can have to agree to before: not what only looks, nor agreeing itself. */
+export function canBeApproved({ risk, isForNamed = false }: Verb): boolean {
+  return risk !== 'read' && !isForNamed;
+}
+
+function needOf({ name, approvers = [], ttlMs = approvalLimits.defaultTtlMs }: Policy): Need {
+  return { policy: name, approvers, ttlMs };
 }
 
 /** What can be said before it is known which hosts somebody means. */

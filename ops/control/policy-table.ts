@@ -1,14 +1,12 @@
 import { CodedError } from '../../core/base/error.ts';
-import { linearPattern } from '../../core/base/linear-pattern.ts';
 import { keysWith } from '../../core/store/state-store.ts';
 import type { StateStore } from '../../core/store/state-store.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { Effect } from './door-effect.ts';
-import { fits, PolicyRule } from './policy.ts';
+import { checkRule } from './policy-check.ts';
+import { isNarrower } from './policy-narrowing.ts';
+import { PolicyRule } from './policy.ts';
 import type { Policy } from './policy.ts';
-import { operator } from './principal.ts';
-import { verbs } from './verbs.ts';
-import type { Verb } from './verbs.ts';
 
 /** Policies of a cell: every request is held against those that name its principal. */
 export const MAX_POLICIES = 1_000;
@@ -59,10 +57,17 @@ export class PolicyTable {
       throw new CodedError('ERR_BUSY', `there are ${MAX_POLICIES} policies; remove some`);
     }
     const policy = { ...rule, name };
+    const before = former === undefined ? undefined : parseRule(former.value);
+    const narrower = isNarrower(before, rule);
     return {
       changes: [{ type: 'put', key, value: rule }],
       expect: [{ key, revision: former?.revision ?? 0 }],
-      detail: { policy: rule, ...(former === undefined ? {} : { former: former.value }) },
+      isNarrower: narrower,
+      detail: {
+        policy: rule,
+        ...(before === undefined ? {} : { former: before }),
+        ...(narrower ? { narrower } : {}),
+      },
       answer: () => {
         this.#policies.set(name, policy);
         return policy;
@@ -77,60 +82,19 @@ export class PolicyTable {
     if (former === undefined) {
       throw new CodedError('ERR_NOT_FOUND', 'there is no policy of this name');
     }
+    const before = parseRule(former.value);
+    const narrower = isNarrower(before, undefined);
     return {
       changes: [{ type: 'del', key }],
       expect: [{ key, revision: former.revision }],
-      detail: { former: former.value },
+      isNarrower: narrower,
+      detail: { former: before, ...(narrower ? { narrower } : {}) },
       answer: () => void this.#policies.delete(name),
     };
   }
 }
 
 const policyKey = (name: string): string => `policy/${name}`;
-
-function checkRule({
-  effect,
-  principals,
-  verbs: patterns,
-  maxRisk,
-  commands,
-  hosts,
-  lines = [],
-}: PolicyRule): void {
-  const permissions = Object.values<Verb>(verbs);
-  for (const [at, pattern] of patterns.entries()) {
-    if (!permissions.some(({ permission }) => fits(pattern, permission))) {
-      throw wrong(`verbs/${at}`, `there is no verb ${pattern}`);
-    }
-  }
-  if (effect === 'forbid' && maxRisk !== undefined) {
-    throw wrong('maxRisk', 'is for an allow; a forbid is of any risk');
-  }
-  if (effect === 'allow' && lines.length > 0) {
-    throw wrong('lines', 'is for a forbid; who may run a command may run it with any arguments');
-  }
-  for (const [at, pattern] of lines.entries()) checkPattern(`lines/${at}`, pattern);
-  const own = principals.indexOf(operator.name);
-  if (own >= 0) throw wrong(`principals/${own}`, 'no policy is about the operator');
-  const named = permissions.filter(({ permission }) =>
-    patterns.some((pattern) => fits(pattern, permission)),
-  );
-  if (named.some(({ runsOnHosts }) => runsOnHosts)) return;
-  if (commands !== undefined) throw wrong('commands', 'none of the verbs runs a command');
-  if (hosts !== undefined && !named.some(({ isAboutHosts }) => isAboutHosts === true)) {
-    throw wrong('hosts', 'none of the verbs is about hosts');
-  }
-  if (lines.length > 0) throw wrong('lines', 'none of the verbs runs a command');
-}
-
-function checkPattern(path: string, pattern: string): void {
-  try {
-    linearPattern(pattern);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw wrong(path, `is no RE2 pattern: ${reason}`);
-  }
-}
 
 function wrong(path: string, text: string): CodedError {
   return new CodedError('ERR_REQUEST', `${path}: ${text}`, { detail: { path } });

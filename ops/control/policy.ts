@@ -11,7 +11,7 @@ export const PolicyName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,6
 
 /** What somebody may do, or may not. Everything that it names must fit; within one list any word. */
 export const PolicyRule = Type.Object({
-  effect: Type.Enum(['allow', 'forbid']),
+  effect: Type.Enum(['allow', 'forbid', 'approve']),
   /** Names, or `*` for everybody but the operator. */
   principals: Type.Array(Type.Union([PrincipalName, Type.Literal('*')]), {
     minItems: 1,
@@ -33,7 +33,7 @@ export const PolicyRule = Type.Object({
       maxItems: 256,
     }),
   ),
-  /** Of a forbid: patterns of RE2, any of which is found in the command with its arguments (`lineOf`). */
+  /** Of a forbid or an approve: patterns of RE2, any of which is found in the command with its arguments (`lineOf`). */
   lines: Type.Optional(
     Type.Array(Type.String({ minLength: 1, maxLength: MAX_PATTERN_LENGTH }), {
       minItems: 1,
@@ -42,6 +42,15 @@ export const PolicyRule = Type.Object({
   ),
   /** Of an allow: nothing riskier than this. */
   maxRisk: Type.Optional(Type.Enum([...risks])),
+  /** Of an approve: one of each list must agree, all different people. */
+  approvers: Type.Optional(
+    Type.Array(Type.Array(PrincipalName, { minItems: 1, maxItems: 64 }), {
+      minItems: 1,
+      maxItems: 8,
+    }),
+  ),
+  /** Of an approve: how long after it was asked something may be agreed to and done, ms; default one hour. */
+  ttlMs: Type.Optional(Type.Integer({ minimum: 60_000, maximum: 7 * 86_400_000 })),
 });
 export type PolicyRule = Static<typeof PolicyRule>;
 
@@ -83,8 +92,17 @@ export function allows(rule: PolicyRule, wish: Wish): boolean {
 
 /** True when a forbid is about any part of a wish: one host of many is enough. */
 export function forbids(rule: PolicyRule, wish: Wish): boolean {
+  return rule.effect === 'forbid' && isAboutPart(rule, wish);
+}
+
+/** True when an approve is about any part of a wish. */
+export function wantsApproval(rule: PolicyRule, wish: Wish): boolean {
+  return rule.effect === 'approve' && isAboutPart(rule, wish);
+}
+
+function isAboutPart(rule: PolicyRule, wish: Wish): boolean {
   const { commands, hosts, lines } = rule;
-  if (rule.effect !== 'forbid' || !isAbout(rule, wish)) return false;
+  if (!isAbout(rule, wish)) return false;
   if (commands !== undefined && !commands.some((pattern) => fits(pattern, wish.command))) {
     return false;
   }

@@ -16,4 +16,6 @@ export interface Caller {
   readonly principal: Principal;
   /** The address of the connection, or the part of the program that asks by itself. */
   readonly source: string;
+  /** Id of the approval that is quoted for what is asked. */
+  readonly approval?: string;
 }

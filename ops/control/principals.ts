@@ -18,7 +18,7 @@ import {
 } from './api-key.ts';
 import { PrincipalCaps } from './caps.ts';
 import type { Effect } from './door-effect.ts';
-import { reservedNames } from './principal.ts';
+import { operator, reservedNames } from './principal.ts';
 import type { Principal } from './principal.ts';
 import type { KeyCreate, KeyRotate } from './verbs.ts';
 
@@ -136,6 +136,12 @@ export class Principals implements AsyncDisposable {
     return this.#principals.get(name)?.caps;
   }
 
+  /** Who had secrets of a key made, and so may have used it, besides whose it is; the operator is not among them. */
+  issuedTo({ key }: Principal): string[] {
+    const secrets = key === undefined ? [] : (this.#keys.get(key)?.key.secrets ?? []);
+    return secrets.flatMap((secret) => secret.issuedTo ?? []);
+  }
+
   /** All keys, by id. */
   list(): KeyView[] {
     return [...this.#keys.values()]
@@ -149,8 +155,14 @@ export class Principals implements AsyncDisposable {
     return { [Symbol.dispose]: () => void this.#lockListeners.delete(listener) };
   }
 
-  /** A new key; its principal comes to be with it. ERR_REQUEST for a name that is taken, ERR_BUSY past the bound. */
-  async create({ principal, ttlMs, caps }: KeyCreate): Promise<Effect<IssuedKey>> {
+  /**
+   * A new key, shown to `by`; its principal comes to be with it. ERR_REQUEST for a name that is taken, ERR_BUSY past the
+   * bound.
+   */
+  async create(
+    { principal, ttlMs, caps }: KeyCreate,
+    by: Principal = operator,
+  ): Promise<Effect<IssuedKey>> {
     if (reservedNames.includes(principal)) {
       throw wrong('principal', `"${principal}" is a name that the audit uses itself`);
     }
@@ -167,7 +179,7 @@ export class Principals implements AsyncDisposable {
       principal,
       created: now,
       ttlMs: ttl,
-      secrets: [{ hash, expires: now + ttl }],
+      secrets: [{ hash, expires: now + ttl, ...shownTo(by) }],
     };
     const row = await this.#store.get(principalKey(principal));
     const former = row === undefined ? { created: now } : parsePrincipal(row.value);
@@ -200,17 +212,17 @@ export class Principals implements AsyncDisposable {
     };
   }
 
-  /** A new secret for a key. ERR_NOT_FOUND, ERR_REQUEST when it is locked or over, ERR_BUSY past the bound. */
-  async rotate({
-    id,
-    overlapMs = keyLimits.defaultOverlapMs,
-  }: KeyRotate): Promise<Effect<IssuedKey>> {
+  /** A new secret, shown to `by`. ERR_NOT_FOUND, ERR_REQUEST when the key is locked or over, ERR_BUSY past the bound. */
+  async rotate(
+    { id, overlapMs = keyLimits.defaultOverlapMs }: KeyRotate,
+    by: Principal = operator,
+  ): Promise<Effect<IssuedKey>> {
     const { key, revision } = await this.#read(id);
     const now = this.#clock.now();
     if (key.locked !== undefined) throw wrong('id', 'this key is locked for good');
     if (endOf(key) <= now) throw wrong('id', 'this key has expired; make another');
     const { text, hash } = newSecret(id);
-    const next = rotated(key, { hash, now, overlapMs });
+    const next = rotated(key, { hash, now, overlapMs, ...shownTo(by) });
     if (next.secrets.length > keyLimits.secrets) {
       const message = `${keyLimits.secrets} secrets of this key hold; let none of them overlap (0), or wait`;
       throw new CodedError('ERR_BUSY', message);
@@ -315,6 +327,10 @@ export class Principals implements AsyncDisposable {
       ...(caps === undefined ? {} : { caps }),
     };
   }
+}
+
+function shownTo({ name }: Principal): { readonly issuedTo?: string } {
+  return name === operator.name ? {} : { issuedTo: name };
 }
 
 const principalKey = (name: string): string => `principal/${name}`;

@@ -4,6 +4,7 @@ import type { Static, TSchema } from 'typebox';
 import { pageLimits } from '../../core/base/paging.ts';
 import type { Lane } from '../../core/identity/call-order.ts';
 import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
+import { ApprovalId } from './approval-record.ts';
 import { CallRequest } from './call-record.ts';
 import { PrincipalCaps } from './caps.ts';
 import { LabelChange } from './host-record.ts';
@@ -26,6 +27,10 @@ export interface Verb {
   readonly runsOnHosts: boolean;
   /** True: it names hosts, which policies look at; no command, and no caps. */
   readonly isAboutHosts?: boolean;
+  /** True: it is for those whom the thing itself names: no policy allows it, and any may forbid it. */
+  readonly isForNamed?: boolean;
+  /** True: making its effect costs nothing, and the effect says whether it narrows what is allowed. */
+  readonly mayNarrow?: boolean;
 }
 
 const CallId = Type.String({ pattern: '^[0-9a-z]{8,32}$' });
@@ -51,6 +56,7 @@ const KeyRotate = Type.Object({
 const KeyLock = Type.Object({ id: KeyId });
 const PolicyPut = Type.Object({ name: PolicyName, policy: PolicyRule });
 const PolicyRemove = Type.Object({ name: PolicyName });
+const ApprovalWord = Type.Object({ id: ApprovalId });
 /** Nothing of it for an export, which is all of them. */
 const AuditList = Type.Object({
   order: Type.Optional(Type.Enum(['oldest', 'newest'])),
@@ -110,6 +116,7 @@ export const verbs = {
     ...cell,
     permission: 'policy.put',
     risk: 'danger',
+    mayNarrow: true,
     audit: 'policy.put',
     schema: PolicyPut,
   },
@@ -117,6 +124,7 @@ export const verbs = {
     ...cell,
     permission: 'policy.remove',
     risk: 'danger',
+    mayNarrow: true,
     audit: 'policy.remove',
     schema: PolicyRemove,
   },
@@ -126,6 +134,30 @@ export const verbs = {
     risk: 'read',
     audit: 'policy.list',
     schema: List,
+  },
+  'approval.list': {
+    ...cell,
+    permission: 'approval.list',
+    risk: 'read',
+    isForNamed: true,
+    audit: 'approval.list',
+    schema: List,
+  },
+  'approval.give': {
+    ...cell,
+    permission: 'approval.give',
+    risk: 'change',
+    isForNamed: true,
+    audit: 'approval.give',
+    schema: ApprovalWord,
+  },
+  'approval.deny': {
+    ...cell,
+    permission: 'approval.deny',
+    risk: 'change',
+    isForNamed: true,
+    audit: 'approval.deny',
+    schema: ApprovalWord,
   },
   'call.run': {
     permission: 'call.run',
