@@ -63,7 +63,7 @@ function addBlobRoute(app: OpsApp, { parts, callerOf, spare }: PackageRoutesOpti
     const facts = { digest: request.params.digest, length: lengthOf(raw) };
     const gone = new AbortController();
     raw.once('close', () => {
-      if (!raw.complete) gone.abort(new CodedError('ERR_INTERRUPTED', 'the upload was broken off'));
+      if (!raw.complete) gone.abort(brokenOff());
     });
     const { uploads } = parts();
     const caller = callerOf(request);
@@ -86,10 +86,16 @@ async function* bodyOf(
     for await (const chunk of raw.iterator({ destroyOnReturn: false })) {
       if (Buffer.isBuffer(chunk)) yield chunk;
     }
+  } catch (error) {
+    throw error instanceof CodedError ? error : brokenOff(error);
   } finally {
     raw.setTimeout(0);
     raw.socket.off('timeout', stall);
   }
+}
+
+function brokenOff(cause?: unknown): CodedError {
+  return new CodedError('ERR_INTERRUPTED', 'the upload was broken off', { cause });
 }
 
 function lengthOf({ headers }: IncomingMessage): number {
