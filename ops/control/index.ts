@@ -8,6 +8,7 @@ import { digestOfHosts } from '../../core/identity/call-order.ts';
 import type { CallResult } from '../../core/identity/call-order.ts';
 import type { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import type { StateStore } from '../../core/store/state-store.ts';
 import { ApprovalTable } from './approval-table.ts';
 import { AuditLog } from './audit-log.ts';
 import { CallDesk } from './call-desk.ts';
@@ -22,6 +23,8 @@ import { PackageTable } from './package-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import type { Caller } from './principal.ts';
 import { Principals } from './principals.ts';
+import { ReleaseStore } from './release-store.ts';
+import { Releases } from './releases.ts';
 import { argumentsToJudge } from './script-text.ts';
 import { Uploads } from './uploads.ts';
 
@@ -56,6 +59,7 @@ export class OpsControl implements AsyncDisposable {
   readonly approvals: ApprovalTable;
   readonly packages: PackageTable;
   readonly uploads: Uploads;
+  readonly releases: Releases;
   readonly #log: Log;
   readonly #resources: AsyncDisposableStack;
 
@@ -72,6 +76,7 @@ export class OpsControl implements AsyncDisposable {
       | 'approvals'
       | 'packages'
       | 'uploads'
+      | 'releases'
     >,
     { log, resources }: { readonly log: Log; readonly resources: AsyncDisposableStack },
   ) {
@@ -85,6 +90,7 @@ export class OpsControl implements AsyncDisposable {
     this.approvals = parts.approvals;
     this.packages = parts.packages;
     this.uploads = parts.uploads;
+    this.releases = parts.releases;
     this.#log = log;
     this.#resources = resources;
     resources.use(
@@ -96,11 +102,17 @@ export class OpsControl implements AsyncDisposable {
 
   /** Opens the state of a data folder, with its own key; ERR_STORE_LOCKED when another process has it. */
   static async open(options: OpsControlOptions): Promise<OpsControl> {
-    const { dataDir, cell, cellKey, revocations, clock, random, log } = options;
-    await using stack = new AsyncDisposableStack();
+    const { dataDir, clock } = options;
     const directory = join(dataDir, 'ops');
     const waitMs = LOCK_WAIT_MS;
-    const state = stack.use(await LevelStateStore.openWhenFree(directory, { clock, waitMs }));
+    return OpsControl.on(await LevelStateStore.openWhenFree(directory, { clock, waitMs }), options);
+  }
+
+  /** The same on rows that are open, which are closed with it. */
+  static async on(rows: StateStore, options: OpsControlOptions): Promise<OpsControl> {
+    const { dataDir, cell, cellKey, revocations, clock, random, log } = options;
+    await using stack = new AsyncDisposableStack();
+    const state = stack.use(rows);
     const control = await ControlKey.open({ dataDir, state, cell, clock, cellKey });
     const renewal = clock.every(RENEWAL_CHECK_MS, () => {
       control
@@ -134,7 +146,11 @@ export class OpsControl implements AsyncDisposable {
         onRefused: (result) => void door.witness(refusalOf(result)),
       }),
     );
+    const store = await ReleaseStore.open(state);
+    const shared = { store, desk, calls, audit, door, principals, packages };
+    const releases = stack.use(await Releases.open({ ...shared, clock, random, log }));
     const parts = {
+      releases,
       desk,
       hosts,
       calls,
@@ -142,7 +158,6 @@ export class OpsControl implements AsyncDisposable {
       door,
       principals,
       policies,
-      approvals,
       approvals,
       packages,
       uploads,

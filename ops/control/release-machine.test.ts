@@ -3,9 +3,10 @@ import * as fc from 'fast-check';
 import type { HostResult } from './call-record.ts';
 import { advance, wished } from './release-machine.ts';
 import type { ReleaseMove, StepCall } from './release-machine.ts';
-import type { ReleaseRecord } from './release-record.ts';
-import { failuresOf, isEnded, releaseWishes, stateAtStart } from './release-state.ts';
-import type { ReleaseState, ReleaseWish } from './release-state.ts';
+import { releaseWishes } from './release-record.ts';
+import type { ReleaseRecord, ReleaseWish } from './release-record.ts';
+import { failuresOf, isEnded, stateAtStart } from './release-state.ts';
+import type { ReleaseState } from './release-state.ts';
 
 const alice = { principal: 'alice' };
 const bob = { principal: 'bob', key: 'b0b' };

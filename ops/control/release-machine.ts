@@ -5,9 +5,9 @@
 import { CodedError } from '../../core/base/error.ts';
 import type { HostResult } from './call-record.ts';
 import { progressAfter } from './release-progress.ts';
-import type { ReleaseRecord } from './release-record.ts';
+import type { ReleaseRecord, ReleaseWish } from './release-record.ts';
 import { failuresOf, isEnded } from './release-state.ts';
-import type { Asker, HostProgress, ReleaseState, ReleaseWish } from './release-state.ts';
+import type { Asker, HostProgress, ReleaseState } from './release-state.ts';
 
 /** What has happened. */
 export type ReleaseEvent =

@@ -52,6 +52,9 @@ export type ReleaseRequest = Static<typeof ReleaseRequest>;
 export const ReleaseStart = Type.Object({ ...requested, plan: BlobDigest });
 export type ReleaseStart = Static<typeof ReleaseStart>;
 
+/** Either of them, as the door knows it: who may start a release may also see what would come of it. */
+export const ReleaseAsk = Type.Object({ ...requested, plan: Type.Optional(BlobDigest) });
+
 /** A request with nothing left to choose. */
 const settled = {
   application: PackageName,
@@ -77,6 +80,12 @@ export const ReleasePlan = Type.Object({
 export type ReleasePlan = Static<typeof ReleasePlan>;
 
 export const ReleaseId = Type.String({ pattern: '^[0-9a-z]{8,32}$' });
+
+/** What may be asked of a release that has not ended. */
+export const releaseWishes = ['continue', 'pause', 'rollback', 'close'] as const;
+export type ReleaseWish = (typeof releaseWishes)[number];
+
+export const ReleaseControl = Type.Object({ id: ReleaseId, wish: Type.Enum([...releaseWishes]) });
 
 /** A release as it is kept: everything that does not change. */
 export const ReleaseRecord = Type.Object({

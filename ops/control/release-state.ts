@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { PackageVersion } from './package-record.ts';
+import { releaseWishes } from './release-record.ts';
 import type { ReleaseRecord } from './release-record.ts';
 
 /** Those after `paused` are ends. */
@@ -17,10 +18,6 @@ export type ReleasePhase = (typeof releasePhases)[number];
 
 /** What is done with the hosts of a batch. */
 export const releaseSteps = ['install', 'switch', 'rollback'] as const;
-
-/** What may be asked of a release that has not ended. */
-export const releaseWishes = ['continue', 'pause', 'rollback', 'close'] as const;
-export type ReleaseWish = (typeof releaseWishes)[number];
 
 /** In whose name calls are made. */
 const Asker = Type.Object({ principal: Type.String(), key: Type.Optional(Type.String()) });

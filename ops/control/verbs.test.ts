@@ -7,7 +7,7 @@ import type { Verb } from './verbs.ts';
 
 test('every verb has a permission, a kind of record, a risk, a lane, and a schema that takes no stranger', (t) => {
   const table = Object.entries<Verb>(verbs);
-  t.is(table.length, 20);
+  t.is(table.length, 23);
   for (const [name, verb] of table) {
     t.regex(name, /^[a-z]+\.[a-z]+$/, name);
     t.regex(verb.permission, /^[a-z]+\.[a-z]+$/, name);

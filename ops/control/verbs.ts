@@ -11,6 +11,7 @@ import { LabelChange } from './host-record.ts';
 import { BlobDigest, BlobLength, PackagePublish } from './package-record.ts';
 import { PolicyName, PolicyRule } from './policy.ts';
 import type { Risk } from './policy.ts';
+import { ReleaseAsk, ReleaseControl } from './release-record.ts';
 
 /** One thing that can be asked. */
 export interface Verb {
@@ -201,6 +202,28 @@ export const verbs = {
     risk: 'read',
     audit: 'package.list',
     schema: PackageList,
+  },
+  'release.start': {
+    permission: 'release.start',
+    risk: 'danger',
+    audit: 'release.start',
+    lane: 'slow',
+    schema: ReleaseAsk,
+    runsOnHosts: true,
+  },
+  'release.control': {
+    ...cell,
+    permission: 'release.control',
+    risk: 'change',
+    audit: 'release.control',
+    schema: ReleaseControl,
+  },
+  'release.list': {
+    ...cell,
+    permission: 'release.list',
+    risk: 'read',
+    audit: 'release.list',
+    schema: List,
   },
   'host.list': {
     ...cell,

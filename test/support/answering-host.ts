@@ -9,7 +9,7 @@ import type { CallHost, CallListener } from '../../ops/control/call-host.ts';
 export class AnsweringHost implements CallHost {
   readonly key = HostKey.generate();
   readonly hostname: string;
-  readonly idc = 'default';
+  readonly idc: string;
   readonly takesCalls = true;
   readonly orders: Call[] = [];
   readonly stops: string[] = [];
@@ -17,8 +17,9 @@ export class AnsweringHost implements CallHost {
   readonly #written = new Map<string, string>();
   #listener: CallListener | undefined;
 
-  constructor(hostname: string) {
+  constructor(hostname: string, idc = 'default') {
     this.hostname = hostname;
+    this.idc = idc;
   }
 
   get peer(): string {
