@@ -31,6 +31,7 @@ export async function whyUnhealthy(options: HealthOptions): Promise<string | und
     return isAlive() ? undefined : 'it ended by itself';
   }
   const end = clock.monotonic() + timeoutMs;
+  let why: string | undefined;
   for (;;) {
     if (!isAlive()) return 'it ended by itself';
     const leftMs = Math.max(1, end - clock.monotonic());
@@ -38,8 +39,11 @@ export async function whyUnhealthy(options: HealthOptions): Promise<string | und
     signal.throwIfAborted();
     // What answers may be something else, when what was started has ended.
     if (problem === undefined && isAlive()) return undefined;
+    if (problem === undefined) return 'it ended by itself';
+    // What is cut off at the end says less than what was found before.
+    if (why === undefined || clock.monotonic() < end) why = problem;
     if (clock.monotonic() + health.intervalMs >= end) {
-      return `it was not healthy within ${timeoutMs} ms: ${problem ?? 'it ended by itself'}`;
+      return `it was not healthy within ${timeoutMs} ms: ${why}`;
     }
     await sleepWhile(isAlive, health.intervalMs, options);
   }
@@ -81,7 +85,9 @@ async function checkHttp(
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const request = get(url, { agent: false, signal: deadline.signal });
   request.once('response', resolve);
-  request.once('error', reject);
+  request.once('error', (error) =>
+    reject(deadline.isOver ? new CodedError('ERR_TIMEOUT', `${url} did not answer`) : error),
+  );
   const response = await promise;
   response.on('error', () => undefined);
   response.destroy();
