@@ -1,14 +1,9 @@
-import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { CodedError } from '../../core/base/error.ts';
 import type { CallDesk } from './call-desk.ts';
 import type { CallEvent, HostResult } from './call-record.ts';
 import type { CallStore } from './call-store.ts';
-
-/** What is known is given as fast as it is read. */
-const MAX_BEHIND_BYTES = 262_144;
-/** What happens is not waited with: a reader who is so far behind is cut off, and may begin again. */
-const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
+import { EventLines } from './event-lines.ts';
 
 /**
  * Writes the events of a call as lines of JSON: what is known of it, each result and all output once, and then what
@@ -43,7 +38,7 @@ export async function followCall(
       for await (const result of calls.results(id)) {
         if (told.has(result.peer)) continue;
         told.add(result.peer);
-        await lines.give(result);
+        await give(lines, result);
         if (reader.destroyed) return;
       }
     } while (fresh.difference(told).size > 0);
@@ -63,32 +58,15 @@ export async function followCall(
   }
 }
 
-/** Events as lines, for a reader who may be slow. */
-class EventLines {
-  readonly #reader: Writable;
-
-  constructor(reader: Writable) {
-    this.#reader = reader;
-  }
-
-  write(event: CallEvent): void {
-    const reader = this.#reader;
-    if (reader.writableEnded || reader.destroyed) return;
-    reader.write(`${JSON.stringify(event)}\n`);
-    if (reader.writableLength > MAX_UNREAD_BYTES) reader.destroy();
-  }
-
-  /** A result with the output before it, when the reader has taken most of what came before. */
-  async give({ stdout, stderr, signed: _signed, ...result }: HostResult): Promise<void> {
-    const { peer, hostname } = result;
-    const host = hostname === undefined ? { peer } : { peer, hostname };
-    if (stdout !== '') this.write({ type: 'output', ...host, stream: 'stdout', data: stdout });
-    if (stderr !== '') this.write({ type: 'output', ...host, stream: 'stderr', data: stderr });
-    this.write({ type: 'result', ...result });
-    const reader = this.#reader;
-    if (reader.writableLength < MAX_BEHIND_BYTES || reader.destroyed) return;
-    const gone = new AbortController();
-    reader.once('close', () => gone.abort());
-    await once(reader, 'drain', { signal: gone.signal }).catch(() => undefined);
-  }
+/** A result with the output before it. */
+async function give(
+  lines: EventLines,
+  { stdout, stderr, signed: _signed, ...result }: HostResult,
+): Promise<void> {
+  const { peer, hostname } = result;
+  const host = hostname === undefined ? { peer } : { peer, hostname };
+  if (stdout !== '') lines.write({ type: 'output', ...host, stream: 'stdout', data: stdout });
+  if (stderr !== '') lines.write({ type: 'output', ...host, stream: 'stderr', data: stderr });
+  lines.write({ type: 'result', ...result });
+  await lines.taken();
 }

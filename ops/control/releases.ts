@@ -18,6 +18,7 @@ import type {
   ReleaseWish,
 } from './release-record.ts';
 import { stateAtStart } from './release-state.ts';
+import type { ReleaseState } from './release-state.ts';
 import { detailOf, summaryOf } from './release-view.ts';
 import type { ReleaseDetail, ReleaseSummary } from './release-view.ts';
 import { newTimeId } from './time-id.ts';
@@ -143,11 +144,15 @@ export class Releases implements AsyncDisposable {
     throw new CodedError('ERR_NOT_FOUND', 'there is no release of this id, or not any more');
   }
 
-  /** Where it stands, with all its hosts; ERR_NOT_FOUND. */
+  /** Where it stands; ERR_STORE_IO when it cannot be read, or when there is no such release. */
+  async state(id: string): Promise<ReleaseState> {
+    return (await this.#parts.store.state(id)).state;
+  }
+
+  /** The release with all its hosts; ERR_NOT_FOUND. */
   async detail(id: string): Promise<ReleaseDetail> {
     const record = await this.record(id);
-    const { state } = await this.#parts.store.state(id);
-    return detailOf(record, state);
+    return detailOf(record, await this.state(id));
   }
 
   /** Releases, the newest first. */
@@ -158,8 +163,7 @@ export class Releases implements AsyncDisposable {
     const records = await store.list(about);
     const items = await Promise.all(
       records.map(async (record) => {
-        const { state } = await store.state(record.id);
-        return summaryOf(record, state);
+        return summaryOf(record, await this.state(record.id));
       }),
     );
     const last = records.length === limit ? records.at(-1)?.id : undefined;

@@ -8,6 +8,7 @@ import { addCallRoutes } from '../../ops/control/call-routes.ts';
 import type { CallerOf } from '../../ops/control/door-app.ts';
 import { addHostRoutes } from '../../ops/control/host-routes.ts';
 import { addKeyRoutes } from '../../ops/control/key-routes.ts';
+import { addReleaseRoutes } from '../../ops/control/release-routes.ts';
 import { addPackageRoutes } from '../../ops/control/package-routes.ts';
 import type { OpsControl } from '../../ops/control/index.ts';
 import { addAdminRoutes } from './admin-routes.ts';
@@ -150,6 +151,7 @@ export class HttpApi implements AsyncDisposable {
       ops.addHook('onRequest', async (request) => void callerOf(request));
       const options = { callerOf };
       addCallRoutes(ops, { ...options, control: () => this.#served().ops });
+      addReleaseRoutes(ops, { ...options, control: () => this.#served().ops });
       addKeyRoutes(ops, { ...options, parts: () => this.#served().ops });
       addHostRoutes(ops, { ...options, parts: () => this.#served().ops });
       addPackageRoutes(ops, { ...options, parts: () => this.#served().ops, spare: spareRequest });
