@@ -31,6 +31,8 @@ export interface MetricsSnapshot {
   /** Those that ended, by state. */
   readonly warmUpsEnded: ReadonlyMap<string, number>;
   readonly calls: number;
+  /** Of what was uploaded for hosts. */
+  readonly blobBytes: number;
   readonly callResults: ReadonlyMap<string, number>;
   /** Of the cell, bytes per second, 0 for no limit; and what of them hosts have. */
   readonly budgets: CellBudgets;
@@ -110,6 +112,7 @@ export const supernodeMetrics = {
     help: 'Ends of calls on hosts, by outcome',
     labels: ['outcome'],
   },
+  blob_bytes: { kind: 'gauge', help: 'Bytes of what was uploaded for hosts' },
   revoked_hosts: { kind: 'gauge', help: 'Hosts that the cell map puts out of the cell' },
   certificate_expiry_timestamp_seconds: {
     kind: 'gauge',
@@ -218,6 +221,7 @@ export class SupernodeMetrics implements Disposable {
       this.#set('warm_ups', snapshot.warmUps.get(state) ?? 0, { state });
     }
     this.#set('calls', snapshot.calls);
+    this.#set('blob_bytes', snapshot.blobBytes);
     for (const [outcome, count] of snapshot.callResults) {
       this.#set('call_results_total', count, { outcome });
     }

@@ -43,6 +43,11 @@ export class Uploads implements AsyncDisposable {
     return new Uploads(blobs, await BlobServer.open(blobs, { dataDir, log }), options);
   }
 
+  /** Bytes of all blobs. */
+  get usedBytes(): number {
+    return this.#blobs.usedBytes;
+  }
+
   /**
    * Takes a blob in; it counts when it has the digest, is on the disk, and stands in the audit. What the door refuses,
    * before a byte is read, and what `BlobStore.stage()` does.

@@ -182,6 +182,7 @@ async function supernodeExposition(): Promise<string> {
     warmUpsEnded: none,
     calls: 0,
     callResults: none,
+    blobBytes: 0,
     budgets: { download: 0, origin: 0 },
     outstanding: { download: 0, origin: 0 },
     revokedHosts: 0,
