@@ -39,9 +39,13 @@ function fieldsIn(agreed: Asked, asked: Asked): string[] {
   const others = [...new Set([...Object.keys(before), ...Object.keys(now)])].filter(
     (name) => !isSame(before[name], now[name]),
   );
-  if (others.length > 0) return [`another ${others.join(', ')} was agreed to`];
-  const isCommandSame = isSame([agreed.command, agreed.args], [asked.command, asked.args]);
+  if (others.length > 0) return [`it differs in ${others.join(', ')}`];
+  const isCommandSame = isSame(commandOf(agreed), commandOf(asked));
   return isCommandSame ? [] : ['another command was agreed to'];
+}
+
+function commandOf({ command, args }: Asked): Pick<Asked, 'command' | 'args'> {
+  return { ...(command === undefined ? {} : { command }), ...(args === undefined ? {} : { args }) };
 }
 
 function fieldsOf(input: unknown): Readonly<Record<string, unknown>> {

@@ -3,8 +3,10 @@ import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { programVersion } from '../../core/base/version.ts';
 import type { Exposition } from '../metrics.ts';
+import { addApprovalRoutes } from '../../ops/control/approval-routes.ts';
 import { addAuditRoutes } from '../../ops/control/audit-routes.ts';
 import { addCallRoutes } from '../../ops/control/call-routes.ts';
+import { quotedApproval } from '../../ops/control/door-app.ts';
 import type { CallerOf } from '../../ops/control/door-app.ts';
 import { addHostRoutes } from '../../ops/control/host-routes.ts';
 import { addKeyRoutes } from '../../ops/control/key-routes.ts';
@@ -145,14 +147,18 @@ export class HttpApi implements AsyncDisposable {
 
   /** Who has a key of the operator or one that the door gave out; the door decides what he may. */
   #addOpsRoutes(keys: ApiKeys | undefined): void {
-    const callerOf: CallerOf = ({ ip, headers: { authorization } }) =>
-      opsCaller({ keys, principals: this.#served().ops.principals }, { ip, authorization });
+    const callerOf: CallerOf = ({ ip, headers }) => {
+      const { principals } = this.#served().ops;
+      const { authorization } = headers;
+      return quotedApproval(headers, opsCaller({ keys, principals }, { ip, authorization }));
+    };
     void this.#app.register(async (ops: ApiApp) => {
       ops.addHook('onRequest', async (request) => void callerOf(request));
       const options = { callerOf };
       addCallRoutes(ops, { ...options, control: () => this.#served().ops });
       addReleaseRoutes(ops, { ...options, control: () => this.#served().ops });
       addKeyRoutes(ops, { ...options, parts: () => this.#served().ops });
+      addApprovalRoutes(ops, { ...options, parts: () => this.#served().ops });
       addHostRoutes(ops, { ...options, parts: () => this.#served().ops });
       addPackageRoutes(ops, { ...options, parts: () => this.#served().ops, spare: spareRequest });
       addAuditRoutes(ops, { ...options, parts: () => this.#served().ops });

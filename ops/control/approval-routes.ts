@@ -1,0 +1,32 @@
+import { Type } from 'typebox';
+import { ApprovalId } from './approval-record.ts';
+import type { Approvals } from './approvals.ts';
+import type { CallerOf, OpsApp } from './door-app.ts';
+import { verbs } from './verbs.ts';
+
+const Params = Type.Object({ id: ApprovalId });
+
+/** How the routes come to what they need at each request. */
+export interface ApprovalRoutesOptions {
+  readonly parts: () => { readonly approvals: Approvals };
+  readonly callerOf: CallerOf;
+}
+
+/** Routes of what waits for somebody's agreement. */
+export function addApprovalRoutes(app: OpsApp, { parts, callerOf }: ApprovalRoutesOptions): void {
+  const list = { schema: { querystring: verbs['approval.list'].schema } };
+  app.get('/api/v1/approvals', list, async (request) =>
+    parts().approvals.list(request.query, callerOf(request)),
+  );
+
+  const one = { schema: { params: Params } };
+  app.get('/api/v1/approvals/:id', one, async (request) =>
+    parts().approvals.show(request.params.id, callerOf(request)),
+  );
+  app.post('/api/v1/approvals/:id/approve', one, async (request) =>
+    parts().approvals.agree(request.params.id, callerOf(request)),
+  );
+  app.post('/api/v1/approvals/:id/deny', one, async (request) =>
+    parts().approvals.deny(request.params.id, callerOf(request)),
+  );
+}

@@ -1,0 +1,426 @@
+import test from 'ava';
+import type { ExecutionContext } from 'ava';
+import { ManualClock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
+import { DoorBench, OPERATOR, benchFolder, found } from '../../test/support/door-bench.ts';
+import { approvalLimits } from './approval-record.ts';
+import { Approvals } from './approvals.ts';
+import type { PolicyRule } from './policy.ts';
+import type { Principal } from './principal.ts';
+import type { IssuedKey } from './principals.ts';
+
+const HOUR = approvalLimits.defaultTtlMs;
+const names = ['ann', 'bob', 'eve', 'zoe'] as const;
+const allow: PolicyRule = { effect: 'allow', principals: ['*'], verbs: ['*'] };
+const fourEyes: PolicyRule = {
+  effect: 'approve',
+  principals: ['*'],
+  verbs: ['call.run'],
+  approvers: [['ann', 'bob'], ['eve']],
+};
+
+/** ann asks; one of ann and bob must agree, and eve. */
+class Office {
+  readonly bench: DoorBench;
+  readonly keys: ReadonlyMap<string, IssuedKey>;
+  readonly approvals: Approvals;
+
+  private constructor(bench: DoorBench, keys: ReadonlyMap<string, IssuedKey>) {
+    this.bench = bench;
+    this.keys = keys;
+    this.approvals = new Approvals(bench);
+  }
+
+  static async open(bench: DoorBench, rule = fourEyes): Promise<Office> {
+    const keys = new Map<string, IssuedKey>();
+    for (const name of names) keys.set(name, await bench.create(name));
+    await bench.put('all', allow);
+    await bench.put('four-eyes', rule);
+    return new Office(bench, keys);
+  }
+
+  /** The same people after a restart. */
+  again(bench: DoorBench): Office {
+    return new Office(bench, this.keys);
+  }
+
+  who(name: string): Principal {
+    return found(this.bench, this.keys.get(name)?.key ?? '');
+  }
+
+  async agree(name: string, id: string): Promise<string> {
+    return (await this.approvals.agree(id, { principal: this.who(name), source: '10.0.0.2' }))
+      .state;
+  }
+
+  async deny(name: string, id: string): Promise<string> {
+    return (await this.approvals.deny(id, { principal: this.who(name), source: '10.0.0.2' })).state;
+  }
+
+  /** Runs something; the call is a row. */
+  async run({
+    approval,
+    by = 'ann',
+    args = ['-a'],
+    hosts = ['h1', 'h2'],
+  }: {
+    approval?: string;
+    by?: string | Principal;
+    args?: string[];
+    hosts?: string[];
+  } = {}): Promise<string> {
+    const principal = typeof by === 'string' ? this.who(by) : by;
+    const caller = {
+      principal,
+      source: '10.0.0.1',
+      ...(approval === undefined ? {} : { approval }),
+    };
+    const targets = hosts.map((peer) => ({ peer, hostname: `web-${peer}` }));
+    const object = { id: 'df', command: 'df', args, hosts: targets };
+    const input = { command: 'df', args, on: 'all' };
+    return this.bench.door.perform({ verb: 'call.run', caller, input, object }, async () => ({
+      changes: [{ type: 'put', key: 'call/1', value: hosts }],
+      expect: [],
+      detail: {},
+      answer: () => 'done',
+    }));
+  }
+
+  /** The id under which it waits. */
+  async ask(options: Parameters<Office['run']>[0] = {}): Promise<string> {
+    try {
+      return await this.run(options);
+    } catch (error) {
+      const { code, detail } = CodedError.from(error);
+      if (code !== 'ERR_APPROVAL_NEEDED' || detail['obstacle'] !== 'asked') throw error;
+      return String(detail['approval']);
+    }
+  }
+
+  /** How often it was done, by the audit. */
+  async runs(): Promise<number> {
+    const entries = await this.bench.entries();
+    return entries.filter(({ kind, decision }) => kind === 'call.run' && decision === 'allowed')
+      .length;
+  }
+}
+
+async function office(t: ExecutionContext, rule?: PolicyRule): Promise<[DoorBench, Office]> {
+  const bench = await DoorBench.open(await benchFolder(t));
+  t.teardown(async () => bench[Symbol.asyncDispose]());
+  return [bench, await Office.open(bench, rule)];
+}
+
+const needed = (obstacle: string, message: RegExp) => ({
+  code: 'ERR_APPROVAL_NEEDED',
+  message,
+  obstacle,
+});
+
+/** Checks that a run is refused with this obstacle, and that the message says so. */
+async function refused(
+  t: ExecutionContext,
+  run: Promise<string>,
+  { code, message, obstacle }: ReturnType<typeof needed>,
+): Promise<void> {
+  const error = await t.throwsAsync(run, { code, message });
+  t.is(CodedError.from(error).detail['obstacle'], obstacle);
+}
+
+test('what needs agreement is done once one of each list has agreed, and only once', async (t) => {
+  const [bench, here] = await office(t);
+  await refused(
+    t,
+    here.run(),
+    needed('asked', /ann, bob; and eve must agree before .* --approval/),
+  );
+  const approval = await here.ask();
+  t.is(await here.ask(), approval, 'asked again it is the same');
+  t.deepEqual(await bench.rows('call/'), []);
+  await refused(t, here.run({ approval }), needed('waiting', /one of ann, bob; and eve must/));
+  t.is(await here.agree('bob', approval), 'waiting');
+  await refused(t, here.run({ approval }), needed('waiting', /: eve must agree/));
+  t.is(await here.agree('eve', approval), 'approved');
+  t.is(await here.run({ approval }), 'done');
+  await refused(t, here.run({ approval }), needed('unknown', /was used/));
+  t.is(await here.runs(), 1);
+  t.deepEqual(await bench.rows('approval/'), []);
+  const entries = await bench.entries();
+  t.is(entries.filter(({ kind }) => kind === 'approval.ask').length, 1);
+  t.like(
+    entries.find(({ kind, decision }) => kind === 'call.run' && decision === 'allowed'),
+    { detail: { approval, approvedBy: ['bob', 'eve'], policy: 'all' } },
+  );
+});
+
+test('who asks cannot agree, nor who is not named, nor anybody through a policy', async (t) => {
+  const [bench, here] = await office(t);
+  const approval = await here.ask();
+  await t.throwsAsync(here.agree('ann', approval), { code: 'ERR_DENIED', message: /himself/ });
+  await t.throwsAsync(here.agree('zoe', approval), { code: 'ERR_DENIED', message: /another/ });
+  await t.throwsAsync(here.deny('zoe', approval), { code: 'ERR_DENIED' });
+  const zoe = { principal: here.who('zoe'), source: '10.0.0.9' };
+  await t.throwsAsync(here.approvals.show(approval, zoe), { code: 'ERR_DENIED' });
+  t.deepEqual((await here.approvals.list({}, zoe)).items, []);
+  await t.throwsAsync(here.approvals.agree(approval, OPERATOR), { code: 'ERR_DENIED' });
+  t.is((await here.approvals.list({}, OPERATOR)).items.length, 1, 'who may look');
+  const { audit } = bench;
+  const denials = (await audit.log.list({ limit: 100 })).records.filter(
+    ({ decision }) => decision === 'denied',
+  );
+  t.is(denials.length, 5, 'each attempt is in the audit');
+  await bench.put('hush', { effect: 'forbid', principals: ['eve'], verbs: ['approval.*'] });
+  await t.throwsAsync(here.agree('eve', approval), { code: 'ERR_DENIED', message: /hush/ });
+});
+
+test('one who agrees twice stands for one list, also with two keys', async (t) => {
+  const approvers = [
+    ['bob', 'eve'],
+    ['bob', 'eve', 'zoe'],
+  ];
+  const [bench, here] = await office(t, { ...fourEyes, approvers });
+  const approval = await here.ask();
+  t.is(await here.agree('bob', approval), 'waiting');
+  t.is(await here.agree('bob', approval), 'waiting');
+  const second = found(bench, (await bench.create('bob')).key);
+  const view = await here.approvals.agree(approval, { principal: second, source: '' });
+  t.like(view, { state: 'waiting', agreed: ['bob'], open: [['bob', 'eve', 'zoe']] });
+  await refused(t, here.run({ approval }), needed('waiting', /one of bob, eve, zoe must agree/));
+});
+
+test('another argument, another host or another key is something else than was agreed to', async (t) => {
+  const [bench, here] = await office(t);
+  const approval = await here.ask();
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  const other = found(bench, (await bench.create('ann')).key);
+  const cases = [
+    [{ args: ['-b'] }, /it differs in args/],
+    [{ hosts: ['h1', 'h2', 'h3'] }, /web-h3 came to its hosts since/],
+    [{ hosts: ['h1'] }, /web-h2 is not among its hosts any more/],
+    [{ by: other }, /with another key/],
+  ] as const;
+  for (const [change, message] of cases) {
+    const asked = 'by' in change ? change : structuredClone(change);
+    await refused(t, here.run({ ...asked, approval } as never), needed('changed', message));
+  }
+  await refused(t, here.run({ approval, by: 'zoe' }), needed('unknown', /none of yours/));
+  await refused(t, here.run({ approval: '0'.repeat(16) }), needed('unknown', /was used/));
+  t.is(await here.runs(), 0);
+  t.is(await here.run({ approval, hosts: ['h2', 'h1'] }), 'done', 'in whatever order');
+});
+
+test('policies that want others by now want to be asked again', async (t) => {
+  const [bench, here] = await office(t);
+  const approval = await here.ask();
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  await bench.put('more', { ...fourEyes, approvers: [['zoe']] });
+  await refused(t, here.run({ approval }), needed('changed', /policies want other people/));
+  const next = await here.ask();
+  t.not(next, approval);
+  for (const name of ['bob', 'eve']) t.is(await here.agree(name, next), 'waiting');
+  t.is(await here.agree('zoe', next), 'approved');
+  t.is(await here.run({ approval: next }), 'done');
+});
+
+test('used ten times at once it is done once', async (t) => {
+  const [, here] = await office(t);
+  const approval = await here.ask();
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  const uses = Array.from({ length: 10 }, async () => here.run({ approval }));
+  const results = await Promise.allSettled(uses);
+  t.is(results.filter(({ status }) => status === 'fulfilled').length, 1);
+  for (const result of results) {
+    if (result.status === 'rejected') {
+      t.is(CodedError.from(result.reason).code, 'ERR_APPROVAL_NEEDED');
+    }
+  }
+  t.is(await here.runs(), 1);
+});
+
+test('a restart keeps what waits and who agreed, and what was used stays used', async (t) => {
+  const directory = await benchFolder(t);
+  const clock = new ManualClock();
+  const first = await DoorBench.open(directory, clock);
+  const before = await Office.open(first);
+  const used = await before.ask({ args: ['-x'] });
+  for (const name of ['bob', 'eve']) await before.agree(name, used);
+  await before.run({ args: ['-x'], approval: used });
+  const approval = await before.ask();
+  await before.agree('bob', approval);
+  await first[Symbol.asyncDispose]();
+  await using second = await DoorBench.open(directory, clock);
+  const after = before.again(second);
+  const replay = after.run({ args: ['-x'], approval: used });
+  await refused(t, replay, needed('unknown', /was used/));
+  t.is(await after.ask(), approval);
+  t.is(await after.agree('eve', approval), 'approved');
+  t.is(await after.run({ approval }), 'done');
+});
+
+test('when the audit cannot be written nothing is asked, and an approval is not used up', async (t) => {
+  const [bench, here] = await office(t);
+  bench.audit.failure = new CodedError('ERR_AUDIT_UNWRITABLE', 'no space');
+  await t.throwsAsync(here.ask(), { code: 'ERR_AUDIT_UNWRITABLE' });
+  bench.audit.failure = undefined;
+  t.deepEqual((await here.approvals.list({}, OPERATOR)).items, []);
+  const approval = await here.ask();
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  bench.audit.failure = new CodedError('ERR_AUDIT_UNWRITABLE', 'no space');
+  await t.throwsAsync(here.run({ approval }), { code: 'ERR_AUDIT_UNWRITABLE' });
+  bench.audit.failure = undefined;
+  t.is(await here.run({ approval }), 'done');
+});
+
+test('an approval expires, agreed to or not, and its row goes', async (t) => {
+  const [bench, here] = await office(t, { ...fourEyes, ttlMs: 10 * 60_000 });
+  const [agreed, waiting] = [await here.ask(), await here.ask({ args: [] })];
+  for (const name of ['bob', 'eve']) await here.agree(name, agreed);
+  bench.clock.advance(10 * 60_000 - 1);
+  t.is((await here.approvals.list({}, OPERATOR)).items.length, 2);
+  bench.clock.jump(1);
+  await refused(t, here.run({ approval: agreed }), needed('unknown', /has expired/));
+  await t.throwsAsync(here.agree('bob', waiting), { code: 'ERR_NOT_FOUND' });
+  t.not(await here.ask(), agreed, 'asked again it is another');
+  await bench.approvals.sweep();
+  t.is((await bench.rows('approval/')).length, 1);
+});
+
+test('one who denies is enough, for good; who asked may take it back', async (t) => {
+  const [, here] = await office(t);
+  const approval = await here.ask();
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  t.is(await here.deny('eve', approval), 'denied');
+  await refused(t, here.run({ approval }), needed('denied', /eve denied it/));
+  await t.throwsAsync(here.agree('eve', approval), { code: 'ERR_CONFLICT', message: /for good/ });
+  const next = await here.ask();
+  t.not(next, approval);
+  t.is(await here.deny('ann', next), 'denied');
+});
+
+test('who agreed with a key that was locked since counts no more, until he agrees with another', async (t) => {
+  const [bench, here] = await office(t);
+  const approval = await here.ask();
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  await bench.lock(here.keys.get('eve')?.id ?? '');
+  await refused(t, here.run({ approval }), needed('waiting', /: eve must agree/));
+  const principal = found(bench, (await bench.create('eve')).key);
+  t.is((await here.approvals.agree(approval, { principal, source: '' })).state, 'approved');
+  t.is(await here.run({ approval }), 'done');
+});
+
+test('a lock of an approver’s key that is written while his approval is used: used before, or not at all', async (t) => {
+  const [bench, here] = await office(t);
+  const approval = await here.ask();
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  const locking = bench.lock(here.keys.get('eve')?.id ?? '');
+  const run = await here.run({ approval }).catch((error: unknown) => CodedError.from(error).code);
+  await locking;
+  const kinds = (await bench.entries()).map(({ kind, decision }) => `${kind} ${decision}`);
+  const [used, locked] = [kinds.lastIndexOf('call.run allowed'), kinds.indexOf('key.lock allowed')];
+  t.true(run === 'done' ? used < locked : used < 0, kinds.join());
+});
+
+test('who was given the key that asks, or gave himself the key that agrees, does not count', async (t) => {
+  const [bench, here] = await office(t);
+  const issue = async (principal: string, by: string): Promise<Principal> => {
+    const input = { principal };
+    const caller = { principal: here.who(by), source: '10.0.0.3' };
+    const { key } = await bench.door.perform(
+      { verb: 'key.create', caller, input, object: { id: principal } },
+      async () => bench.principals.create(input, caller.principal),
+    );
+    return found(bench, key);
+  };
+  const bot = await issue('bot', 'bob');
+  const ofBot = await here.ask({ by: bot });
+  await t.throwsAsync(here.agree('bob', ofBot), {
+    code: 'ERR_DENIED',
+    message: /given out to bob/,
+  });
+  const mask = { principal: await issue('eve', 'ann'), source: '10.0.0.3' };
+  const ofAnn = await here.ask();
+  const masked = here.approvals.agree(ofAnn, mask);
+  await t.throwsAsync(masked, { code: 'ERR_DENIED', message: /given out to ann, who asks/ });
+  // Agreed first, and took the key over afterwards.
+  for (const name of ['bob', 'eve']) await here.agree(name, ofAnn);
+  const id = here.keys.get('ann')?.id ?? '';
+  const asker = here.who('ann');
+  await bench.door.perform(
+    {
+      verb: 'key.rotate',
+      caller: { principal: here.who('eve'), source: '' },
+      input: { id },
+      object: { id },
+    },
+    async () => bench.principals.rotate({ id }, here.who('eve')),
+  );
+  await refused(t, here.run({ by: asker, approval: ofAnn }), needed('waiting', /: eve must agree/));
+});
+
+test('a forbid wins over an approve, and an approve lets nobody do what no allow covers', async (t) => {
+  const [bench, here] = await office(t);
+  await bench.put('all', { ...allow, principals: ['bob', 'eve', 'zoe'] });
+  await t.throwsAsync(here.run(), { code: 'ERR_DENIED', message: /no policy allows/ });
+  await bench.put('all', allow);
+  const approval = await here.ask();
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  await bench.put('stop', { effect: 'forbid', principals: ['*'], verbs: ['call.run'] });
+  await t.throwsAsync(here.run({ approval }), { code: 'ERR_DENIED', message: /policy stop/ });
+  t.is(await here.run({ by: OPERATOR.principal }), 'done', 'no policy is about the operator');
+});
+
+test('an approve that is about one host of many is about the call', async (t) => {
+  const [, here] = await office(t, { ...fourEyes, hosts: ['peer=h2'] });
+  t.is(await here.run({ hosts: ['h1'] }), 'done');
+  await refused(t, here.run({ hosts: ['h1', 'h2'] }), needed('asked', /must agree/));
+});
+
+test('what waits is bounded for each principal', async (t) => {
+  const [, here] = await office(t);
+  const asked = await Promise.allSettled(
+    Array.from({ length: approvalLimits.each + 10 }, async (_none, at) =>
+      here.ask({ args: [String(at)] }),
+    ),
+  );
+  t.is(asked.filter(({ status }) => status === 'fulfilled').length, approvalLimits.each);
+  const last = asked.at(-1);
+  t.is(last?.status === 'rejected' ? CodedError.from(last.reason).code : '', 'ERR_BUSY');
+  t.truthy(await here.ask({ by: 'zoe' }), 'another may ask');
+});
+
+test('a change of policies that widens is agreed to as it was shown; one that narrows needs nobody', async (t) => {
+  const [bench, here] = await office(t, { ...fourEyes, verbs: ['policy.*'], ttlMs: HOUR });
+  const put = async (name: string, policy: PolicyRule, approval?: string): Promise<unknown> => {
+    const quoted = approval === undefined ? {} : { approval };
+    const caller = { principal: here.who('ann'), source: '10.0.0.1', ...quoted };
+    return bench.door.perform(
+      { verb: 'policy.put', caller, input: { name, policy }, object: { id: name } },
+      async () => bench.policies.put(name, policy),
+    );
+  };
+  const reader: PolicyRule = {
+    effect: 'allow',
+    principals: ['zoe'],
+    verbs: ['key.list', 'call.list'],
+  };
+  const asked = await t.throwsAsync(put('reader', reader), { code: 'ERR_APPROVAL_NEEDED' });
+  const approval = String(CodedError.from(asked).detail['approval']);
+  const shown = await here.approvals.show(approval, { principal: here.who('bob'), source: '' });
+  t.deepEqual(shown.plan, { policy: reader });
+  for (const name of ['bob', 'eve']) await here.agree(name, approval);
+  await bench.put('reader', { ...reader, verbs: ['key.list'] });
+  await refused(
+    t,
+    put('reader', reader, approval).then(() => 'done'),
+    needed('changed', /what it replaces has changed/),
+  );
+  await put('reader', { ...reader, verbs: ['key.list'], maxRisk: 'read' });
+  t.like((await bench.entries()).at(-1), {
+    kind: 'policy.put',
+    principal: 'ann',
+    detail: { narrower: true },
+  });
+  await t.throwsAsync(put('reader', reader), { code: 'ERR_APPROVAL_NEEDED' });
+  await put('none', { effect: 'forbid', principals: ['*'], verbs: ['key.*'] });
+  await t.throwsAsync(put('four-eyes', reader), { code: 'ERR_APPROVAL_NEEDED' }, 'its own end');
+});
