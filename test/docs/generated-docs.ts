@@ -13,6 +13,7 @@ import {
   policiesPutOptions,
 } from '../../ops/cli/keys-command.ts';
 import { auditListOptions, auditVerifyOptions } from '../../ops/cli/audit-command.ts';
+import { hostsLabelOptions, hostsListOptions } from '../../ops/cli/hosts-command.ts';
 import { limitsSetOptions } from '../../ops/cli/limits-command.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
 import { pushOptions } from '../../ops/cli/push-command.ts';
@@ -41,6 +42,8 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops keys create': keysCreateOptions,
   'dfops keys rotate': keysRotateOptions,
   'dfops policies put': policiesPutOptions,
+  'dfops hosts list': hostsListOptions,
+  'dfops hosts label': hostsLabelOptions,
 };
 
 /** Path from the root and text of each generated document. */
