@@ -10,6 +10,7 @@ import { checkout } from '../../bench/cluster/installation.ts';
 import { Workplace } from '../../bench/cluster/workplace.ts';
 import { findUser, ownUser } from '../../ops/agent/local-user.ts';
 import { FolderServer } from '../support/folder-server.ts';
+import { until } from '../support/until.ts';
 import { fileDigest, withCluster } from '../support/with-cluster.ts';
 
 const KEY = 'a-key-of-the-test-and-of-nobody-else';
@@ -82,13 +83,16 @@ function processesIn(folder: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => {
-      try {
-        return `${readlinkSync(`/proc/${pid}/cwd`)}/`.startsWith(`${folder}/`);
-      } catch {
-        return false;
-      }
-    });
+    .filter((pid) => `${cwdOf(pid)}/`.startsWith(`${folder}/`));
+}
+
+function cwdOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    // It has ended.
+    return '';
+  }
 }
 
 test.serial(
@@ -173,6 +177,19 @@ test.serial(
         t.regex(failed.stderr, /web 2\.0: it was not healthy within 10000 ms: /);
         t.is(await answer(), '1.0');
         t.regex(await readlink(join(site, 'current')), /^versions\/1\.0-[0-9a-f]{12}$/);
+
+        // The host dies while it waits for what never becomes healthy, and is told to go back when it is there again.
+        const hanging = call(cluster, 'package.switch', ['web', '2.0', '3600000']);
+        await until(() => processesIn(site).some((found) => cwdOf(found).includes('/2.0-')));
+        await cluster.host(1).daemon.kill('SIGKILL');
+        await cluster.host(1).daemon.start();
+        await cluster.connected(cluster.host(1));
+        t.is((await hanging).outcome, 'unknown');
+        const back = await switchTo('1.0');
+        t.is(back.outcome, 'ok', back.stderr);
+        t.deepEqual(JSON.parse(back.stdout), { name: 'web', current: '1.0', former: '1.0' });
+        t.is(await answer(), '1.0');
+        t.is(processesIn(site).length, 1);
 
         const wrong = await call(cluster, 'package.install', [
           'web',
