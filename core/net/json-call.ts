@@ -9,6 +9,7 @@ const { pipeline } = process.getBuiltinModule('node:stream');
 const http = process.getBuiltinModule('node:http');
 
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+const KEEP_ALIVE_MS = 30_000;
 
 const parseError = parser(
   Type.Object({
@@ -48,9 +49,14 @@ export async function callJson(call: JsonCall): Promise<unknown> {
   throw CodedError.fromObject(parseError(body).error);
 }
 
-/** The objects of an answer that has one a line, as they come; throws as `callJson()` does. */
+/**
+ * The objects of an answer that has one a line, as they come; throws as `callJson()` does. Once it has begun there may
+ * be nothing to tell for hours: whether the other machine is there at all is for TCP to ask.
+ */
 export async function* callJsonLines(call: JsonCall): AsyncGenerator {
   const response = await answerTo(call);
+  response.socket.setTimeout(0);
+  response.socket.setKeepAlive(true, KEEP_ALIVE_MS);
   let rest = '';
   response.setEncoding('utf8');
   try {
