@@ -1,11 +1,13 @@
 import { rm } from 'node:fs/promises';
 import { CodedError } from '../../../core/base/error.ts';
+import { onOutput } from '../../../core/store/output-error.ts';
 import { directoryOf, versionOf } from './package-folder.ts';
 import type { PackageFolder } from './package-folder.ts';
 import { readManifest } from './package-manifest.ts';
 import type { PackageManifest } from './package-manifest.ts';
 import { runProgram } from './package-program.ts';
 import type { PackageTools } from './package-program.ts';
+import { syncTree } from './sync-tree.ts';
 import type { InstallRequest } from './tool-requests.ts';
 import { unpackTarball } from './unpack-tarball.ts';
 
@@ -41,6 +43,8 @@ export async function installPackage(
     // Where it will run from: programs write down where they are.
     const path = await folder.place(directory);
     await prepare(path, options);
+    // What is a version stays one when the machine dies.
+    await onOutput(path, async () => syncTree(path, options.signal));
     await folder.add({ directory, version, digest, at: clock.now() });
   }
   await folder.prune(keep);
