@@ -54,6 +54,8 @@ export function newApiApp(log: Log): ApiApp {
     routerOptions: { maxParamLength: 128 },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = MAX_CONNECTIONS;
+  // A minute by default; of the two Node takes the longer one for the whole request.
+  app.server.headersTimeout = REQUEST_TIMEOUT_MS;
   app.setValidatorCompiler<TSchema>(({ schema, httpPart = '' }) => {
     const parse = parser(schema, { code: 'ERR_REQUEST', strict: true });
     return (data: unknown) => {
