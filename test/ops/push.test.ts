@@ -87,6 +87,13 @@ test.serial('a file is uploaded, fetched through the mesh, and put on hosts', as
     });
     t.like(await task.json(), { versions: [{ seed: { originBytes: BYTES } }] });
 
+    const empty = join(files.folder, 'empty');
+    await writeFile(empty, '');
+    const path = join(await web(2), 'empty');
+    const nothing = await dfops(cluster, ['push', empty, '--to', 'all', '--path', path]);
+    t.regex(nothing.stdout, /: ok after/, nothing.stdout + nothing.stderr);
+    t.is((await stat(path)).size, 0);
+
     // No host lets it be put there, and all are asked.
     const elsewhere = join(files.folder, 'elsewhere');
     const refused = await dfops(cluster, ['push', file, '--to', 'all', '--path', elsewhere]);
