@@ -23,10 +23,17 @@ export interface ApiCall {
 export class ApiClient {
   readonly #base: URL;
   readonly #key: string | undefined;
+  readonly #approval: string | undefined;
 
-  constructor(base: string, key: string | undefined) {
+  /** `approval`: id of the one that is quoted for whatever is asked. */
+  constructor(
+    base: string,
+    key: string | undefined,
+    { approval }: { readonly approval?: string | undefined } = {},
+  ) {
     this.#base = new URL(base);
     this.#key = key;
+    this.#approval = approval;
   }
 
   /** The JSON of the answer; throws what the API refuses with, ERR_MESH_UNAVAILABLE when nobody answers. */
@@ -46,7 +53,10 @@ export class ApiClient {
 
   #call({ method, path, body, content, signal }: ApiCall): JsonCall {
     const url = new URL(this.#base.pathname.replace(/\/$/, '') + path, this.#base);
-    const headers = this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
+    const headers = {
+      ...(this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` }),
+      ...(this.#approval === undefined ? {} : { 'odonata-approval': this.#approval }),
+    };
     return {
       target: {
         ...urlToHttpOptions(url),

@@ -9,11 +9,11 @@ import { beginCall, followCall, listCalls, showCall } from './call-api.ts';
 import type { CallEvent } from './call-api.ts';
 import { callLine, eventText, resultText } from './call-text.ts';
 import type { CommandTools } from './preheat-command.ts';
-import { apiOptions } from './preheat-options.ts';
+import { apiOptions, changeOptions } from './preheat-options.ts';
 
 /** The flags of `dfops call`. */
 export const callOptions = defineOptions({
-  ...apiOptions,
+  ...changeOptions,
   on: {
     kind: 'string',
     required: true,
@@ -79,7 +79,7 @@ function addCall(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options, args: [command = '', ...args] }) => {
       const { on, timeout, giveUp, lane, runAs, maxOutput, idempotencyKey, json } = options;
-      const api = new ApiClient(options.api, options.apiKey);
+      const api = new ApiClient(options.api, options.apiKey, options);
       const body = {
         command,
         args,
@@ -134,11 +134,15 @@ function addLooks(program: Command, tools: CommandTools): void {
       follow(new ApiClient(api, apiKey), { id, json }, tools),
   });
   bindCommand(calls.command('stop').description('Stop a call on all its hosts').argument('<ID>'), {
-    table: apiOptions,
+    table: changeOptions,
     env,
-    action: async ({ options: { api, apiKey }, args: [id = ''] }) => {
+    action: async ({ options, args: [id = ''] }) => {
       const path = `/api/v1/calls/${encodeURIComponent(id)}`;
-      await new ApiClient(api, apiKey).ask({ method: 'DELETE', path, signal });
+      await new ApiClient(options.api, options.apiKey, options).ask({
+        method: 'DELETE',
+        path,
+        signal,
+      });
     },
   });
 }

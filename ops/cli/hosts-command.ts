@@ -11,7 +11,7 @@ import { parser } from '../../core/wire/parse-message.ts';
 import { ApiClient } from './api-client.ts';
 import { listed } from './listed.ts';
 import type { CommandTools } from './preheat-command.ts';
-import { apiOptions } from './preheat-options.ts';
+import { apiOptions, changeOptions } from './preheat-options.ts';
 
 const PATH = '/api/v1/ops/hosts';
 
@@ -32,7 +32,7 @@ export const hostsListOptions = defineOptions({
 
 /** The flags of `dfops hosts label`. */
 export const hostsLabelOptions = defineOptions({
-  ...apiOptions,
+  ...changeOptions,
   on: {
     kind: 'string',
     valueName: 'HOSTS',
@@ -103,12 +103,13 @@ function addChanges(hosts: Command, { env, print, signal }: CommandTools): void 
   bindCommand(label.argument('<WORDS...>', 'HOST and labels, or with --on labels only'), {
     table: hostsLabelOptions,
     env,
-    action: async ({ options: { api, apiKey, on, json }, args }) => {
+    action: async ({ options, args }) => {
+      const { api, apiKey, on, json } = options;
       const [first = '', ...rest] = args;
       const words = on === undefined ? rest : args;
       const body = { on: on ?? `host=${first}`, ...labelsFrom(words) };
       const call = { method: 'POST', path: `${PATH}/labels`, body, signal } as const;
-      const done = parseLabelled(await new ApiClient(api, apiKey).ask(call));
+      const done = parseLabelled(await new ApiClient(api, apiKey, options).ask(call));
       print(
         json ? `${JSON.stringify(done)}\n` : `${done.changed} of ${done.hosts} hosts changed\n`,
       );
@@ -116,11 +117,12 @@ function addChanges(hosts: Command, { env, print, signal }: CommandTools): void 
   });
   const retire = hosts.command('retire').description('Put a host out of the cell for good');
   bindCommand(retire.argument('<HOST>', 'host name or peer id'), {
-    table: apiOptions,
+    table: changeOptions,
     env,
-    action: async ({ options: { api, apiKey, json }, args: [host = ''] }) => {
+    action: async ({ options, args: [host = ''] }) => {
+      const { api, apiKey, json } = options;
       const call = { method: 'POST', path: `${PATH}/retire`, body: { host }, signal } as const;
-      const retired = parseHost(await new ApiClient(api, apiKey).ask(call));
+      const retired = parseHost(await new ApiClient(api, apiKey, options).ask(call));
       print(json ? `${JSON.stringify(retired)}\n` : hostLine(retired));
     },
   });

@@ -11,7 +11,7 @@ import { parser } from '../../core/wire/parse-message.ts';
 import { ApiClient } from './api-client.ts';
 import { listed } from './listed.ts';
 import type { CommandTools } from './preheat-command.ts';
-import { apiOptions } from './preheat-options.ts';
+import { apiOptions, changeOptions } from './preheat-options.ts';
 
 const DAY_MS = 86_400_000;
 /** The API takes no larger request. */
@@ -19,7 +19,7 @@ const MAX_POLICY_BYTES = 16_384;
 
 /** The flags of `dfops keys create`. */
 export const keysCreateOptions = defineOptions({
-  ...apiOptions,
+  ...changeOptions,
   expires: {
     kind: 'duration',
     default: '90d',
@@ -43,7 +43,7 @@ export const keysCreateOptions = defineOptions({
 
 /** The flags of `dfops keys rotate`. */
 export const keysRotateOptions = defineOptions({
-  ...apiOptions,
+  ...changeOptions,
   overlap: {
     kind: 'duration',
     default: '24h',
@@ -55,7 +55,7 @@ export const keysRotateOptions = defineOptions({
 
 /** The flags of `dfops policies put`. */
 export const policiesPutOptions = defineOptions({
-  ...apiOptions,
+  ...changeOptions,
   file: { kind: 'path', required: true, valueName: 'FILE', help: 'The policy as JSON' },
 });
 
@@ -81,6 +81,8 @@ const Policy = Type.Object({
   hosts: Type.Optional(Type.Array(Type.String())),
   lines: Type.Optional(Type.Array(Type.String())),
   maxRisk: Type.Optional(Type.String()),
+  approvers: Type.Optional(Type.Array(Type.Array(Type.String()))),
+  ttlMs: Type.Optional(Type.Number()),
 });
 type Key = Static<typeof Key>;
 type Policy = Static<typeof Policy>;
@@ -109,7 +111,7 @@ function addKeys(program: Command, tools: CommandTools): void {
       const { api, apiKey, expires, hostsCap, callsCap, json } = options;
       const body = { principal, ttlMs: expires, ...capsFrom({ hostsCap, callsCap }) };
       const call = { method: 'POST', path: '/api/v1/keys', body, signal } as const;
-      showIssued(parseIssued(await new ApiClient(api, apiKey).ask(call)), { json, tools });
+      showIssued(parseIssued(await new ApiClient(api, apiKey, options).ask(call)), { json, tools });
     },
   });
   bindCommand(keys.command('list').description('List keys'), {
@@ -130,17 +132,18 @@ function addKeys(program: Command, tools: CommandTools): void {
       const { api, apiKey, overlap, json } = options;
       const path = `/api/v1/keys/${encodeURIComponent(id)}/rotate`;
       const call = { method: 'POST', path, body: { overlapMs: overlap }, signal } as const;
-      showIssued(parseIssued(await new ApiClient(api, apiKey).ask(call)), { json, tools });
+      showIssued(parseIssued(await new ApiClient(api, apiKey, options).ask(call)), { json, tools });
     },
   });
   const lock = keys.command('lock').description('End a key, and what runs for it, for good');
   bindCommand(lock.argument('<ID>'), {
-    table: apiOptions,
+    table: changeOptions,
     env,
-    action: async ({ options: { api, apiKey, json }, args: [id = ''] }) => {
+    action: async ({ options, args: [id = ''] }) => {
+      const { api, apiKey, json } = options;
       const path = `/api/v1/keys/${encodeURIComponent(id)}/lock`;
       const call = { method: 'POST', path, signal } as const;
-      const key = parseKey(await new ApiClient(api, apiKey).ask(call));
+      const key = parseKey(await new ApiClient(api, apiKey, options).ask(call));
       print(json ? `${JSON.stringify(key)}\n` : keyLine(key));
     },
   });
@@ -156,11 +159,12 @@ function addPolicies(program: Command, tools: CommandTools): void {
   bindCommand(put.argument('<NAME>'), {
     table: policiesPutOptions,
     env,
-    action: async ({ options: { api, apiKey, json, file }, args: [name = ''] }) => {
+    action: async ({ options, args: [name = ''] }) => {
+      const { api, apiKey, json, file } = options;
       const body = await readPolicy(file);
       const path = `/api/v1/policies/${encodeURIComponent(name)}`;
       const call = { method: 'PUT', path, body, signal } as const;
-      const policy = parsePolicy(await new ApiClient(api, apiKey).ask(call));
+      const policy = parsePolicy(await new ApiClient(api, apiKey, options).ask(call));
       print(json ? `${JSON.stringify(policy)}\n` : policyLine(policy));
     },
   });
@@ -175,11 +179,12 @@ function addPolicies(program: Command, tools: CommandTools): void {
     },
   });
   bindCommand(policies.command('remove').description('Remove a policy').argument('<NAME>'), {
-    table: apiOptions,
+    table: changeOptions,
     env,
-    action: async ({ options: { api, apiKey }, args: [name = ''] }) => {
+    action: async ({ options, args: [name = ''] }) => {
+      const { api, apiKey } = options;
       const path = `/api/v1/policies/${encodeURIComponent(name)}`;
-      await new ApiClient(api, apiKey).ask({ method: 'DELETE', path, signal });
+      await new ApiClient(api, apiKey, options).ask({ method: 'DELETE', path, signal });
     },
   });
 }
@@ -212,6 +217,7 @@ function keyLine(key: Key): string {
 
 function policyLine(policy: Policy): string {
   const { name, effect, principals, verbs, commands, hosts, lines, maxRisk } = policy;
+  const { approvers = [], ttlMs } = policy;
   const words = [
     name,
     `${effect} ${principals.join(',')}`,
@@ -220,6 +226,8 @@ function policyLine(policy: Policy): string {
     ...(hosts === undefined ? [] : [`hosts ${hosts.join(',')}`]),
     ...(lines === undefined ? [] : [`lines ${lines.join(' or ')}`]),
     ...(maxRisk === undefined ? [] : [`at most ${maxRisk}`]),
+    ...approvers.map((names) => `one of ${names.join(',')}`),
+    ...(ttlMs === undefined ? [] : [`within ${formatDuration(ttlMs)}`]),
   ];
   return `${words.join('  ')}\n`;
 }

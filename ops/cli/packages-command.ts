@@ -10,7 +10,7 @@ import { formatSize } from '../../core/base/units.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { ApiClient } from './api-client.ts';
 import type { CommandTools } from './preheat-command.ts';
-import { apiOptions } from './preheat-options.ts';
+import { apiOptions, changeOptions } from './preheat-options.ts';
 import { readPackageFile } from './package-file.ts';
 import { uploadBlob } from './upload-blob.ts';
 
@@ -44,16 +44,16 @@ export function addPackagesCommands(program: Command, tools: CommandTools): void
     .description('Bring a package to the supernode, under the name and version in its package.yaml')
     .argument('<FILE>', 'a tar, plain or packed with gzip or zstd');
   bindCommand(publish, {
-    table: apiOptions,
+    table: changeOptions,
     env,
-    action: async ({ options: { api, apiKey, json }, args: [file = ''] }) => {
+    action: async ({ options, args: [file = ''] }) => {
       const { name, version } = await readPackageFile(file);
-      const client = new ApiClient(api, apiKey);
+      const client = new ApiClient(options.api, options.apiKey, options);
       const { digest, length } = await uploadBlob(client, file, { signal });
       const body = { name, version, digest, length };
       const call = { method: 'POST', path: '/api/v1/packages', body, signal } as const;
       const published = parsePackage(await client.ask(call));
-      print(json ? `${JSON.stringify(published)}\n` : lineOf(published));
+      print(options.json ? `${JSON.stringify(published)}\n` : lineOf(published));
     },
   });
   const list = packages

@@ -19,6 +19,17 @@ export const apiOptions = defineOptions({
   json: { kind: 'boolean', help: 'Print JSON, one object a line, instead of text' },
 });
 
+/** The same for commands that change something which others may have to agree to. */
+export const changeOptions = defineOptions({
+  ...apiOptions,
+  approval: {
+    kind: 'string',
+    valueName: 'ID',
+    defaultHelp: 'none',
+    help: 'What others have agreed to, where policies want that; it is good for this once',
+  },
+});
+
 const orderOptions = defineOptions({
   ...apiOptions,
   to: {

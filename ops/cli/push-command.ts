@@ -8,12 +8,12 @@ import { ApiClient } from './api-client.ts';
 import { beginCall } from './call-api.ts';
 import { follow } from './call-command.ts';
 import type { CommandTools } from './preheat-command.ts';
-import { apiOptions } from './preheat-options.ts';
+import { changeOptions } from './preheat-options.ts';
 import { uploadBlob } from './upload-blob.ts';
 
 /** The flags of `dfops push`. */
 export const pushOptions = defineOptions({
-  ...apiOptions,
+  ...changeOptions,
   to: {
     kind: 'string',
     required: true,
@@ -67,7 +67,7 @@ export function addPushCommand(program: Command, tools: CommandTools): void {
     action: async ({ options, args: [file = ''] }) => {
       const { to, path, mode, owner, digest, timeout, giveUp, json } = options;
       checkTarget(path, mode);
-      const api = new ApiClient(options.api, options.apiKey);
+      const api = new ApiClient(options.api, options.apiKey, options);
       const content = await contentOf(api, { file, digest }, tools);
       const begun = await beginCall(
         api,

@@ -24,7 +24,7 @@ export function addScriptCommand(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options, args: [file = '', ...args] }) => {
       const { on, timeout, giveUp, lane, runAs, maxOutput, idempotencyKey, json } = options;
-      const api = new ApiClient(options.api, options.apiKey);
+      const api = new ApiClient(options.api, options.apiKey, options);
       const { url, digest } = await uploadBlob(api, file, { signal });
       const body = {
         command: 'script.run',

@@ -545,6 +545,10 @@ test('whoever has a key that no policy speaks of gets nothing, whatever he asks 
     paths: Record<string, Record<string, unknown>>;
   };
   const open = new Set(['/healthz', '/healthy', '/health', '/_ping', '/api/v1/openapi.json']);
+  // A list of what waits for him, which is nothing.
+  const approvals = await call('GET', '/api/v1/approvals', { headers });
+  t.deepEqual([approvals.status, approvals.text], [200, '{"items":[]}']);
+  open.add('/api/v1/approvals');
   const asked = Object.entries(paths).flatMap(([path, methods]) =>
     open.has(path) ? [] : Object.keys(methods).map((method) => ({ path, method })),
   );
