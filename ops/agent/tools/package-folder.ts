@@ -163,6 +163,12 @@ export class PackageFolder implements AsyncDisposable {
     }
   }
 
+  /** The version that was last found healthy: while a switch has not ended, what `current` points to was not yet. */
+  async standing(): Promise<string | undefined> {
+    const begun = await this.begunSwitch();
+    return begun === undefined ? this.current() : begun.from;
+  }
+
   /** Lets `current` point to a version, or takes it away; whoever looks finds one or the other. */
   async setCurrent(directory: string | undefined): Promise<void> {
     const path = join(this.path, 'current');

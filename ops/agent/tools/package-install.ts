@@ -18,7 +18,7 @@ const INSTALL_TIMEOUT_MS = 24 * 3_600_000;
 export interface InstallResult {
   readonly name: string;
   readonly version: string;
-  /** The version in use, which is what it was. */
+  /** The version in use, which is what it was; after a switch that nobody ended, the one from before it. */
   readonly current: string | null;
 }
 
@@ -48,7 +48,7 @@ export async function installPackage(
     await folder.add({ directory, version, digest, at: clock.now() });
   }
   await folder.prune(keep);
-  const current = await folder.current();
+  const current = await folder.standing();
   return { name, version, current: current === undefined ? null : versionOf(current) };
 }
 

@@ -195,6 +195,12 @@ test('switchPackage() lets one version after the other run, outside of the call'
     readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
   t.is(Number(session), pid, 'in a session of its own');
   t.is(await readFile(join(site.folder, 'log', 'web.log'), 'utf8'), 'listening\n');
+  const open = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+  t.deepEqual(
+    open.filter((path) => path.startsWith(site.folder)),
+    [1, 2].map(() => join(site.folder, 'log', 'web.log')),
+    'no file of the tool is open in it',
+  );
 
   t.deepEqual(await site.switchTo('1.0'), [0, '1.0', '1.0']);
   t.deepEqual(site.running(), [pid], 'what runs already is left alone');
@@ -296,6 +302,8 @@ test('switchPackage() takes up a switch that was killed at any step', async (t) 
     }
     deaths += 1;
     t.true(site.running().length <= 1, `after ${steps} steps`);
+    const standing = await site.install('1.0', waiter('1.0'));
+    t.is(standing, '1.0', 'whoever goes back goes to what was healthy');
     const again = steps % 2 === 0 ? '2.0' : '1.0';
     const [exit, current, former] = await site.switchTo(again);
     t.deepEqual([exit, current], [0, again], `after ${steps} steps`);

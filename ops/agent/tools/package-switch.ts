@@ -50,10 +50,8 @@ export async function switchPackage(
 ): Promise<SwitchResult & { readonly exit: number }> {
   const switching = { folder, name, healthTimeoutMs, tools };
   const to = await directoryFor(folder, version);
-  const begun = await folder.begunSwitch();
   const current = await folder.current();
-  // While a switch is not ended, what `current` points to was never found healthy.
-  const from = begun === undefined ? current : begun.from;
+  const from = await folder.standing();
   const result = (now: string | undefined): SwitchResult => ({
     name,
     current: now === undefined ? null : versionOf(now),
