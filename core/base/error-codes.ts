@@ -314,6 +314,11 @@ export const errorCodes = {
     'A call had begun on a host whose daemon then ended: it may or may not have had its effect.',
     'Look at the host; call again only what may be done twice.',
   ),
+  ERR_RELEASE_NOT_DONE: facts(
+    ['user', false, 'internal', 409],
+    'A release has ended otherwise than done, or is paused.',
+    'See which hosts failed and why with `dfops release show ID`; a paused one goes on with `dfops release continue ID`.',
+  ),
 } as const satisfies Record<string, ErrorFacts>;
 
 /** A code of the table. */

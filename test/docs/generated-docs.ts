@@ -16,6 +16,11 @@ import { auditListOptions, auditVerifyOptions } from '../../ops/cli/audit-comman
 import { hostsLabelOptions, hostsListOptions } from '../../ops/cli/hosts-command.ts';
 import { limitsSetOptions } from '../../ops/cli/limits-command.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
+import {
+  releaseControlOptions,
+  releasePreviewOptions,
+  releaseStartOptions,
+} from '../../ops/cli/release-command.ts';
 import { pushOptions } from '../../ops/cli/push-command.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
 import { tokenCreateFlags } from '../../supernode/token-command.ts';
@@ -44,6 +49,9 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops policies put': policiesPutOptions,
   'dfops hosts list': hostsListOptions,
   'dfops hosts label': hostsLabelOptions,
+  'dfops release preview': releasePreviewOptions,
+  'dfops release start': releaseStartOptions,
+  'dfops release continue': releaseControlOptions,
 };
 
 /** Path from the root and text of each generated document. */
