@@ -7,6 +7,7 @@ import { stopOnSignals } from '../../core/base/stop-signals.ts';
 import { addApprovalsCommands } from './approvals-command.ts';
 import { addAuditCommands } from './audit-command.ts';
 import { addCallCommands } from './call-command.ts';
+import { confirmer } from './confirm.ts';
 import { addHostsCommands } from './hosts-command.ts';
 import { addKeysCommands } from './keys-command.ts';
 import { addLimitsCommands } from './limits-command.ts';
@@ -14,6 +15,7 @@ import { addPackagesCommands } from './packages-command.ts';
 import { addPreheatCommands } from './preheat-command.ts';
 import { addScriptCommand } from './script-command.ts';
 import { refuseSecrets } from './preheat-options.ts';
+import { addReleaseCommands } from './release-command.ts';
 import { addPushCommand } from './push-command.ts';
 
 const { env, stdout, stderr } = process;
@@ -45,6 +47,7 @@ try {
   addKeysCommands(program, tools);
   addApprovalsCommands(program, tools);
   addHostsCommands(program, tools);
+  addReleaseCommands(program, { ...tools, confirm: confirmer(process, signal) });
   await runProgram(program, argv);
   process.exitCode = exitCodes.done;
 } catch (error) {
