@@ -15,18 +15,18 @@ export interface ApprovalRoutesOptions {
 /** Routes of what waits for somebody's agreement. */
 export function addApprovalRoutes(app: OpsApp, { parts, callerOf }: ApprovalRoutesOptions): void {
   const list = { schema: { querystring: verbs['approval.list'].schema } };
-  app.get('/api/v1/approvals', list, async (request) =>
+  app.get('/api/v1/approvals', list, (request) =>
     parts().approvals.list(request.query, callerOf(request)),
   );
 
   const one = { schema: { params: Params } };
-  app.get('/api/v1/approvals/:id', one, async (request) =>
+  app.get('/api/v1/approvals/:id', one, (request) =>
     parts().approvals.show(request.params.id, callerOf(request)),
   );
-  app.post('/api/v1/approvals/:id/approve', one, async (request) =>
+  app.post('/api/v1/approvals/:id/approve', one, (request) =>
     parts().approvals.agree(request.params.id, callerOf(request)),
   );
-  app.post('/api/v1/approvals/:id/deny', one, async (request) =>
+  app.post('/api/v1/approvals/:id/deny', one, (request) =>
     parts().approvals.deny(request.params.id, callerOf(request)),
   );
 }
