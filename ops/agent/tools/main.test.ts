@@ -1,7 +1,11 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
 import { hash } from 'node:crypto';
+import { readdirSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { once } from 'node:events';
 import { chmod, chown, lstat, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
@@ -9,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { doneEvent, inlineDone, LocalApi } from '../../../core/local-api/local-api.contract.ts';
 import type { Script } from '../../../core/local-api/local-api.contract.ts';
+import { until } from '../../../test/support/until.ts';
 import { findUser, ownUser } from '../local-user.ts';
 import type { LocalUser } from '../local-user.ts';
 import type { ToolRules } from './tool-rules.ts';
@@ -19,18 +24,25 @@ async function runTool(
   rules: ToolRules,
   args: readonly string[],
 ): Promise<{ readonly exitCode: number; readonly stdout: string; readonly stderr: string }> {
-  const words = [join(import.meta.dirname, 'main.ts'), JSON.stringify(rules), ...args];
-  const child = spawn(process.execPath, words, {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    cwd: '/',
-    env: {},
-  });
+  const child = startTool(rules, args);
   const [stdout, stderr, [exitCode]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
     once(child, 'close') as Promise<[number]>,
   ]);
   return { exitCode, stdout, stderr };
+}
+
+function startTool(
+  rules: ToolRules,
+  args: readonly string[],
+): ChildProcessByStdio<null, Readable, Readable> {
+  const words = [join(import.meta.dirname, 'main.ts'), JSON.stringify(rules), ...args];
+  return spawn(process.execPath, words, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: '/',
+    env: {},
+  });
 }
 
 /** A folder of the user as whom the tool works; as root that is somebody who may not use the socket. */
@@ -102,6 +114,44 @@ test('file.put says why the content cannot be had, and what of its arguments is 
   const small = await runTool(rules, ['http://o/small', digest, path, '0600', '-']);
   t.is(small.exitCode, 0, small.stderr);
   t.is(await readFile(path, 'utf8'), 'small');
+});
+
+test('file.put that is killed leaves the former file, and what is left of it goes with the next', async (t) => {
+  const { folder, user } = await place(t);
+  const content = Buffer.alloc(300_000, 'content');
+  const digest = `sha256:${hash('sha256', content)}`;
+  const api = await localApi(t, (_request, { send }) => send(doneEvent(content.length)));
+  api.content = content;
+  const path = join(folder, 'f');
+  const url = 'http://o/f';
+  const rules = { tool: 'file.put', user: user.name, folder } as const;
+  await runTool({ ...rules, socket: api.socketPath }, [url, digest, path, '0600', '-']);
+  // Sends the beginning, and the rest never.
+  const socket = join(dirname(api.socketPath), 'stuck.sock');
+  const stuck = createServer((request, response) => {
+    request.resume();
+    if (request.method === 'POST') response.end(`${JSON.stringify(doneEvent(content.length))}\n`);
+    else response.writeHead(200, { 'content-length': content.length }).write('other');
+  }).listen(socket);
+  t.teardown(() => stuck.close());
+  await once(stuck, 'listening');
+  const child = startTool({ ...rules, socket }, [url, digest, path, '0600', '-']);
+  const parts = (): string[] => readdirSync(folder).filter((name) => name.endsWith('.part'));
+  await until(() => parts().some((name) => statSync(join(folder, name)).size > 0));
+  child.kill('SIGKILL');
+  await once(child, 'close');
+  stuck.closeAllConnections();
+  t.deepEqual(await readFile(path), content);
+  t.is(parts().length, 1);
+  const again = await runTool({ ...rules, socket: api.socketPath }, [
+    url,
+    digest,
+    path,
+    '0644',
+    '-',
+  ]);
+  t.is(again.exitCode, 0, again.stderr);
+  t.deepEqual(await readdir(folder), ['f']);
 });
 
 test('package.switch of what is not installed touches nothing', async (t) => {
