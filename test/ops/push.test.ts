@@ -48,9 +48,9 @@ test.serial('a file is uploaded, fetched through the mesh, and put on hosts', as
   const rules = await Promise.all(
     [1, 2].map(async (number) => {
       const rule = join(files.folder, `commands-${number}.yaml`);
-      const entry = { folder: await web(number), runAs: userInfo().username };
-      const scripts = { runAs: userInfo().username };
-      const map = { files: [entry], scripts, refuse: ['\\bmkfs'] };
+      const runAs = userInfo().username;
+      const entry = { folder: await web(number), runAs };
+      const map = { files: [entry], scripts: { runAs }, refuse: ['\\bmkfs'] };
       await writeFile(rule, JSON.stringify(map), { mode: 0o600 });
       return rule;
     }),
@@ -89,10 +89,10 @@ test.serial('a file is uploaded, fetched through the mesh, and put on hosts', as
 
     const empty = join(files.folder, 'empty');
     await writeFile(empty, '');
-    const path = join(await web(2), 'empty');
-    const nothing = await dfops(cluster, ['push', empty, '--to', 'all', '--path', path]);
+    const emptied = join(await web(2), 'empty');
+    const nothing = await dfops(cluster, ['push', empty, '--to', 'all', '--path', emptied]);
     t.regex(nothing.stdout, /: ok after/, nothing.stdout + nothing.stderr);
-    t.is((await stat(path)).size, 0);
+    t.is((await stat(emptied)).size, 0);
 
     // No host lets it be put there, and all are asked.
     const elsewhere = join(files.folder, 'elsewhere');
