@@ -37,7 +37,7 @@ const commands = {
     false: { program: '/bin/false' },
     say: { program: '/usr/bin/printf', rest: true },
     append: { program: '/bin/sh', args: ['-c', 'echo "$0" >> "$1"'], rest: true },
-    wait: { program: '/bin/sh', args: ['-c', 'echo ready; exec sleep 1000'] },
+    wait: { program: '/bin/sh', args: ['-c', 'echo ready; exec sleep 1000'], grace: '5s' },
     flood: { program: '/usr/bin/head', args: ['-c', '300000', '/dev/zero'] },
     gone: { program: '/nonexistent/program' },
   },
