@@ -19,11 +19,7 @@ export interface Standing {
 }
 
 export function standingOf(record: ApprovalRecord, keys: KeyFacts): Standing {
-  const counted = record.agreed.filter(
-    (word) =>
-      whyNotAgree(record, principalOf(word), keys) === undefined && keys.isOpen(principalOf(word)),
-  );
-  const names = new Set(counted.map(({ principal }) => principal));
+  const names = new Set(countedIn(record, keys).map(({ name }) => name));
   const open = record.needs.flatMap(({ approvers }) => openLists(approvers, names));
   return { agreed: [...names].toSorted(), open };
 }
@@ -32,20 +28,57 @@ export function standingOf(record: ApprovalRecord, keys: KeyFacts): Standing {
 export function whyNotAgree(
   record: ApprovalRecord,
   by: Principal,
-  keys: Pick<KeyFacts, 'issuedTo'>,
+  keys: KeyFacts,
 ): string | undefined {
-  if (by.name === record.principal) return 'who asks for something does not agree to it himself';
+  const agreed = record.agreed.filter(({ principal }) => principal !== by.name);
+  const others = countedIn({ ...record, agreed }, keys);
+  return whyNotBeside(others, by, { record, keys });
+}
+
+/** Those who agreed and count, in the order in which they did. */
+function countedIn(record: ApprovalRecord, keys: KeyFacts): Principal[] {
+  const counted: Principal[] = [];
+  for (const word of record.agreed) {
+    const by = principalOf(word);
+    if (!keys.isOpen(by)) continue;
+    if (whyNotBeside(counted, by, { record, keys }) === undefined) counted.push(by);
+  }
+  return counted;
+}
+
+/**
+ * Why somebody does not count beside the one who asks and others who agreed. Behind each of them may stand whoever had
+ * a secret of his key made: where it may be the same person twice, it is taken to be.
+ */
+function whyNotBeside(
+  others: readonly Principal[],
+  by: Principal,
+  { record, keys }: { readonly record: ApprovalRecord; readonly keys: KeyFacts },
+): string | undefined {
+  const { name } = by;
+  if (name === record.principal) return 'who asks for something does not agree to it himself';
   if (!isApprover(record, by)) return 'another is to agree to it';
+  const persons = personsOf(by, keys);
   const asker = {
     name: record.principal,
     ...(record.key === undefined ? {} : { key: record.key }),
   };
-  if ([...record.owners, ...keys.issuedTo(asker)].includes(by.name)) {
-    return `the key that it was asked for with was given out to ${by.name}`;
+  const askers = [...personsOf(asker, keys), ...record.owners];
+  const shared = persons.find((person) => askers.includes(person));
+  if (shared === name) return `the key that it was asked for with was given out to ${name}`;
+  if (shared === asker.name) return `this key of ${name} was given out to ${shared}, who asks`;
+  if (shared !== undefined)
+    return `this key of ${name} was given out to ${shared}, as the one that asks`;
+  for (const other of others) {
+    const both = personsOf(other, keys).find((person) => persons.includes(person));
+    if (both !== undefined)
+      return `${both} may be both: keys of ${name} and ${other.name} were given out to the same`;
   }
-  // Else he could have made himself the key of one who is to agree.
-  if (!keys.issuedTo(by).includes(record.principal)) return undefined;
-  return `this key of ${by.name} was given out to ${record.principal}, who asks`;
+  return undefined;
+}
+
+function personsOf(principal: Principal, keys: KeyFacts): string[] {
+  return [principal.name, ...keys.issuedTo(principal)];
 }
 
 /** Why somebody may not deny; undefined: he may. Who asked may take it back. */

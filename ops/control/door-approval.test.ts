@@ -57,6 +57,18 @@ class Office {
     return (await this.approvals.deny(id, { principal: this.who(name), source: '10.0.0.2' })).state;
   }
 
+  /** A key that somebody other than the operator had made, and so has seen. */
+  async issue(principal: string, by: string): Promise<Principal> {
+    const { door, principals } = this.bench;
+    const input = { principal };
+    const caller = { principal: this.who(by), source: '10.0.0.3' };
+    const { key } = await door.perform(
+      { verb: 'key.create', caller, input, object: { id: principal } },
+      async () => principals.create(input, caller.principal),
+    );
+    return found(this.bench, key);
+  }
+
   /** Runs something; the call is a row. */
   async run({
     approval,
@@ -322,22 +334,13 @@ test('a lock of an approver’s key that is written while his approval is used: 
 
 test('who was given the key that asks, or gave himself the key that agrees, does not count', async (t) => {
   const [bench, here] = await office(t);
-  const issue = async (principal: string, by: string): Promise<Principal> => {
-    const input = { principal };
-    const caller = { principal: here.who(by), source: '10.0.0.3' };
-    const { key } = await bench.door.perform(
-      { verb: 'key.create', caller, input, object: { id: principal } },
-      async () => bench.principals.create(input, caller.principal),
-    );
-    return found(bench, key);
-  };
-  const bot = await issue('bot', 'bob');
+  const bot = await here.issue('bot', 'bob');
   const ofBot = await here.ask({ by: bot });
   await t.throwsAsync(here.agree('bob', ofBot), {
     code: 'ERR_DENIED',
     message: /given out to bob/,
   });
-  const mask = { principal: await issue('eve', 'ann'), source: '10.0.0.3' };
+  const mask = { principal: await here.issue('eve', 'ann'), source: '10.0.0.3' };
   const ofAnn = await here.ask();
   const masked = here.approvals.agree(ofAnn, mask);
   await t.throwsAsync(masked, { code: 'ERR_DENIED', message: /given out to ann, who asks/ });
@@ -355,6 +358,46 @@ test('who was given the key that asks, or gave himself the key that agrees, does
     async () => bench.principals.rotate({ id }, here.who('eve')),
   );
   await refused(t, here.run({ by: asker, approval: ofAnn }), needed('waiting', /: eve must agree/));
+});
+
+test('one who had the keys of several made is not several people', async (t) => {
+  const [bench, here] = await office(t);
+  const agreeing = async (id: string, principal: Principal): Promise<string> =>
+    (await here.approvals.agree(id, { principal, source: '' })).state;
+  // bob agrees for himself, and then as eve.
+  const first = await here.ask();
+  t.is(await here.agree('bob', first), 'waiting');
+  const eveByBob = await here.issue('eve', 'bob');
+  const twice = agreeing(first, eveByBob);
+  await t.throwsAsync(twice, {
+    code: 'ERR_DENIED',
+    message: /bob may be both: keys of eve and bob/,
+  });
+  // zoe agrees as two others, and is none of them.
+  const second = await here.ask({ args: ['-2'] });
+  t.is(await agreeing(second, await here.issue('bob', 'zoe')), 'waiting');
+  const eveByZoe = await here.issue('eve', 'zoe');
+  await t.throwsAsync(agreeing(second, eveByZoe), {
+    code: 'ERR_DENIED',
+    message: /zoe may be both/,
+  });
+  // zoe asks as another, and agrees as yet another.
+  const third = await here.ask({ by: await here.issue('bot', 'zoe') });
+  await t.throwsAsync(agreeing(third, eveByZoe), { code: 'ERR_DENIED', message: /to zoe, as/ });
+  // eve agreed with a key of hers, and bob took that over afterwards.
+  const fourth = await here.ask({ args: ['-4'] });
+  for (const name of ['bob', 'eve']) await here.agree(name, fourth);
+  const id = here.keys.get('eve')?.id ?? '';
+  await bench.door.perform(
+    {
+      verb: 'key.rotate',
+      caller: { principal: here.who('bob'), source: '' },
+      input: { id },
+      object: { id },
+    },
+    async () => bench.principals.rotate({ id }, here.who('bob')),
+  );
+  await refused(t, here.run({ args: ['-4'], approval: fourth }), needed('waiting', /: eve must/));
 });
 
 test('a forbid wins over an approve, and an approve lets nobody do what no allow covers', async (t) => {
