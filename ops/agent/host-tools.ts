@@ -122,7 +122,10 @@ export class HostTools {
         if (this.#scripts === undefined) return undefined;
         const { runAs, refuse } = this.#scripts;
         parseScript(args);
-        return toolRun({ tool: 'script.run', user: runAs, socket: this.#socket, refuse: [...refuse] }, args);
+        return toolRun(
+          { tool: 'script.run', user: runAs, socket: this.#socket, refuse: [...refuse] },
+          args,
+        );
       }
       default:
         return undefined;
