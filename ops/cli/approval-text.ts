@@ -68,7 +68,7 @@ export function approvalText(approval: ApprovalDetail): string {
     ...fieldsOf(input)
       .filter(([name]) => command === undefined || (name !== 'command' && name !== 'args'))
       .map(([name, value]) => `${name.padEnd(9)} ${exact(value)}`),
-    ...fieldsOf(plan).map(([name, value]) => `${`${name}:`.padEnd(9)} ${exact(value)}`),
+    ...besides(plan, input).map(([name, value]) => `${name.padEnd(9)} ${exact(value)}`),
     ...hosts.map(({ peer, hostname, idc }) =>
       ['host     ', exact(hostname ?? ''), ...(idc === undefined ? [] : [exact(idc)]), peer].join(
         ' ',
@@ -87,6 +87,12 @@ function stateOf({ state, open, agreed, deniedBy }: ApprovalLine): string {
     names.length === 1 ? names.join() : `one of ${names.join(', ')}`,
   );
   return `waits for ${lists.join(' and ')}${by}`;
+}
+
+/** Fields of a plan that are not what was asked already: what would be replaced. */
+function besides(plan: unknown, input: unknown): [string, unknown][] {
+  const asked = fieldsOf(input).map(([, value]) => exact(value));
+  return fieldsOf(plan).filter(([, value]) => !asked.includes(exact(value)));
 }
 
 function fieldsOf(value: unknown): [string, unknown][] {

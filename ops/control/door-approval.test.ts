@@ -449,7 +449,7 @@ test('a change of policies that widens is agreed to as it was shown; one that na
   const asked = await t.throwsAsync(put('reader', reader), { code: 'ERR_APPROVAL_NEEDED' });
   const approval = String(CodedError.from(asked).detail['approval']);
   const shown = await here.approvals.show(approval, { principal: here.who('bob'), source: '' });
-  t.deepEqual(shown.plan, { policy: reader });
+  t.deepEqual(shown.plan, { rule: reader });
   for (const name of ['bob', 'eve']) await here.agree(name, approval);
   await bench.put('reader', { ...reader, verbs: ['key.list'] });
   await refused(
@@ -457,11 +457,17 @@ test('a change of policies that widens is agreed to as it was shown; one that na
     put('reader', reader, approval).then(() => 'done'),
     needed('changed', /what it replaces has changed/),
   );
-  await put('reader', { ...reader, verbs: ['key.list'], maxRisk: 'read' });
+  const narrow: PolicyRule = { ...reader, verbs: ['key.list'], maxRisk: 'read' };
+  await put('reader', narrow);
   t.like((await bench.entries()).at(-1), {
     kind: 'policy.put',
     principal: 'ann',
-    detail: { narrower: true },
+    detail: {
+      narrower: true,
+      policy: 'all',
+      rule: narrow,
+      former: { ...reader, verbs: ['key.list'] },
+    },
   });
   await t.throwsAsync(put('reader', reader), { code: 'ERR_APPROVAL_NEEDED' });
   await put('none', { effect: 'forbid', principals: ['*'], verbs: ['key.*'] });

@@ -64,7 +64,7 @@ export class PolicyTable {
       expect: [{ key, revision: former?.revision ?? 0 }],
       isNarrower: narrower,
       detail: {
-        policy: rule,
+        rule,
         ...(before === undefined ? {} : { former: before }),
         ...(narrower ? { narrower } : {}),
       },
