@@ -186,12 +186,11 @@ export class ApprovalGate {
   /** Who is to do what next. */
   #nextOf(record: ApprovalRecord): string {
     const { id, expires } = record;
-    const { open } = standingOf(record, this.#parts.principals);
+    const { agreed, open } = standingOf(record, this.#parts.principals);
     const end = new Date(expires).toISOString();
-    return (
-      `${wordsOf(open)} must agree before ${end} (dfops approvals approve ${id}); ` +
-      `then ask for exactly the same with --approval ${id}`
-    );
+    const ask = `ask for exactly the same with --approval ${id}`;
+    if (open.length === 0) return `${agreed.join(', ')} agreed; ${ask} before ${end}`;
+    return `${wordsOf(open)} must agree before ${end} (dfops approvals approve ${id}); then ${ask}`;
   }
 
   #refusal(

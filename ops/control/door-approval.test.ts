@@ -153,6 +153,7 @@ test('what needs agreement is done once one of each list has agreed, and only on
   t.is(await here.agree('bob', approval), 'waiting');
   await refused(t, here.run({ approval }), needed('waiting', /: eve must agree/));
   t.is(await here.agree('eve', approval), 'approved');
+  await refused(t, here.run(), needed('asked', /: bob, eve agreed; ask for .* --approval/));
   t.is(await here.run({ approval }), 'done');
   await refused(t, here.run({ approval }), needed('unknown', /was used/));
   t.is(await here.runs(), 1);
@@ -254,6 +255,7 @@ test('a restart keeps what waits and who agreed, and what was used stays used', 
   const clock = new ManualClock();
   const first = await DoorBench.open(directory, clock);
   const before = await Office.open(first);
+  await first.put('a-second', { ...fourEyes, approvers: [['zoe', 'eve']] });
   const used = await before.ask({ args: ['-x'] });
   for (const name of ['bob', 'eve']) await before.agree(name, used);
   await before.run({ args: ['-x'], approval: used });

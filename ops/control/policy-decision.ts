@@ -20,7 +20,7 @@ export interface Decision {
   readonly decision: 'allowed' | 'denied';
   /** Which policy says so; absent: none allows it. */
   readonly policy?: string;
-  /** Who must agree before; absent: nobody. */
+  /** Who must agree before, by the names of policies; absent: nobody. */
   readonly needs?: readonly Need[];
 }
 
@@ -47,7 +47,9 @@ export function decide(
   }
   if (verb.isForNamed === true) return { decision: isNamed ? 'allowed' : 'denied' };
   if (allowed === undefined) return { decision: 'denied' };
-  return { decision: 'allowed', policy: allowed, ...(needs.length === 0 ? {} : { needs }) };
+  if (needs.length === 0) return { decision: 'allowed', policy: allowed };
+  const byName = needs.toSorted((one, other) => (one.policy < other.policy ? -1 : 1));
+  return { decision: 'allowed', policy: allowed, needs: byName };
 }
 
 /** True for what somebody can have to agree to before: not what only looks, nor agreeing itself. */
