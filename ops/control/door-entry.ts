@@ -1,6 +1,6 @@
 import { CodedError } from '../../core/base/error.ts';
 import type { AuditEntry } from './audit-record.ts';
-import type { DoorRequest } from './door.ts';
+import type { DoorRequest } from './door-request.ts';
 import { verbOf } from './verbs.ts';
 import type { VerbName } from './verbs.ts';
 

@@ -11,34 +11,17 @@ import type { Caps, Reservation } from './caps.ts';
 import { Denials } from './door-denials.ts';
 import type { Effect } from './door-effect.ts';
 import { entryOf, isAttempt, isCertain } from './door-entry.ts';
+import type { DoorRequest } from './door-request.ts';
 import { decide, foresee } from './policy-decision.ts';
-import type { DecidedObject, Decision, Outlook } from './policy-decision.ts';
+import type { Decision, Outlook } from './policy-decision.ts';
 import type { PolicyTable } from './policy-table.ts';
 import { operator } from './principal.ts';
-import type { Caller } from './principal.ts';
 import type { Principals } from './principals.ts';
 import { verbOf, verbs } from './verbs.ts';
 import type { ChangeVerb, ReadVerb, Verb, VerbName } from './verbs.ts';
 
 /** Where the door writes: a record and changes in one commit. */
 export type DoorAudit = Pick<AuditLog, 'append'>;
-
-/** What a verb is asked of. */
-export interface DoorObject extends DecidedObject {
-  /** For the audit: the id or the name of what it is about. */
-  readonly id: string;
-  /** What is said to one who may not, where that is known better than from policies. */
-  readonly whyNot?: string | undefined;
-}
-
-/** Somebody asks for something. */
-export interface DoorRequest<Name extends VerbName> {
-  readonly verb: Name;
-  readonly caller: Caller;
-  /** As the verb's schema has it. */
-  readonly input: unknown;
-  readonly object: DoorObject;
-}
 
 /** What the door stands on. */
 export interface DoorParts {

@@ -549,6 +549,9 @@ test('whoever has a key that no policy speaks of gets nothing, whatever he asks 
   const approvals = await call('GET', '/api/v1/approvals', { headers });
   t.deepEqual([approvals.status, approvals.text], [200, '{"items":[]}']);
   open.add('/api/v1/approvals');
+  const quoting = { headers: { ...headers, 'odonata-approval': 'any' } };
+  const odd = await call('GET', '/api/v1/approvals', quoting);
+  t.deepEqual([odd.status, odd.json.error.code], [400, 'ERR_REQUEST']);
   const asked = Object.entries(paths).flatMap(([path, methods]) =>
     open.has(path) ? [] : Object.keys(methods).map((method) => ({ path, method })),
   );
