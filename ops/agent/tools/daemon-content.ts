@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../../core/base/clock.ts';
+import { exitCodes } from '../../../core/base/error-codes.ts';
 import { CodedError } from '../../../core/base/error.ts';
 import { DaemonClient } from '../../../core/local-api/daemon-client.ts';
 import type { DownloadEvent } from '../../../core/swarm/download-events.ts';
@@ -7,6 +8,16 @@ import type { WantedContent } from './tool-requests.ts';
 
 /** A dfdaemon that was just started takes calls a moment before its local API answers. */
 const CONNECT = { tries: 20, everyMs: 250 } as const;
+/** So long a supernode that is away is waited for; from then on this host may fetch a copy of its own. */
+const TOGETHER_MS = 60_000;
+const AGAIN_MS = 1_000;
+
+interface FetchOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** Told once of what is waited for. */
+  readonly say: (text: string) => void;
+}
 
 type Done = Extract<DownloadEvent, { type: 'done' }>;
 
@@ -17,7 +28,7 @@ type Done = Extract<DownloadEvent, { type: 'done' }>;
  */
 export async function fetchThroughDaemon(
   { url, digest }: WantedContent,
-  options: { readonly socket: string; readonly clock: Clock; readonly signal: AbortSignal },
+  options: FetchOptions & { readonly socket: string },
 ): Promise<AsyncIterable<Uint8Array>> {
   const { socket, signal } = options;
   const client = new DaemonClient(socket);
@@ -33,26 +44,35 @@ export async function fetchThroughDaemon(
 async function downloaded(
   client: DaemonClient,
   content: WantedContent,
-  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+  { clock, signal, say }: FetchOptions,
 ): Promise<Done> {
+  const beganMs = clock.monotonic();
+  let isWaiting = false;
   for (let tries = 1; ; tries += 1) {
+    const backToSource = clock.monotonic() - beganMs >= TOGETHER_MS;
     try {
-      return await downloadOnce(client, content, signal);
+      return await downloadOnce(client, { ...content, backToSource }, signal);
     } catch (error) {
-      const { code, detail } = CodedError.from(error);
+      const { code, message, detail, facts } = CodedError.from(error);
       const isAway = code === 'ERR_DAEMON_UNAVAILABLE' && detail['reached'] === false;
-      if (!isAway || tries >= CONNECT.tries) throw error;
-      await clock.sleep(CONNECT.everyMs, { signal });
+      // A host of many: all of them would have a copy of the origin each, while the supernode is away.
+      const isEarly = !backToSource && facts.exit === exitCodes.mesh && facts.retryable;
+      if (!isEarly && (!isAway || tries >= CONNECT.tries)) throw error;
+      if (!isAway && !isWaiting) say(`waiting: ${code}: ${message}`);
+      isWaiting ||= !isAway;
+      await clock.sleep(isAway ? CONNECT.everyMs : AGAIN_MS, { signal });
     }
   }
 }
 
 async function downloadOnce(
   client: DaemonClient,
-  { url, digest }: WantedContent,
+  content: WantedContent & { readonly backToSource: boolean },
   signal: AbortSignal,
 ): Promise<Done> {
-  for await (const event of client.download({ url, digest, priority: 'release' }, { signal })) {
+  const { url, digest, backToSource } = content;
+  const request = { url, digest, priority: 'release', backToSource } as const;
+  for await (const event of client.download(request, { signal })) {
     if (event.type === 'failed') throw CodedError.fromObject(event);
     if (event.type === 'done') return event;
   }

@@ -27,6 +27,7 @@ const { env, stdout, stderr } = process;
 const clock = new SystemClock();
 const signal = stopOnSignals();
 const say = (text: string): void => void stderr.write(`${text.trimEnd()}\n`);
+const means = { clock, signal, say };
 const parseRules = parser(ToolRules, { code: 'ERR_USAGE', strict: true });
 
 // Whoever reads may go away with the daemon; what was begun is ended all the same.
@@ -51,7 +52,7 @@ async function run(rules: ToolRules, words: readonly string[]): Promise<number> 
     case 'file.put': {
       const { folder } = rules;
       const request = parsePut(words);
-      const content = await fetchThroughDaemon(request, { socket: rules.socket, clock, signal });
+      const content = await fetchThroughDaemon(request, { socket: rules.socket, ...means });
       await become(rules);
       print(await putFile(request, content, { folder, signal }));
       return exitCodes.done;
@@ -59,7 +60,7 @@ async function run(rules: ToolRules, words: readonly string[]): Promise<number> 
     case 'package.install': {
       const request = parseInstall(words);
       const { folder, socket, keep } = rules;
-      const content = await fetchThroughDaemon(request, { socket, clock, signal });
+      const content = await fetchThroughDaemon(request, { socket, ...means });
       const tools = toolsFor(await become(rules));
       await using opened = await PackageFolder.open(folder, { clock });
       print(await installPackage(opened, request, { ...tools, content, keep }));
@@ -75,7 +76,7 @@ async function run(rules: ToolRules, words: readonly string[]): Promise<number> 
     }
     case 'script.run': {
       const request = parseScript(words);
-      const content = await fetchThroughDaemon(request, { socket: rules.socket, clock, signal });
+      const content = await fetchThroughDaemon(request, { socket: rules.socket, ...means });
       const { user, marker } = toolsFor(await become(rules));
       return runScript(content, request.args, { user, marker, refuse: rules.refuse });
     }
