@@ -9,6 +9,7 @@ import { crowdCommand } from './scenario/crowd-command.ts';
 import { limitsCommand } from './scenario/limits-command.ts';
 import { linkCommand } from './scenario/link-command.ts';
 import { registryCommand } from './scenario/registry-command.ts';
+import { releaseCommand } from './scenario/release-command.ts';
 import { singleCommand } from './scenario/single-command.ts';
 import { soakCommand } from './scenario/soak-command.ts';
 import { storeCommand } from './scenario/store-command.ts';
@@ -32,6 +33,10 @@ const scenarios: Readonly<Record<string, readonly [run: Command, about: string]>
   calls: [
     callsCommand,
     'commands on many hosts: how soon, how many a second, none lost or doubled',
+  ],
+  release: [
+    releaseCommand,
+    'a web service released to many hosts: well, amid deaths of the supernode, and badly',
   ],
   limits: [limitsCommand, 'what passes each rate limit against what it was set to'],
   adaptive: [

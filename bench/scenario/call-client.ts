@@ -46,7 +46,7 @@ export class CallClient implements Disposable {
   async json(method: 'GET' | 'POST', path: string, body?: object): Promise<unknown> {
     const answer = await this.#ask(method, path, body === undefined ? '' : JSON.stringify(body));
     const said: unknown = answer === '' ? undefined : JSON.parse(answer);
-    if (typeof said === 'object' && said !== null && 'code' in said) {
+    if (typeof said === 'object' && said !== null && 'error' in said) {
       throw new CodedError('ERR_INTERNAL', `${method} ${path}: ${answer}`);
     }
     return said;
