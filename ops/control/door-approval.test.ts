@@ -75,11 +75,14 @@ class Office {
     by = 'ann',
     args = ['-a'],
     hosts = ['h1', 'h2'],
+    meanwhile,
   }: {
     approval?: string;
     by?: string | Principal;
     args?: string[];
     hosts?: string[];
+    /** Done once, after the approval was looked at and before the commit. */
+    meanwhile?: () => unknown;
   } = {}): Promise<string> {
     const principal = typeof by === 'string' ? this.who(by) : by;
     const caller = {
@@ -90,12 +93,16 @@ class Office {
     const targets = hosts.map((peer) => ({ peer, hostname: `web-${peer}` }));
     const object = { id: 'df', command: 'df', args, hosts: targets };
     const input = { command: 'df', args, on: 'all' };
-    return this.bench.door.perform({ verb: 'call.run', caller, input, object }, async () => ({
-      changes: [{ type: 'put', key: 'call/1', value: hosts }],
-      expect: [],
-      detail: {},
-      answer: () => 'done',
-    }));
+    return this.bench.door.perform({ verb: 'call.run', caller, input, object }, async () => {
+      const between = meanwhile;
+      meanwhile = undefined;
+      await between?.();
+      return {
+        changes: [{ type: 'put', key: 'call/1', value: hosts }],
+        detail: {},
+        answer: () => 'done',
+      };
+    });
   }
 
   /** The id under which it waits. */
@@ -322,16 +329,26 @@ test('who agreed with a key that was locked since counts no more, until he agree
   t.is(await here.run({ approval }), 'done');
 });
 
-test('a lock of an approver’s key that is written while his approval is used: used before, or not at all', async (t) => {
+test('what happens while an approval is used counts: a lock, a denial, its end, one more who agrees', async (t) => {
   const [bench, here] = await office(t);
-  const approval = await here.ask();
-  for (const name of ['bob', 'eve']) await here.agree(name, approval);
-  const locking = bench.lock(here.keys.get('eve')?.id ?? '');
-  const run = await here.run({ approval }).catch((error: unknown) => CodedError.from(error).code);
-  await locking;
-  const kinds = (await bench.entries()).map(({ kind, decision }) => `${kind} ${decision}`);
-  const [used, locked] = [kinds.lastIndexOf('call.run allowed'), kinds.indexOf('key.lock allowed')];
-  t.true(run === 'done' ? used < locked : used < 0, kinds.join());
+  const approved = async (args: string[]): Promise<{ args: string[]; approval: string }> => {
+    const approval = await here.ask({ args });
+    for (const name of ['bob', 'eve']) await here.agree(name, approval);
+    return { args, approval };
+  };
+  const first = await approved(['-1']);
+  const denied = here.run({ ...first, meanwhile: async () => here.deny('eve', first.approval) });
+  await refused(t, denied, needed('denied', /eve denied it/));
+  const second = await approved(['-2']);
+  const agreed = here.run({ ...second, meanwhile: async () => here.agree('bob', second.approval) });
+  t.is(await agreed, 'done');
+  const third = await approved(['-3']);
+  const late = here.run({ ...third, meanwhile: async () => bench.clock.jump(HOUR) });
+  await refused(t, late, needed('unknown', /has expired/));
+  const fourth = await approved(['-4']);
+  const lock = async (): Promise<unknown> => bench.lock(here.keys.get('eve')?.id ?? '');
+  await refused(t, here.run({ ...fourth, meanwhile: lock }), needed('waiting', /: eve must agree/));
+  t.is(await here.runs(), 1);
 });
 
 test('who was given the key that asks, or gave himself the key that agrees, does not count', async (t) => {
