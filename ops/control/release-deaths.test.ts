@@ -1,10 +1,11 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
+import { CodedError } from '../../core/base/error.ts';
 import { keysWith } from '../../core/store/state-store.ts';
-import type { StateChange, StateStore } from '../../core/store/state-store.ts';
+import type { Expectation, StateChange, StateStore } from '../../core/store/state-store.ts';
 import { MortalStore } from '../../test/support/mortal-store.ts';
 import type { Death } from '../../test/support/mortal-store.ts';
-import { publish, ReleaseBench, start } from '../../test/support/release-bench.ts';
+import { publish, reached, ReleaseBench, start } from '../../test/support/release-bench.ts';
 import type { Life } from '../../test/support/release-bench.ts';
 import type { Manner } from '../../test/support/releasing-host.ts';
 import { isEnded } from './release-state.ts';
@@ -120,3 +121,40 @@ for (const [name, manner] of Object.entries(manners)) {
     });
   }
 }
+
+/** Rows whose disk fails at every second commit of a release: now it is there, and now it is not. */
+class FailingStore extends MortalStore {
+  failures = 0;
+  #commits = 0;
+
+  override async commit(
+    changes: readonly StateChange[],
+    options: { readonly expect?: readonly Expectation[] } = {},
+  ): Promise<number> {
+    const isState = changes.some(({ key }) => key.startsWith('release-state/'));
+    if (!isState || (this.#commits += 1) % 2 === 1) return super.commit(changes, options);
+    this.failures += 1;
+    if (this.failures % 2 === 1) await super.commit(changes, options);
+    throw new CodedError('ERR_STORE_IO', 'the disk of a test');
+  }
+}
+
+test('a release gets on when its disk fails, whether what was to be written is there or not', async (t) => {
+  const bench = await ReleaseBench.open(t, HOSTS);
+  const rows = new FailingStore(await bench.rows(), never());
+  await using life = await bench.live(rows);
+  await publish(life, 'web', '2');
+  const id = await start(life, { pause: 'none' });
+  let waited = 0;
+  const state = await reached(life, id, (now) => {
+    const failed = bench.errors.filter((error) => error === 'a release does not get on').length;
+    if (failed > waited) bench.clock.advance(1_000);
+    waited = failed;
+    return isEnded(now);
+  });
+  t.is(state.phase, 'done');
+  t.true(rows.failures >= 3, `${rows.failures} failures`);
+  for (const { done } of bench.hosts) {
+    t.deepEqual(done, ['package.install 2', 'package.switch 2']);
+  }
+});

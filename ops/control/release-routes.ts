@@ -10,7 +10,8 @@ import { verbs } from './verbs.ts';
 
 const IdParams = Type.Object({ id: ReleaseId });
 const ListQuery = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
+  // Where each stands is read with all its hosts.
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.default })),
   before: Type.Optional(ReleaseId),
 });
 

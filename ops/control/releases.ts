@@ -161,11 +161,8 @@ export class Releases implements AsyncDisposable {
     const about = before === undefined ? { limit } : { limit, before };
     const { store } = this.#parts;
     const records = await store.list(about);
-    const items = await Promise.all(
-      records.map(async (record) => {
-        return summaryOf(record, await this.state(record.id));
-      }),
-    );
+    const items: ReleaseSummary[] = [];
+    for (const record of records) items.push(summaryOf(record, await this.state(record.id)));
     const last = records.length === limit ? records.at(-1)?.id : undefined;
     return { items, ...(last === undefined ? {} : { next: last }) };
   }

@@ -30,6 +30,8 @@ export interface Life extends AsyncDisposable {
 export class ReleaseBench {
   readonly clock = new ManualClock();
   readonly hosts: readonly ReleasingHost[];
+  /** What was logged as an error. */
+  readonly errors: string[] = [];
   readonly #dataDir: string;
   readonly #cell = HostKey.generate();
   #lives = 0;
@@ -66,7 +68,7 @@ export class ReleaseBench {
       revocations: nobodyRevoked,
       clock: this.clock,
       random: new SeededRandom(this.#lives),
-      log: silentLog,
+      log: { ...silentLog, error: (_facts, message) => this.errors.push(message) },
     });
     const store = await ReleaseStore.open(rows);
     for (const host of this.hosts) host.connect(ops.desk);
