@@ -19,7 +19,7 @@ const PATIENCE_MS = 1_000;
  * Asks a service for an answer again and again, as a balancer would: one host after the other, and the next one where
  * a host does not answer 200. Begins at once; `end()` says what was seen.
  */
-export class ReleaseVisitor {
+export class ReleaseVisitor implements AsyncDisposable {
   readonly #ports: readonly number[];
   readonly #stop = new AbortController();
   readonly #visiting: Promise<void>;
@@ -34,14 +34,18 @@ export class ReleaseVisitor {
   }
 
   async end(): Promise<Visits> {
-    this.#stop.abort();
-    await this.#visiting;
+    await this[Symbol.asyncDispose]();
     return {
       asked: this.#asked,
       unanswered: this.#unanswered,
       passedOn: this.#passedOn,
       versions: this.#versions,
     };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#visiting;
   }
 
   async #visit(): Promise<void> {

@@ -138,7 +138,7 @@ async function release(about: ReleaseCase, parts: ReleaseParts): Promise<Release
   );
   // Nobody visits what was never there.
   const isThere = (await versionAt(ports[0] ?? 0)) !== undefined;
-  const visitor = isThere ? new ReleaseVisitor(ports) : undefined;
+  await using visitor = isThere ? new ReleaseVisitor(ports) : undefined;
   const beganMs = clock.monotonic();
   const published = { name: SERVICE, version, digest, length, url: origin.url };
   await client.json('POST', '/api/v1/packages', published);
