@@ -1,7 +1,8 @@
 import { Type } from 'typebox';
 import { ApprovalId } from './approval-record.ts';
 import type { Approvals } from './approvals.ts';
-import type { CallerOf, OpsApp } from './door-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
+import type { CallerOf } from './door-app.ts';
 import { verbs } from './verbs.ts';
 
 const Params = Type.Object({ id: ApprovalId });
@@ -13,7 +14,7 @@ export interface ApprovalRoutesOptions {
 }
 
 /** Routes of what waits for somebody's agreement. */
-export function addApprovalRoutes(app: OpsApp, { parts, callerOf }: ApprovalRoutesOptions): void {
+export function addApprovalRoutes(app: ApiApp, { parts, callerOf }: ApprovalRoutesOptions): void {
   const list = { schema: { querystring: verbs['approval.list'].schema } };
   app.get('/api/v1/approvals', list, (request) =>
     parts().approvals.list(request.query, callerOf(request)),

@@ -2,7 +2,8 @@ import { Readable } from 'node:stream';
 import { Limiter } from '../../core/base/limiter.ts';
 import { pageLimits } from '../../core/base/paging.ts';
 import type { AuditLog } from './audit-log.ts';
-import type { CallerOf, OpsApp } from './door-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
+import type { CallerOf } from './door-app.ts';
 import type { Door } from './door.ts';
 import { verbs } from './verbs.ts';
 
@@ -22,7 +23,7 @@ export interface AuditRoutesOptions {
 const MAX_EXPORTS = 4;
 
 /** Routes of the audit: a page of records, and all of it as lines that can be verified. */
-export function addAuditRoutes(app: OpsApp, { parts, callerOf }: AuditRoutesOptions): void {
+export function addAuditRoutes(app: ApiApp, { parts, callerOf }: AuditRoutesOptions): void {
   const asked = { verb: 'audit.list', object: { id: '' } } as const;
   const list = { schema: { querystring: verbs['audit.list'].schema } };
   app.get('/api/v1/audit', list, async (request, reply) => {

@@ -3,7 +3,8 @@ import { pageLimits } from '../../core/base/paging.ts';
 import { callLimits } from '../../core/identity/call-order.ts';
 import { CallRequest } from './call-record.ts';
 import type { CallRecord } from './call-record.ts';
-import type { CallerOf, OpsApp } from './door-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
+import type { CallerOf } from './door-app.ts';
 import { followCall } from './follow-call.ts';
 import type { OpsControl } from './index.ts';
 import type { Caller } from './principal.ts';
@@ -30,7 +31,7 @@ export interface CallRoutesOptions {
 }
 
 /** Routes of calls: make one, look at them, follow one, stop one. */
-export function addCallRoutes(app: OpsApp, { control, callerOf }: CallRoutesOptions): void {
+export function addCallRoutes(app: ApiApp, { control, callerOf }: CallRoutesOptions): void {
   const body = { schema: { body: CallRequest }, bodyLimit: MAX_BODY_BYTES };
   app.post('/api/v1/calls', body, async (request, reply) => {
     const record = await control().submit(request.body, callerOf(request));

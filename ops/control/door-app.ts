@@ -1,24 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import type {
-  FastifyBaseLogger,
-  FastifyInstance,
-  RawReplyDefaultExpression,
-  RawRequestDefaultExpression,
-  RawServerDefault,
-} from 'fastify';
 import { CodedError } from '../../core/base/error.ts';
 import { isApprovalId } from './approval-record.ts';
 import type { Caller } from './principal.ts';
-
-/** The server that routes of the ops plane are added to: typed by their schemas, strict, and with our errors. */
-export type OpsApp = FastifyInstance<
-  RawServerDefault,
-  RawRequestDefaultExpression,
-  RawReplyDefaultExpression,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->;
 
 /** Who sent a request that was let in; throws for one that was not. */
 export type CallerOf = (request: {

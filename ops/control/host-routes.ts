@@ -2,7 +2,8 @@ import { Type } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { pageLimits, pageOf } from '../../core/base/paging.ts';
 import { peerIdPattern } from '../../core/identity/peer-id.ts';
-import type { CallerOf, OpsApp } from './door-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
+import type { CallerOf } from './door-app.ts';
 import { labelHosts, retireHost, selectKnown } from './host-changes.ts';
 import type { HostParts } from './host-changes.ts';
 import type { KnownHost } from './host-record.ts';
@@ -17,7 +18,7 @@ export interface HostRoutesOptions {
 }
 
 /** Routes of what is known of hosts, connected or not. */
-export function addHostRoutes(app: OpsApp, { parts, callerOf }: HostRoutesOptions): void {
+export function addHostRoutes(app: ApiApp, { parts, callerOf }: HostRoutesOptions): void {
   const list = { schema: { querystring: verbs['host.list'].schema } };
   app.get('/api/v1/ops/hosts', list, (request) => {
     const { door, hosts } = parts();

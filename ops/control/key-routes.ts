@@ -3,7 +3,8 @@ import type { Static } from 'typebox';
 import { pageLimits, pageOf } from '../../core/base/paging.ts';
 import type { Page } from '../../core/base/paging.ts';
 import { KeyId, keyLimits } from './api-key.ts';
-import type { CallerOf, OpsApp } from './door-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
+import type { CallerOf } from './door-app.ts';
 import type { Door } from './door.ts';
 import type { PolicyTable } from './policy-table.ts';
 import { PolicyName, PolicyRule } from './policy.ts';
@@ -34,12 +35,12 @@ export interface KeyRoutesOptions {
 }
 
 /** Routes of API keys and policies. */
-export function addKeyRoutes(app: OpsApp, options: KeyRoutesOptions): void {
+export function addKeyRoutes(app: ApiApp, options: KeyRoutesOptions): void {
   addKeys(app, options);
   addPolicies(app, options);
 }
 
-function addKeys(app: OpsApp, { parts, callerOf }: KeyRoutesOptions): void {
+function addKeys(app: ApiApp, { parts, callerOf }: KeyRoutesOptions): void {
   const create = { schema: { body: verbs['key.create'].schema } };
   app.post('/api/v1/keys', create, async (request, reply) => {
     const { door, principals } = parts();
@@ -87,7 +88,7 @@ function addKeys(app: OpsApp, { parts, callerOf }: KeyRoutesOptions): void {
   });
 }
 
-function addPolicies(app: OpsApp, { parts, callerOf }: KeyRoutesOptions): void {
+function addPolicies(app: ApiApp, { parts, callerOf }: KeyRoutesOptions): void {
   const put = { schema: { params: PolicyParams, body: PolicyRule } };
   app.put('/api/v1/policies/:name', put, (request) => {
     const { door, policies } = parts();

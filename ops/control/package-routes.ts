@@ -3,7 +3,8 @@ import { Type } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { pageLimits } from '../../core/base/paging.ts';
 import type { Paged } from '../../core/base/paging.ts';
-import type { CallerOf, OpsApp } from './door-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
+import type { CallerOf } from './door-app.ts';
 import type { Door } from './door.ts';
 import { BlobDigest, PackageName, PackagePublish } from './package-record.ts';
 import type { PackageRecord } from './package-record.ts';
@@ -34,9 +35,9 @@ export interface PackageRoutesOptions {
 }
 
 /** Routes of blobs and packages. */
-export function addPackageRoutes(app: OpsApp, options: PackageRoutesOptions): void {
+export function addPackageRoutes(app: ApiApp, options: PackageRoutesOptions): void {
   const { parts, callerOf } = options;
-  void app.register(async (uploads: OpsApp) => addBlobRoute(uploads, options));
+  void app.register(async (uploads: ApiApp) => addBlobRoute(uploads, options));
 
   app.post('/api/v1/packages', { schema: { body: PackagePublish } }, async (request, reply) => {
     const record = await parts().uploads.publish(request.body, callerOf(request));
@@ -54,7 +55,7 @@ export function addPackageRoutes(app: OpsApp, options: PackageRoutesOptions): vo
   );
 }
 
-function addBlobRoute(app: OpsApp, { parts, callerOf, spare }: PackageRoutesOptions): void {
+function addBlobRoute(app: ApiApp, { parts, callerOf, spare }: PackageRoutesOptions): void {
   // The body is read by who stores it, and by nobody before the door has let it in.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));

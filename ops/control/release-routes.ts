@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { pageLimits } from '../../core/base/paging.ts';
-import type { CallerOf, OpsApp } from './door-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
+import type { CallerOf } from './door-app.ts';
 import { followRelease } from './release-follow.ts';
 import { ReleaseId, ReleaseRequest, ReleaseStart, releaseWishes } from './release-record.ts';
 import type { ReleasePlan, ReleaseRecord } from './release-record.ts';
@@ -25,7 +26,7 @@ export interface ReleaseRoutesOptions {
 }
 
 /** Routes of releases: preview one, start it, look at it, follow it, lead it. */
-export function addReleaseRoutes(app: OpsApp, { control, callerOf }: ReleaseRoutesOptions): void {
+export function addReleaseRoutes(app: ApiApp, { control, callerOf }: ReleaseRoutesOptions): void {
   const preview = { schema: { body: ReleaseRequest } };
   app.post('/api/v1/releases/preview', preview, async (request, reply) => {
     const plan = await control().releases.preview(request.body, callerOf(request));

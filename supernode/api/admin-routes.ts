@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
-import type { ApiApp } from './fastify-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import { PeerParams } from './read-routes.ts';
 import type { SupernodeActions } from './supernode-view.ts';
 

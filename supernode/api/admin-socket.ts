@@ -6,7 +6,7 @@ import type { Log } from '../../core/base/log.ts';
 import { addAdminRoutes } from './admin-routes.ts';
 import { adminSocketPath } from './admin-socket-path.ts';
 import { newApiApp } from './fastify-app.ts';
-import type { ApiApp } from './fastify-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import type { SupernodeActions } from './supernode-view.ts';
 
 /** What fits into `sun_path`, the closing zero aside. */

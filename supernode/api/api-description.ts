@@ -1,6 +1,6 @@
 import swagger from '@fastify/swagger';
 import { programVersion } from '../../core/base/version.ts';
-import type { ApiApp } from './fastify-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
 
 /** What every route may answer instead: see docs/errors.md. */
 const refusal = {

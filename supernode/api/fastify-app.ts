@@ -2,26 +2,11 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { fastify } from 'fastify';
-import type {
-  FastifyBaseLogger,
-  FastifyInstance,
-  RawReplyDefaultExpression,
-  RawRequestDefaultExpression,
-  RawServerDefault,
-} from 'fastify';
 import type { TSchema } from 'typebox';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { parser } from '../../core/wire/parse-message.ts';
-
-/** A fastify server whose routes are typed by their TypeBox schemas. */
-export type ApiApp = FastifyInstance<
-  RawServerDefault,
-  RawRequestDefaultExpression,
-  RawReplyDefaultExpression,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->;
 
 const MAX_BODY_BYTES = 16_384;
 /** Longest that a client may take to send its request. */

@@ -18,7 +18,7 @@ import { addDescriptionRoute, collectRoutes } from './api-description.ts';
 import { checkAccess, opsCaller } from './api-access.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { newApiApp, spareRequest } from './fastify-app.ts';
-import type { ApiApp } from './fastify-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import { addLimitRoutes } from './limit-routes.ts';
 import type { ServedLimits } from './limit-routes.ts';
 import { listenError } from './listen-error.ts';

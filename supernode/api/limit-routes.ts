@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { BudgetChanges } from '../traffic/cell-budgets.ts';
 import type { CellLimits } from '../traffic/cell-limits.ts';
-import type { ApiApp } from './fastify-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import { pageLimits, pageOf } from '../../core/base/paging.ts';
 
 const PageQuery = Type.Object({

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { peerIdPattern } from '../../core/identity/peer-id.ts';
-import type { ApiApp } from './fastify-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import { pageLimits } from '../../core/base/paging.ts';
 import type { Page } from '../../core/base/paging.ts';
 import type { SupernodeView } from './supernode-view.ts';

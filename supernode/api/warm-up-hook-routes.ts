@@ -11,7 +11,7 @@ import {
 } from '../warm-up/harbor.ts';
 import { imageOf, pushedImages } from '../warm-up/push-events.ts';
 import type { PushOptions } from '../warm-up/push-options.ts';
-import type { ApiApp } from './fastify-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import type { ServedWarmUps } from './warm-up-routes.ts';
 
 /** A notification may carry the references of an image. */

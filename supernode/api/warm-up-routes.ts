@@ -6,7 +6,7 @@ import type { WarmUps } from '../warm-up/warm-ups.ts';
 import { WarmUpRequest } from '../warm-up/warm-up-request.ts';
 import { checkPriority } from './api-access.ts';
 import type { ApiKeys } from './api-keys.ts';
-import type { ApiApp } from './fastify-app.ts';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import { pageLimits, pageOf } from '../../core/base/paging.ts';
 import type { Page, Paged } from '../../core/base/paging.ts';
 
