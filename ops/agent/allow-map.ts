@@ -15,6 +15,7 @@ import { parser } from '../../core/wire/parse-message.ts';
 import { ParameterSchema, compileParameter } from './command-parameter.ts';
 import type { Parameter } from './command-parameter.ts';
 import { defaultCommands } from './default-commands.ts';
+import type { PackageToResume } from './host-tools.ts';
 import { FilesSchema, HostTools, PackagesSchema, ScriptsSchema, isToolName } from './host-tools.ts';
 
 const Argument = Type.String({ maxLength: 4_096, pattern: '^[^\\x00]*$' });
@@ -117,6 +118,11 @@ export class AllowMap {
   /** Harmless commands that only read, for a host without a file. */
   static builtIn(options: AllowMapOptions): AllowMap {
     return new AllowMap({ commands: defaultCommands }, options);
+  }
+
+  /** Packages that this host may have, and how what ran of them is started again. */
+  get packagesToResume(): readonly PackageToResume[] {
+    return this.#tools.toResume();
   }
 
   get names(): readonly string[] {

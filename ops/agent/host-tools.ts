@@ -52,6 +52,13 @@ export interface ToolRun {
   readonly runAs: string;
 }
 
+/** A package of this host, and how what ran of it is started again. */
+export interface PackageToResume {
+  readonly name: string;
+  readonly folder: string;
+  readonly argv: ToolRun['argv'];
+}
+
 /** True for a name that no command of the host's file may have. */
 export function isToolName(name: string): boolean {
   return toolNames.includes(name);
@@ -98,6 +105,14 @@ export class HostTools {
       ...(this.#packages.size > 0 ? ['package.install', 'package.switch'] : []),
       ...(this.#scripts === undefined ? [] : ['script.run']),
     ];
+  }
+
+  /** All packages that this host may have. */
+  toResume(): PackageToResume[] {
+    return [...this.#packages].map(([name, { folder, runAs }]) => {
+      const { argv } = toolRun({ tool: 'package.resume', user: runAs, folder }, []);
+      return { name, folder, argv };
+    });
   }
 
   /** How the tool is run that an order calls for; undefined when it is no name of a tool. ERR_FORBIDDEN, ERR_REQUEST. */

@@ -8,6 +8,7 @@ import { CallAgent } from './call-agent.ts';
 import { CallJournal } from './call-journal.ts';
 import { Launcher } from './launcher.ts';
 import { ownUser } from './local-user.ts';
+import { resumePackages } from './resume-packages.ts';
 
 /** A former dfdaemon that still ends its calls may hold the journal so long. */
 const JOURNAL_WAIT_MS = 10_000;
@@ -44,6 +45,14 @@ export async function startCallAgent(options: CallAgentOptions): Promise<CallTak
   const agent = stack.use(new CallAgent({ way, allowMap, launcher, journal, begun, clock, log }));
   const commands = allowMap.names.length;
   log.info({ commands, file: commandsFile, unfinished: begun.size }, 'calls are taken');
+  const stopping = new AbortController();
+  const packages = allowMap.packagesToResume;
+  const { signal } = stopping;
+  const resumed = resumePackages(packages, { launcher, clock, log, signal });
+  stack.defer(async () => {
+    stopping.abort();
+    await resumed;
+  });
   const resources = stack.move();
   return {
     onConnected: () => agent.onConnected(),

@@ -5,6 +5,7 @@ import test from 'ava';
 import { create } from 'tar';
 import type { Cluster } from '../../bench/cluster/cluster.ts';
 import { runCommand } from '../../bench/cluster/command.ts';
+import { eventually } from '../../bench/cluster/eventually.ts';
 import { freePorts } from '../../bench/cluster/free-ports.ts';
 import { checkout } from '../../bench/cluster/installation.ts';
 import { Workplace } from '../../bench/cluster/workplace.ts';
@@ -168,6 +169,16 @@ test.serial(
           former: '1.0',
         });
         t.deepEqual(processesIn(site), [pid], 'what runs already is left alone');
+
+        // As after a restart of the machine: what ran is started with the dfdaemon.
+        await cluster.host(1).daemon.kill('SIGKILL');
+        process.kill(pid, 'SIGKILL');
+        await cluster.host(1).daemon.start();
+        await eventually('the service', async () => answer().catch(() => undefined), {
+          withinMs: 180_000,
+        });
+        t.is(await answer(), '1.0');
+        await cluster.connected(cluster.host(1));
 
         const second = await install('2.0');
         t.deepEqual(JSON.parse(second.stdout), { name: 'web', version: '2.0', current: '1.0' });

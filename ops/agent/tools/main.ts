@@ -14,9 +14,10 @@ import type { LocalUser } from '../local-user.ts';
 import { markerVariable } from '../process-tree.ts';
 import { becomeUser } from './become-user.ts';
 import { fetchThroughDaemon } from './daemon-content.ts';
-import { PackageFolder } from './package-folder.ts';
+import { PackageFolder, versionOf } from './package-folder.ts';
 import { installPackage } from './package-install.ts';
 import type { PackageTools } from './package-program.ts';
+import { resumePackage } from './package-resume.ts';
 import { switchPackage } from './package-switch.ts';
 import { putFile } from './put-file.ts';
 import { runScript } from './run-script.ts';
@@ -73,6 +74,13 @@ async function run(rules: ToolRules, words: readonly string[]): Promise<number> 
       const { exit, ...result } = await switchPackage(opened, request, tools);
       print(result);
       return exit;
+    }
+    case 'package.resume': {
+      const tools = toolsFor(await become(rules));
+      await using opened = await PackageFolder.open(rules.folder, { clock });
+      const directory = await resumePackage(opened, tools);
+      if (directory !== undefined) stdout.write(`${versionOf(directory)}\n`);
+      return exitCodes.done;
     }
     case 'script.run': {
       const request = parseScript(words);

@@ -8,6 +8,7 @@ import {
   readFile,
   readdir,
   readlink,
+  rename,
   rm,
   writeFile,
 } from 'node:fs/promises';
@@ -25,6 +26,7 @@ import { markerVariable, serviceVariable } from '../process-tree.ts';
 import { PackageFolder } from './package-folder.ts';
 import { installPackage } from './package-install.ts';
 import type { PackageTools } from './package-program.ts';
+import { resumePackage } from './package-resume.ts';
 import { switchPackage } from './package-switch.ts';
 
 const clock = new SystemClock();
@@ -215,6 +217,35 @@ test('switchPackage() lets one version after the other run, outside of the call'
   t.deepEqual(site.running(), []);
   t.is(await site.currentLink(), undefined);
   t.deepEqual(await site.switchTo(undefined), [0, null, null]);
+});
+
+test('resumePackage() starts again what ran and does not, and nothing else', async (t) => {
+  const site = await Site.open(t);
+  const resumed = async (): Promise<string | undefined> => {
+    await using folder = await site.opened();
+    return await resumePackage(folder, site.tools);
+  };
+  t.is(await resumed(), undefined, 'there was nothing');
+  await site.install('1.0', waiter('1.0'));
+  t.is(await resumed(), undefined, 'it was never started');
+  await site.switchTo('1.0');
+  const [pid = 0] = site.running();
+  t.is(await resumed(), undefined);
+  t.deepEqual(site.running(), [pid], 'what runs is left alone');
+
+  process.kill(pid, 'SIGKILL');
+  while (site.running().length > 0) await clock.sleep(5);
+  const program = join(site.folder, (await site.currentLink()) ?? '', 'bin', 'wait');
+  await rename(program, `${program}.away`);
+  await t.throwsAsync(resumed(), { message: /is missing or not executable/ });
+  await rename(`${program}.away`, program);
+  t.regex((await resumed()) ?? '', /^1\.0-/, 'what could not be started is tried again');
+  t.is(site.runningVersion(), '1.0');
+
+  for (const each of site.running()) process.kill(each, 'SIGKILL');
+  await using folder = await site.opened();
+  await folder.setBegunSwitch({ from: undefined, to: undefined });
+  t.is(await resumePackage(folder, site.tools), undefined, 'a switch is under way');
 });
 
 test('switchPackage() puts the former version back when the new one is not healthy', async (t) => {

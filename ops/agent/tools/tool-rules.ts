@@ -22,6 +22,8 @@ export const ToolRules = Type.Union([
     keep: Type.Integer({ minimum: 1, maximum: 100 }),
   }),
   Type.Object({ ...common, tool: Type.Literal('package.switch'), folder: Path }),
+  // Never called for: a dfdaemon that starts runs it by itself.
+  Type.Object({ ...common, tool: Type.Literal('package.resume'), folder: Path }),
   Type.Object({
     ...common,
     tool: Type.Literal('script.run'),
