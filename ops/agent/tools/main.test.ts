@@ -80,7 +80,7 @@ test('file.put fetches as the user of the daemon, and writes as the user of the 
     stdout: `${JSON.stringify({ path, digest, bytes: content.length })}\n`,
     stderr: '',
   });
-  t.deepEqual(api.requests, [{ url, digest, priority: 'release' }]);
+  t.deepEqual(api.requests, [{ url, digest, priority: 'release', backToSource: false }]);
   t.deepEqual(await readFile(path), content);
   t.is((await lstat(path)).uid, user.uid);
   // The same size, and other bytes: the file of before stays.
@@ -95,24 +95,28 @@ test('file.put fetches as the user of the daemon, and writes as the user of the 
 
 test('file.put says why the content cannot be had, and what of its arguments is wrong', async (t) => {
   const { folder, user } = await place(t);
+  let asked = 0;
   const { socketPath: socket } = await localApi(t, (request, { send, response }) => {
-    if (request.url.endsWith('/small')) {
-      send(inlineDone('small'));
-    } else {
-      response.writeHead(503).end('{"error":{"code":"ERR_BUSY","message":"full"}}');
-    }
+    const isSmall = request.url.endsWith('/small');
+    if (isSmall) asked += 1;
+    if (!isSmall) {
+      response.writeHead(502).end('{"error":{"code":"ERR_ORIGIN_REFUSED","message":"404"}}');
+    } else if (asked === 1) {
+      response.writeHead(503).end('{"error":{"code":"ERR_MESH_UNAVAILABLE","message":"away"}}');
+    } else send(inlineDone('small'));
   });
   const rules: ToolRules = { tool: 'file.put', user: user.name, folder, socket };
   const path = join(folder, 'f');
   const digest = `sha256:${hash('sha256', 'small')}`;
-  const busy = await runTool(rules, ['http://o/f', digest, path, '0600', '-']);
-  t.regex(busy.stderr, /^ERR_BUSY: full/);
-  t.not(busy.exitCode, 0);
+  const refused = await runTool(rules, ['http://o/f', digest, path, '0600', '-']);
+  t.regex(refused.stderr, /^ERR_ORIGIN_REFUSED: 404/);
+  t.not(refused.exitCode, 0);
   const wrong = await runTool(rules, ['ftp://o/f', digest, path, '0600', '-']);
   t.regex(wrong.stderr, /^ERR_REQUEST: url: is no absolute http/);
   t.deepEqual(await readdir(folder), []);
   const small = await runTool(rules, ['http://o/small', digest, path, '0600', '-']);
-  t.is(small.exitCode, 0, small.stderr);
+  t.deepEqual([small.exitCode, asked], [0, 2], 'while the mesh is away it waits, and says so');
+  t.regex(small.stderr, /^waiting: ERR_MESH_UNAVAILABLE: away\n$/);
   t.is(await readFile(path, 'utf8'), 'small');
 });
 
