@@ -65,6 +65,8 @@ export class BlobServer implements AsyncDisposable {
       await rm(path, { force: true });
       server.listen(path);
       await once(server, 'listening');
+      // Nobody stays for its sake: it is there for a seed of the same program.
+      server.unref();
     } catch (cause) {
       const reason = systemCode(cause) ?? String(cause);
       throw new CodedError('ERR_STORE_IO', `cannot listen on ${path} (${reason})`, { cause });
