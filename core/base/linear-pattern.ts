@@ -15,6 +15,21 @@ export function linearPattern(pattern: string): RE2JS {
   return fresh;
 }
 
+/** What is wrong with a pattern, as the end of a sentence; undefined for one of RE2. */
+export function patternProblem(pattern: string): string | undefined {
+  try {
+    linearPattern(pattern);
+    return undefined;
+  } catch (error) {
+    return `is no RE2 pattern: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+/** True when any of the patterns is found in `line`. */
+export function isAnyFound(patterns: readonly string[], line: string): boolean {
+  return patterns.some((pattern) => linearPattern(pattern).matcher(line).find());
+}
+
 /**
  * A command line as patterns see it: command and arguments with one space between, every run of white space and
  * control characters as one space. It is for looking only: what runs is the arguments as they were.

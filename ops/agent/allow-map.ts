@@ -2,7 +2,6 @@
 // runs stands in a file of the host alone. Nobody in the cell can add to it, whatever keys they hold.
 import { lstat, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { RE2JS } from 're2js';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { readConfigFile } from '../../core/base/config-file.ts';
@@ -10,7 +9,12 @@ import { CodedError, systemCode } from '../../core/base/error.ts';
 import { parseDuration } from '../../core/base/units.ts';
 import { callLimits } from '../../core/identity/call-order.ts';
 import type { CallOrder, Lane } from '../../core/identity/call-order.ts';
-import { MAX_PATTERN_LENGTH, lineOf, linearPattern } from '../../core/base/linear-pattern.ts';
+import {
+  MAX_PATTERN_LENGTH,
+  isAnyFound,
+  lineOf,
+  patternProblem,
+} from '../../core/base/linear-pattern.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import { ParameterSchema, compileParameter } from './command-parameter.ts';
 import type { Parameter } from './command-parameter.ts';
@@ -86,7 +90,7 @@ export class AllowMap {
   readonly #commands: ReadonlyMap<string, Command>;
   readonly #tools: HostTools;
   /** Found in a command line, it is not run: `lineOf()`. */
-  readonly #refused: readonly RE2JS[];
+  readonly #refused: readonly string[];
 
   /** Of an object as the file has it. ERR_CONFIG naming the path of the wrong field. */
   constructor(value: unknown, options: AllowMapOptions) {
@@ -100,7 +104,11 @@ export class AllowMap {
     });
     this.#commands = new Map(compiled);
     this.#tools = new HostTools({ files, packages, scripts, refuse }, options);
-    this.#refused = refuse.map((pattern, at) => compiledPattern(`/refuse/${at}`, pattern));
+    for (const [at, pattern] of refuse.entries()) {
+      const problem = patternProblem(pattern);
+      if (problem !== undefined) throw wrong(`/refuse/${at}`, problem);
+    }
+    this.#refused = refuse;
   }
 
   /** The map in a YAML file that nobody but root and this user can write; ERR_CONFIG naming the file and the field. */
@@ -154,20 +162,10 @@ export class AllowMap {
     checkArguments(command, order.args);
     const { program, args, runAs, graceMs } = command;
     const rest = [...args, ...order.args];
-    const line = lineOf(program, rest);
-    if (this.#refused.some((pattern) => pattern.matcher(line).find())) {
+    if (isAnyFound(this.#refused, lineOf(program, rest))) {
       throw new CodedError('ERR_FORBIDDEN', 'this host refuses such a command line');
     }
     return { argv: [program, ...rest], runAs, graceMs, isTool: false };
-  }
-}
-
-function compiledPattern(at: string, pattern: string): RE2JS {
-  try {
-    return linearPattern(pattern);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw wrong(at, `is no RE2 pattern: ${reason}`);
   }
 }
 

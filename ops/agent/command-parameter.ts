@@ -2,7 +2,11 @@ import type { RE2JS } from 're2js';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
-import { MAX_PATTERN_LENGTH, linearPattern } from '../../core/base/linear-pattern.ts';
+import {
+  MAX_PATTERN_LENGTH,
+  linearPattern,
+  patternProblem,
+} from '../../core/base/linear-pattern.ts';
 
 /** Longest argument that a parameter takes unless it says otherwise, bytes of UTF-8. */
 const DEFAULT_MAX_BYTES = 256;
@@ -74,12 +78,9 @@ function integerCheck(bounds: {
 
 /** Linear time whatever the pattern; the whole argument has to match. */
 function compilePattern(pattern: string): RE2JS {
-  try {
-    return linearPattern(pattern);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw wrong('/pattern', `is no RE2 pattern: ${reason}`);
-  }
+  const problem = patternProblem(pattern);
+  if (problem !== undefined) throw wrong('/pattern', problem);
+  return linearPattern(pattern);
 }
 
 /** Bounds of a kind that the parameter is not of would hold nothing: whoever wrote them means something else. */

@@ -1,5 +1,5 @@
 import { CodedError } from '../../core/base/error.ts';
-import { linearPattern } from '../../core/base/linear-pattern.ts';
+import { patternProblem } from '../../core/base/linear-pattern.ts';
 import { openLists } from './approval-quorum.ts';
 import { canBeApproved } from './policy-decision.ts';
 import { fits } from './policy.ts';
@@ -66,12 +66,8 @@ function verbsOf(pattern: string): Verb[] {
 }
 
 function checkPattern(path: string, pattern: string): void {
-  try {
-    linearPattern(pattern);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw wrong(path, `is no RE2 pattern: ${reason}`);
-  }
+  const problem = patternProblem(pattern);
+  if (problem !== undefined) throw wrong(path, problem);
 }
 
 function wrong(path: string, text: string): CodedError {

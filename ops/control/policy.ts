@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
-import { MAX_PATTERN_LENGTH, lineOf, linearPattern } from '../../core/base/linear-pattern.ts';
+import { MAX_PATTERN_LENGTH, isAnyFound, lineOf } from '../../core/base/linear-pattern.ts';
 import { PrincipalName } from './api-key.ts';
 
 /** What a verb can do to hosts, the mildest first. */
@@ -120,8 +120,7 @@ function isAbout({ principals, verbs }: PolicyRule, { principal, permission }: W
 
 function isFoundIn({ command, args }: Wish, patterns: readonly string[]): boolean {
   if (command === undefined || args === undefined) return false;
-  const line = lineOf(command, args);
-  return patterns.some((pattern) => linearPattern(pattern).matcher(line).find());
+  return isAnyFound(patterns, lineOf(command, args));
 }
 
 function isOneOf({ peer, hostname, idc }: PolicyHost, selectors: readonly string[]): boolean {

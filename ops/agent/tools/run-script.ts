@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CodedError, systemCode } from '../../../core/base/error.ts';
-import { lineOf, linearPattern } from '../../../core/base/linear-pattern.ts';
+import { isAnyFound, lineOf } from '../../../core/base/linear-pattern.ts';
 import { scriptLimits } from '../../../core/base/script-limits.ts';
 import { environmentOf } from '../launcher.ts';
 import type { LocalUser } from '../local-user.ts';
@@ -61,8 +61,7 @@ async function whole(content: AsyncIterable<Uint8Array>): Promise<Buffer> {
 
 function refuseLines(script: string, refuse: readonly string[]): void {
   for (const [at, line] of script.split('\n').entries()) {
-    const text = lineOf(line, []);
-    if (refuse.some((pattern) => linearPattern(pattern).matcher(text).find())) {
+    if (isAnyFound(refuse, lineOf(line, []))) {
       throw new CodedError('ERR_FORBIDDEN', `this host refuses line ${at + 1} of the script`);
     }
   }
