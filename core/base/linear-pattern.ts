@@ -1,8 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { RE2JS } from 're2js';
 
-/** Longest pattern, characters. */
-export const MAX_PATTERN_LENGTH = 1_000;
+export { MAX_PATTERN_LENGTH } from './pattern-length.ts';
 
 const compiled = new LRUCache<string, RE2JS>({ max: 2_000 });
 

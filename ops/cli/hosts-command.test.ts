@@ -15,7 +15,7 @@ import { readCellKey } from '../../supernode/membership/cell-keys.ts';
 import type { PresentHost } from '../control/host-record.ts';
 import { addHostRoutes } from '../control/host-routes.ts';
 import { OpsControl } from '../control/index.ts';
-import type { PolicyRule } from '../control/policy.ts';
+import type { PolicyRule } from '../control/policy-rule.ts';
 import { operator } from '../control/principal.ts';
 import { addHostsCommands } from './hosts-command.ts';
 

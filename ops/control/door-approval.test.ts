@@ -5,7 +5,7 @@ import { CodedError } from '../../core/base/error.ts';
 import { DoorBench, OPERATOR, benchFolder, found } from '../../test/support/door-bench.ts';
 import { approvalLimits } from './approval-record.ts';
 import { Approvals } from './approvals.ts';
-import type { PolicyRule } from './policy.ts';
+import type { PolicyRule } from './policy-rule.ts';
 import type { Principal } from './principal.ts';
 import type { IssuedKey } from './principals.ts';
 

@@ -11,7 +11,7 @@ import { HostKey } from '../../core/identity/host-key.ts';
 import { AnsweringHost } from '../../test/support/answering-host.ts';
 import { nobodyRevoked } from '../../test/support/revocations.ts';
 import { OpsControl } from './index.ts';
-import type { PolicyRule } from './policy.ts';
+import type { PolicyRule } from './policy-rule.ts';
 import { operator } from './principal.ts';
 import type { Caller } from './principal.ts';
 

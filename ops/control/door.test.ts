@@ -4,7 +4,7 @@ import { CodedError } from '../../core/base/error.ts';
 import { DoorBench, OPERATOR, benchFolder, found } from '../../test/support/door-bench.ts';
 import type { PrincipalCaps } from './caps.ts';
 import { denialLimits } from './door-denials.ts';
-import type { PolicyRule } from './policy.ts';
+import type { PolicyRule } from './policy-rule.ts';
 import { operator } from './principal.ts';
 import type { Principal } from './principal.ts';
 import type { IssuedKey } from './principals.ts';

@@ -1,6 +1,6 @@
 import { CodedError } from '../../core/base/error.ts';
 import type { Door } from './door.ts';
-import { hostLimits } from './host-record.ts';
+import { labelLimits } from './host-labels.ts';
 import type { KnownHost } from './host-record.ts';
 import { selectHosts } from './host-selector.ts';
 import type { HostTable } from './host-table.ts';
@@ -43,11 +43,8 @@ export async function labelHosts(
   const asked = { verb: 'host.label', caller, input } as const;
   const id = on.slice(0, MAX_SHOWN);
   const meant = await door.lookUp({ ...asked, object: { id } }, () => selectKnown(hosts, { on }));
-  if (meant.length > hostLimits.labelled) {
-    throw wrong(
-      'on',
-      `means ${meant.length} hosts, and ${hostLimits.labelled} are labelled at most`,
-    );
+  if (meant.length > labelLimits.hosts) {
+    throw wrong('on', `means ${meant.length} hosts, and ${labelLimits.hosts} are labelled at most`);
   }
   if (Object.keys(set).length + remove.length === 0) throw wrong('set', 'name a label');
   const both = remove.findIndex((key) => Object.hasOwn(set, key));

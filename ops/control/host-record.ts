@@ -1,27 +1,13 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { HostFacts } from '../../core/wire/messages.ts';
+import type { Labels } from './host-labels.ts';
 
 /** Bounds of what is kept of hosts. */
 export const hostLimits = {
   /** Hosts, retired ones among them. */
   hosts: 20_000,
-  /** Labels of one host. */
-  labels: 32,
-  /** Hosts that are labelled in one go: each is a row beside one record of the audit. */
-  labelled: 4_000,
 } as const;
-
-const LABEL_KEY = '[a-z0-9][a-z0-9._/-]{0,62}';
-const LABEL_VALUE = '[A-Za-z0-9._:/@+-]{1,128}';
-
-export const LabelKey = Type.String({ pattern: `^${LABEL_KEY}$` });
-export const LabelValue = Type.String({ pattern: `^${LABEL_VALUE}$` });
-/** What operators say of a host. */
-export const Labels = Type.Record(LabelKey, LabelValue, {
-  maxProperties: hostLimits.labels,
-  additionalProperties: false,
-});
 
 /** A host as it is kept: what it said of itself, and what the cell has signed. */
 export const HostRow = Type.Object({
@@ -40,14 +26,6 @@ export const Retirement = Type.Object({ at: Type.Integer(), by: Type.String() })
 /** When a host was last here, cell time, ms. */
 export const SeenRow = Type.Object({ at: Type.Integer() });
 
-/** What of labels is to become otherwise. */
-export const LabelChange = Type.Object({
-  set: Type.Optional(Labels),
-  remove: Type.Optional(Type.Array(LabelKey, { maxItems: hostLimits.labels })),
-});
-
-export type Labels = Static<typeof Labels>;
-export type LabelChange = Static<typeof LabelChange>;
 export type HostRow = Static<typeof HostRow>;
 export type Retirement = Static<typeof Retirement>;
 

@@ -1,6 +1,6 @@
 import { CodedError } from '../../core/base/error.ts';
 import type { HostFacts } from '../../core/wire/messages.ts';
-import type { Labels } from './host-record.ts';
+import type { Labels } from './host-labels.ts';
 
 /** The texts that `selectHosts` takes. */
 export const SELECTORS =

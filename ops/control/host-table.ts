@@ -8,8 +8,10 @@ import { keysWith } from '../../core/store/state-store.ts';
 import type { Expectation, StateChange, StateStore } from '../../core/store/state-store.ts';
 import { parser } from '../../core/wire/parse-message.ts';
 import type { Effect } from './door-effect.ts';
-import { hostLimits, HostRow, Labels, Retirement, SeenRow } from './host-record.ts';
-import type { HostListener, KnownHost, LabelChange, PresentHost } from './host-record.ts';
+import { labelLimits, Labels } from './host-labels.ts';
+import type { LabelChange } from './host-labels.ts';
+import { hostLimits, HostRow, Retirement, SeenRow } from './host-record.ts';
+import type { HostListener, KnownHost, PresentHost } from './host-record.ts';
 import { HostWriter } from './host-writer.ts';
 
 /** Who is out of the cell, and how somebody is put out of it. */
@@ -143,8 +145,8 @@ export class HostTable implements HostListener, AsyncDisposable {
       const labels = stored === undefined ? {} : parseLabels(stored.value);
       const kept = Object.entries(labels).filter(([name]) => !remove.includes(name));
       const wanted = sorted({ ...Object.fromEntries(kept), ...set });
-      if (Object.keys(wanted).length > hostLimits.labels) {
-        const message = `set: a host has at most ${hostLimits.labels} labels`;
+      if (Object.keys(wanted).length > labelLimits.each) {
+        const message = `set: a host has at most ${labelLimits.each} labels`;
         throw new CodedError('ERR_REQUEST', message, { detail: { path: 'set' } });
       }
       expect.push({ key, revision: stored?.revision ?? 0 });

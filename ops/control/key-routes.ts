@@ -7,7 +7,7 @@ import type { ApiApp } from '../../core/base/api-app.ts';
 import type { CallerOf } from './door-app.ts';
 import type { Door } from './door.ts';
 import type { PolicyTable } from './policy-table.ts';
-import { PolicyName, PolicyRule } from './policy.ts';
+import { PolicyName, PolicyRule } from './policy-rule.ts';
 import type { Principals } from './principals.ts';
 import { verbs } from './verbs.ts';
 

@@ -3,7 +3,7 @@ import { patternProblem } from '../../core/base/linear-pattern.ts';
 import { openLists } from './approval-quorum.ts';
 import { canBeApproved } from './policy-decision.ts';
 import { fits } from './policy.ts';
-import type { PolicyRule } from './policy.ts';
+import type { PolicyRule } from './policy-rule.ts';
 import { operator } from './principal.ts';
 import { verbs } from './verbs.ts';
 import type { Verb } from './verbs.ts';

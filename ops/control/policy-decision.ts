@@ -1,7 +1,8 @@
 import { approvalLimits } from './approval-record.ts';
 import type { Need } from './approval-record.ts';
 import { allows, forbids, wantsApproval } from './policy.ts';
-import type { Policy, PolicyHost, Risk, Wish } from './policy.ts';
+import type { Policy, Risk } from './policy-rule.ts';
+import type { PolicyHost, Wish } from './policy.ts';
 import { verbOf } from './verbs.ts';
 import type { Verb } from './verbs.ts';
 

@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { openLists } from './approval-quorum.ts';
 import { decide } from './policy-decision.ts';
 import { isNarrower } from './policy-narrowing.ts';
-import { PolicyRule, risks } from './policy.ts';
+import { PolicyRule, risks } from './policy-rule.ts';
 
 const allow: PolicyRule = { effect: 'allow', principals: ['ann', 'bob'], verbs: ['call.*'] };
 const forbid: PolicyRule = { ...allow, effect: 'forbid' };

@@ -1,6 +1,7 @@
 import { approvalLimits } from './approval-record.ts';
-import { fits, risks } from './policy.ts';
-import type { PolicyRule } from './policy.ts';
+import { risks } from './policy-rule.ts';
+import { fits } from './policy.ts';
+import type { PolicyRule } from './policy-rule.ts';
 
 /**
  * True when it is proven that with `next` in the place of `former` nothing may be done that could not be done before,

@@ -5,8 +5,8 @@ import { parser } from '../../core/wire/parse-message.ts';
 import type { Effect } from './door-effect.ts';
 import { checkRule } from './policy-check.ts';
 import { isNarrower } from './policy-narrowing.ts';
-import { PolicyRule } from './policy.ts';
-import type { Policy } from './policy.ts';
+import { PolicyRule } from './policy-rule.ts';
+import type { Policy } from './policy-rule.ts';
 
 /** Policies of a cell: every request is held against those that name its principal. */
 export const MAX_POLICIES = 1_000;

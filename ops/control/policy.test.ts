@@ -1,8 +1,9 @@
 import test from 'ava';
 import * as fc from 'fast-check';
 import { decide } from './policy-decision.ts';
-import { fits, risks } from './policy.ts';
-import type { Policy } from './policy.ts';
+import { risks } from './policy-rule.ts';
+import { fits } from './policy.ts';
+import type { Policy } from './policy-rule.ts';
 import { verbOf, verbs } from './verbs.ts';
 
 const allow = (name: string, rest: Partial<Policy> = {}): Policy => ({

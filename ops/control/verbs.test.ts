@@ -1,7 +1,7 @@
 import test from 'ava';
 import { lanes } from '../../core/identity/call-order.ts';
 import { parser } from '../../core/wire/parse-message.ts';
-import { risks } from './policy.ts';
+import { risks } from './policy-rule.ts';
 import { verbOf, verbs } from './verbs.ts';
 import type { Verb } from './verbs.ts';
 

@@ -7,10 +7,10 @@ import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
 import { ApprovalId } from './approval-record.ts';
 import { CallRequest } from './call-record.ts';
 import { PrincipalCaps } from './caps.ts';
-import { LabelChange } from './host-record.ts';
+import { LabelChange } from './host-labels.ts';
 import { BlobDigest, BlobLength, PackagePublish } from './package-record.ts';
-import { PolicyName, PolicyRule } from './policy.ts';
-import type { Risk } from './policy.ts';
+import { PolicyName, PolicyRule } from './policy-rule.ts';
+import type { Risk } from './policy-rule.ts';
 import { ReleaseAsk, ReleaseControl } from './release-record.ts';
 
 /** One thing that can be asked. */

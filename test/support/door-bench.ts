@@ -16,7 +16,7 @@ import type { PrincipalCaps } from '../../ops/control/caps.ts';
 import { Door } from '../../ops/control/door.ts';
 import type { DoorAudit } from '../../ops/control/door.ts';
 import { PolicyTable } from '../../ops/control/policy-table.ts';
-import type { PolicyRule } from '../../ops/control/policy.ts';
+import type { PolicyRule } from '../../ops/control/policy-rule.ts';
 import { operator } from '../../ops/control/principal.ts';
 import type { Caller, Principal } from '../../ops/control/principal.ts';
 import { Principals } from '../../ops/control/principals.ts';

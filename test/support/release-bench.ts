@@ -9,7 +9,7 @@ import { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
 import type { StateStore } from '../../core/store/state-store.ts';
 import { OpsControl } from '../../ops/control/index.ts';
-import type { PolicyRule } from '../../ops/control/policy.ts';
+import type { PolicyRule } from '../../ops/control/policy-rule.ts';
 import { operator } from '../../ops/control/principal.ts';
 import type { Caller } from '../../ops/control/principal.ts';
 import type { ReleaseRequest } from '../../ops/control/release-record.ts';
