@@ -83,10 +83,18 @@ async function bench(t: ExecutionContext): Promise<{
   return { audit, api, folder };
 }
 
+/** Lets everybody look, and nobody change anything. */
+const door: AuditParts['door'] = {
+  read: async (_request, look) => look(),
+  perform: async () => {
+    throw new TypeError('the audit is only read');
+  },
+};
+
 async function served(t: ExecutionContext, audit: AuditParts['audit']): Promise<string> {
   const app = newApiApp(silentLog);
   addAuditRoutes(app, {
-    parts: () => ({ audit, door: { read: async (_request, look) => look() } }),
+    parts: () => ({ audit, door }),
     callerOf: ({ ip }) => ({ principal: operator, source: ip }),
   });
   const api = await app.listen({ host: '127.0.0.1', port: 0 });

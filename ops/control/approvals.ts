@@ -63,7 +63,7 @@ export class Approvals {
   async show(id: string, caller: Caller): Promise<ApprovalView> {
     const record = await this.#read(id);
     const object = { id, isNamed: maySee(record, caller.principal), whyNot: 'it is not for him' };
-    return this.#parts.door.read({ verb: 'approval.list', caller, input: {}, object }, () =>
+    return this.#parts.door.read({ verb: 'approval.show', caller, input: { id }, object }, () =>
       this.#viewOf(record),
     );
   }

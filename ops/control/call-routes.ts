@@ -1,26 +1,15 @@
-import { Type } from 'typebox';
+import type { ApiApp } from '../../core/base/api-app.ts';
 import { pageLimits } from '../../core/base/paging.ts';
 import { callLimits } from '../../core/identity/call-order.ts';
-import { CallRequest } from './call-record.ts';
 import type { CallRecord } from './call-record.ts';
-import type { ApiApp } from '../../core/base/api-app.ts';
 import type { CallerOf } from './door-app.ts';
 import { followCall } from './follow-call.ts';
 import type { OpsControl } from './index.ts';
-import type { Caller } from './principal.ts';
+import { VerbRoutes } from './verb-routes.ts';
+import type { VerbRequest } from './verb-routes.ts';
 
 /** Arguments, as JSON may spell them. */
 const MAX_BODY_BYTES = 6 * callLimits.argBytes + 65_536;
-const IdParams = Type.Object({ id: Type.String({ pattern: '^[0-9a-z]{8,32}$' }) });
-const ListQuery = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
-  before: Type.Optional(Type.String({ pattern: '^[0-9a-z]{8,32}$' })),
-});
-const ResultsQuery = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
-  after: Type.Optional(Type.String({ maxLength: 128 })),
-});
-
 /** Results with all their output may be long. */
 const DEFAULT_RESULTS = 100;
 
@@ -32,55 +21,55 @@ export interface CallRoutesOptions {
 
 /** Routes of calls: make one, look at them, follow one, stop one. */
 export function addCallRoutes(app: ApiApp, { control, callerOf }: CallRoutesOptions): void {
-  const body = { schema: { body: CallRequest }, bodyLimit: MAX_BODY_BYTES };
-  app.post('/api/v1/calls', body, async (request, reply) => {
-    const record = await control().submit(request.body, callerOf(request));
-    return reply.code(201).header('location', `/api/v1/calls/${record.id}`).send(record);
-  });
+  const routes = new VerbRoutes(app, { callerOf, door: () => control().door });
+  routes.handle(
+    'call.run',
+    async ({ input, caller, reply }) => {
+      const record = await control().submit(input, caller);
+      void reply.header('location', `/api/v1/calls/${record.id}`);
+      return record;
+    },
+    { status: 201, bodyLimit: MAX_BODY_BYTES },
+  );
 
-  const list = { schema: { querystring: ListQuery } };
-  app.get('/api/v1/calls', list, async (request, reply) => {
-    await mayLook(control(), callerOf(request));
-    const { limit = pageLimits.default, before } = request.query;
+  routes.read('call.list', async ({ limit = pageLimits.default, before }) => {
     const about = before === undefined ? { limit } : { limit, before };
     const records = await control().calls.list(about);
     const items = await Promise.all(records.map(async (record) => summaryOf(control(), record)));
     const last = records.length === limit ? records.at(-1)?.id : undefined;
-    return reply.send({ items, ...(last === undefined ? {} : { next: last }) });
+    return { items, ...(last === undefined ? {} : { next: last }) };
   });
 
-  const one = { schema: { params: IdParams, querystring: ResultsQuery } };
-  app.get('/api/v1/calls/:id', one, async (request, reply) => {
-    const record = await control().record(request.params.id);
-    await mayLook(control(), callerOf(request), record);
-    const { limit = DEFAULT_RESULTS, after } = request.query;
+  routes.handle('call.show', async (request) => {
+    const record = await recordFor(control(), 'call.show', request);
+    const { limit = DEFAULT_RESULTS, after } = request.input;
     const results = await control().calls.page(record.id, { limit, after });
     const summary = await summaryOf(control(), record);
-    return reply.send({ ...summary, hosts: record.hosts, results });
+    return { ...summary, hosts: record.hosts, results };
   });
 
-  const params = { schema: { params: IdParams } };
-  app.get('/api/v1/calls/:id/events', params, async (request, reply) => {
-    const record = await control().record(request.params.id);
-    await mayLook(control(), callerOf(request), record);
+  routes.handle('call.follow', async (request) => {
+    const { id } = await recordFor(control(), 'call.follow', request);
+    const { reply } = request;
     reply.hijack();
     const { raw } = reply;
     raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
-    await followCall(record.id, control(), raw);
+    await followCall(id, control(), raw);
   });
 
-  app.delete('/api/v1/calls/:id', params, async (request, reply) => {
-    await control().stop(request.params.id, callerOf(request));
-    return reply.code(204).send();
-  });
+  routes.handle('call.cancel', ({ input, caller }) => control().stop(input.id, caller));
 }
 
-/** Who began a call may look at it; for all others that is a verb of its own. */
-async function mayLook(control: OpsControl, caller: Caller, record?: CallRecord): Promise<void> {
-  if (record !== undefined && record.principal === caller.principal.name) return;
-  const object = { id: record?.id ?? '' };
-  const request = { verb: 'call.list', caller, input: {}, object } as const;
-  await control.door.read(request, () => undefined);
+/** The call that somebody would look at: who began it may; for all others that is for the door to say. */
+async function recordFor<Name extends 'call.show' | 'call.follow'>(
+  control: OpsControl,
+  verb: Name,
+  { input, caller }: VerbRequest<Name>,
+): Promise<CallRecord> {
+  const record = await control.record(input.id);
+  if (record.principal === caller.principal.name) return record;
+  const object = { id: record.id };
+  return control.door.read({ verb, caller, input, object }, () => record);
 }
 
 async function summaryOf(control: OpsControl, record: CallRecord): Promise<object> {

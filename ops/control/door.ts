@@ -1,7 +1,6 @@
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
-import { parser } from '../../core/wire/parse-message.ts';
 import { ApprovalGate } from './approval-gate.ts';
 import type { Permit } from './approval-gate.ts';
 import type { ApprovalTable } from './approval-table.ts';
@@ -17,8 +16,9 @@ import type { Decision, Outlook } from './policy-decision.ts';
 import type { PolicyTable } from './policy-table.ts';
 import { operator } from './principal.ts';
 import type { Principals } from './principals.ts';
-import { verbOf, verbs } from './verbs.ts';
-import type { ChangeVerb, ReadVerb, Verb, VerbName } from './verbs.ts';
+import { parseInput } from './verb-request.ts';
+import { verbOf } from './verbs.ts';
+import type { ChangeVerb, ReadVerb, VerbName } from './verbs.ts';
 
 /** Where the door writes: a record and changes in one commit. */
 export type DoorAudit = Pick<AuditLog, 'append'>;
@@ -37,13 +37,6 @@ export interface DoorParts {
 /** How often an effect is made again because what it was based on had changed. */
 const MAX_TRIES = 3;
 const NOTHING: Reservation = { changes: [], expect: [] };
-
-const parsers = new Map(
-  Object.entries<Verb>(verbs).map(([name, { schema }]) => [
-    name,
-    parser(schema, { code: 'ERR_REQUEST', strict: true }),
-  ]),
-);
 
 /**
  * The one way to everything that the ops plane can do. In this order: does the request fit its schema, may the
@@ -102,7 +95,7 @@ export class Door implements AsyncDisposable {
    */
   async lookUp<T>(request: DoorRequest<VerbName>, look: () => T): Promise<T> {
     const { verb, caller, input } = request;
-    parsers.get(verb)?.(input);
+    parseInput(verb, input);
     const outlook = this.#outlookOf(request);
     if (outlook.decision === 'denied') return this.#refuse(request, outlook);
     try {
@@ -129,7 +122,7 @@ export class Door implements AsyncDisposable {
     const { verb: name, caller, input, object } = request;
     const { principal } = caller;
     const verb = verbOf(name);
-    if (verb !== undefined) parsers.get(name)?.(input);
+    if (verb !== undefined) parseInput(name, input);
     if (
       verb?.runsOnHosts === true &&
       (object.command === undefined || object.hosts === undefined)
@@ -163,8 +156,9 @@ export class Door implements AsyncDisposable {
         : policy === undefined
           ? (object.whyNot ?? 'no policy allows it')
           : `policy ${policy} forbids it`;
-    const detail = { principal: name, verb };
-    throw new CodedError('ERR_DENIED', `${name} may not ${verb}: ${why}`, { detail });
+    const permission = verbOf(verb)?.permission ?? verb;
+    const detail = { principal: name, verb: permission };
+    throw new CodedError('ERR_DENIED', `${name} may not ${permission}: ${why}`, { detail });
   }
 
   /** What narrows what is allowed needs nobody's agreement. */

@@ -52,9 +52,6 @@ export type ReleaseRequest = Static<typeof ReleaseRequest>;
 export const ReleaseStart = Type.Object({ ...requested, plan: BlobDigest });
 export type ReleaseStart = Static<typeof ReleaseStart>;
 
-/** Either of them, as the door knows it: who may start a release may also see what would come of it. */
-export const ReleaseAsk = Type.Object({ ...requested, plan: Type.Optional(BlobDigest) });
-
 /** A request with nothing left to choose. */
 const settled = {
   application: PackageName,

@@ -51,7 +51,7 @@ export class Releases implements AsyncDisposable {
     const { door, desk, packages } = this.#parts;
     const { application, version, on } = request;
     const object = { id: application, command: 'package.switch' };
-    const asked = { verb: 'release.start', caller, input: request, object } as const;
+    const asked = { verb: 'release.preview', caller, input: request, object } as const;
     const hosts = await door.lookUp(asked, () => desk.targets(on));
     if (hosts.length > releaseLimits.hosts) {
       const message = `on: a release goes to at most ${releaseLimits.hosts} hosts, not ${hosts.length}`;

@@ -1,21 +1,18 @@
-/** Everything that can be asked of the ops plane. What is not here is denied to everybody. */
-import { Type } from 'typebox';
-import type { Static, TSchema } from 'typebox';
-import { pageLimits } from '../../core/base/paging.ts';
+/**
+ * Everything that can be asked of the ops plane. What is not here is denied to everybody. The routes of the HTTP API
+ * (`VerbRoutes`) and what `dfops` sends (`ApiClient`) are made from it; nothing of the server is drawn in.
+ */
+import type { Static, TObject } from 'typebox';
 import type { Lane } from '../../core/identity/call-order.ts';
-import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
-import { ApprovalId } from './approval-record.ts';
 import { CallRequest } from './call-record.ts';
-import { PrincipalCaps } from './caps.ts';
-import { LabelChange } from './host-labels.ts';
-import { BlobDigest, BlobLength, PackagePublish } from './package-record.ts';
-import { PolicyName, PolicyRule } from './policy-rule.ts';
+import { PackagePublish } from './package-record.ts';
 import type { Risk } from './policy-rule.ts';
-import { ReleaseAsk, ReleaseControl } from './release-record.ts';
+import { ReleaseControl, ReleaseRequest, ReleaseStart } from './release-record.ts';
+import * as inputs from './verb-inputs.ts';
 
 /** One thing that can be asked. */
 export interface Verb {
-  /** What policies name to allow or forbid it. */
+  /** What policies name to allow or forbid it: its own name, or that of the verb that it is a part of. */
   readonly permission: string;
   /** Reads leave no trace when they are allowed; all else is written to the audit before it counts. */
   readonly risk: Risk;
@@ -23,7 +20,18 @@ export interface Verb {
   readonly audit: string;
   readonly lane: Lane;
   /** Unknown fields are refused. */
-  readonly schema: TSchema;
+  readonly schema: TObject;
+  /**
+   * Method and path. `:id` in the path is the field of that name; all other fields are the query of a GET or DELETE and
+   * the body of a POST or PUT.
+   */
+  readonly at: `${'GET' | 'POST' | 'PUT' | 'DELETE'} /api/v1/${string}`;
+  /** The one field that is the body. */
+  readonly body?: string;
+  /** The field that is the length of the body, which is bytes. */
+  readonly content?: string;
+  /** The field that is the id or the name of what it is about, where one says all of that. */
+  readonly object?: string;
   /** True: it names a command and hosts, which policies look at and caps count. */
   readonly runsOnHosts: boolean;
   /** True: it names hosts, which policies look at; no command, and no caps. */
@@ -34,61 +42,12 @@ export interface Verb {
   readonly mayNarrow?: boolean;
 }
 
-const CallId = Type.String({ pattern: '^[0-9a-z]{8,32}$' });
-/** A part of a list: what comes after an entry, or, where the newest comes first, before one. */
-const List = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
-  after: Type.Optional(Type.String({ maxLength: 128 })),
-  before: Type.Optional(Type.String({ maxLength: 128 })),
-});
-
-const Ttl = Type.Integer({ minimum: keyLimits.minTtlMs, maximum: keyLimits.maxTtlMs });
-const KeyCreate = Type.Object({
-  principal: PrincipalName,
-  ttlMs: Type.Optional(Ttl),
-  /** Of the principal, with all its keys; absent: as they are. */
-  caps: Type.Optional(PrincipalCaps),
-});
-const KeyRotate = Type.Object({
-  id: KeyId,
-  /** How long former secrets still hold. */
-  overlapMs: Type.Optional(Type.Integer({ minimum: 0, maximum: keyLimits.maxOverlapMs })),
-});
-const KeyLock = Type.Object({ id: KeyId });
-const PolicyPut = Type.Object({ name: PolicyName, policy: PolicyRule });
-const PolicyRemove = Type.Object({ name: PolicyName });
-const ApprovalWord = Type.Object({ id: ApprovalId });
-/** Nothing of it for an export, which is all of them. */
-const AuditList = Type.Object({
-  order: Type.Optional(Type.Enum(['oldest', 'newest'])),
-  after: Type.Optional(Type.Integer({ minimum: 0 })),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
-  kind: Type.Optional(Type.String({ maxLength: 128 })),
-  principal: Type.Optional(Type.String({ maxLength: 256 })),
-});
-const CallCancel = Type.Object({ id: CallId });
-/** `after` is `NAME/VERSION`. */
-const PackageList = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
-  after: Type.Optional(Type.String({ maxLength: 129 })),
-});
-const BlobPut = Type.Object({ digest: BlobDigest, length: BlobLength });
-
-/** `on`: see `selectHosts`; absent: all. */
-const HostList = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max })),
-  after: Type.Optional(Type.String({ maxLength: 128 })),
-  on: Type.Optional(Type.String({ minLength: 1, maxLength: 8_192 })),
-  state: Type.Optional(Type.Enum(['active', 'retired'])),
-});
-const HostLabel = Type.Object({
-  on: Type.String({ minLength: 1, maxLength: 8_192 }),
-  ...LabelChange.properties,
-});
-/** A host name or a peer id. */
-const HostRetire = Type.Object({ host: Type.String({ minLength: 1, maxLength: 255 }) });
-
 const cell = { lane: 'fast', runsOnHosts: false } as const;
+
+/** What all verbs have in common that change nothing and that policies know by this name. */
+function looks<const Name extends string>(permission: Name) {
+  return { ...cell, permission, risk: 'read', audit: permission } as const;
+}
 
 export const verbs = {
   'key.create': {
@@ -96,75 +55,95 @@ export const verbs = {
     permission: 'key.create',
     risk: 'danger',
     audit: 'key.create',
-    schema: KeyCreate,
+    at: 'POST /api/v1/keys',
+    object: 'principal',
+    schema: inputs.KeyCreate,
   },
   'key.rotate': {
     ...cell,
     permission: 'key.rotate',
     risk: 'danger',
     audit: 'key.rotate',
-    schema: KeyRotate,
+    at: 'POST /api/v1/keys/:id/rotate',
+    object: 'id',
+    schema: inputs.KeyRotate,
   },
   'key.lock': {
     ...cell,
     permission: 'key.lock',
     risk: 'change',
     audit: 'key.lock',
-    schema: KeyLock,
+    at: 'POST /api/v1/keys/:id/lock',
+    object: 'id',
+    schema: inputs.KeyLock,
   },
-  'key.list': { ...cell, permission: 'key.list', risk: 'read', audit: 'key.list', schema: List },
+  'key.list': {
+    ...looks('key.list'),
+    at: 'GET /api/v1/keys',
+    schema: inputs.List,
+  },
   'policy.put': {
     ...cell,
     permission: 'policy.put',
     risk: 'danger',
-    mayNarrow: true,
     audit: 'policy.put',
-    schema: PolicyPut,
+    at: 'PUT /api/v1/policies/:name',
+    object: 'name',
+    body: 'policy',
+    mayNarrow: true,
+    schema: inputs.PolicyPut,
   },
   'policy.remove': {
     ...cell,
     permission: 'policy.remove',
     risk: 'danger',
-    mayNarrow: true,
     audit: 'policy.remove',
-    schema: PolicyRemove,
+    at: 'DELETE /api/v1/policies/:name',
+    object: 'name',
+    mayNarrow: true,
+    schema: inputs.PolicyRemove,
   },
   'policy.list': {
-    ...cell,
-    permission: 'policy.list',
-    risk: 'read',
-    audit: 'policy.list',
-    schema: List,
+    ...looks('policy.list'),
+    at: 'GET /api/v1/policies',
+    schema: inputs.List,
   },
   'approval.list': {
-    ...cell,
-    permission: 'approval.list',
-    risk: 'read',
+    ...looks('approval.list'),
+    at: 'GET /api/v1/approvals',
     isForNamed: true,
-    audit: 'approval.list',
-    schema: List,
+    schema: inputs.List,
+  },
+  'approval.show': {
+    ...looks('approval.list'),
+    at: 'GET /api/v1/approvals/:id',
+    isForNamed: true,
+    schema: inputs.OneApproval,
   },
   'approval.give': {
     ...cell,
     permission: 'approval.give',
     risk: 'change',
-    isForNamed: true,
     audit: 'approval.give',
-    schema: ApprovalWord,
+    at: 'POST /api/v1/approvals/:id/approve',
+    isForNamed: true,
+    schema: inputs.OneApproval,
   },
   'approval.deny': {
     ...cell,
     permission: 'approval.deny',
     risk: 'change',
-    isForNamed: true,
     audit: 'approval.deny',
-    schema: ApprovalWord,
+    at: 'POST /api/v1/approvals/:id/deny',
+    isForNamed: true,
+    schema: inputs.OneApproval,
   },
   'call.run': {
     permission: 'call.run',
     risk: 'danger',
     audit: 'call.run',
     lane: 'slow',
+    at: 'POST /api/v1/calls',
     schema: CallRequest,
     runsOnHosts: true,
   },
@@ -173,42 +152,68 @@ export const verbs = {
     permission: 'call.cancel',
     risk: 'change',
     audit: 'call.cancel',
-    schema: CallCancel,
+    at: 'DELETE /api/v1/calls/:id',
+    schema: inputs.OneCall,
   },
   'call.list': {
-    ...cell,
-    permission: 'call.list',
-    risk: 'read',
-    audit: 'call.list',
-    schema: List,
+    ...looks('call.list'),
+    at: 'GET /api/v1/calls',
+    schema: inputs.CallList,
+  },
+  'call.show': {
+    ...looks('call.list'),
+    at: 'GET /api/v1/calls/:id',
+    schema: inputs.CallShow,
+  },
+  'call.follow': {
+    ...looks('call.list'),
+    at: 'GET /api/v1/calls/:id/events',
+    schema: inputs.OneCall,
   },
   'blob.put': {
     ...cell,
     permission: 'blob.put',
     risk: 'change',
     audit: 'blob.put',
-    schema: BlobPut,
+    at: 'PUT /api/v1/blobs/:digest',
+    content: 'length',
+    schema: inputs.BlobPut,
   },
   'package.publish': {
     ...cell,
     permission: 'package.publish',
     risk: 'change',
     audit: 'package.publish',
+    at: 'POST /api/v1/packages',
     schema: PackagePublish,
   },
   'package.list': {
-    ...cell,
-    permission: 'package.list',
-    risk: 'read',
-    audit: 'package.list',
-    schema: PackageList,
+    ...looks('package.list'),
+    at: 'GET /api/v1/packages',
+    schema: inputs.PackageList,
+  },
+  'package.versions': {
+    ...looks('package.list'),
+    at: 'GET /api/v1/packages/:name',
+    object: 'name',
+    schema: inputs.PackageVersions,
+  },
+  'release.preview': {
+    permission: 'release.start',
+    risk: 'danger',
+    audit: 'release.start',
+    lane: 'slow',
+    at: 'POST /api/v1/releases/preview',
+    schema: ReleaseRequest,
+    runsOnHosts: true,
   },
   'release.start': {
     permission: 'release.start',
     risk: 'danger',
     audit: 'release.start',
     lane: 'slow',
-    schema: ReleaseAsk,
+    at: 'POST /api/v1/releases',
+    schema: ReleaseStart,
     runsOnHosts: true,
   },
   'release.control': {
@@ -216,44 +221,62 @@ export const verbs = {
     permission: 'release.control',
     risk: 'change',
     audit: 'release.control',
+    at: 'POST /api/v1/releases/:id/:wish',
     schema: ReleaseControl,
   },
   'release.list': {
-    ...cell,
-    permission: 'release.list',
-    risk: 'read',
-    audit: 'release.list',
-    schema: List,
+    ...looks('release.list'),
+    at: 'GET /api/v1/releases',
+    schema: inputs.ReleaseList,
+  },
+  'release.show': {
+    ...looks('release.list'),
+    at: 'GET /api/v1/releases/:id',
+    schema: inputs.OneRelease,
+  },
+  'release.follow': {
+    ...looks('release.list'),
+    at: 'GET /api/v1/releases/:id/events',
+    schema: inputs.OneRelease,
   },
   'host.list': {
-    ...cell,
-    permission: 'host.list',
-    risk: 'read',
-    audit: 'host.list',
-    schema: HostList,
+    ...looks('host.list'),
+    at: 'GET /api/v1/ops/hosts',
+    schema: inputs.HostList,
+  },
+  'host.show': {
+    ...looks('host.list'),
+    at: 'GET /api/v1/ops/hosts/:peer',
+    object: 'peer',
+    schema: inputs.HostShow,
   },
   'host.label': {
     ...cell,
     permission: 'host.label',
     risk: 'change',
     audit: 'host.label',
-    schema: HostLabel,
+    at: 'POST /api/v1/ops/hosts/labels',
     isAboutHosts: true,
+    schema: inputs.HostLabel,
   },
   'host.retire': {
     ...cell,
     permission: 'host.retire',
     risk: 'danger',
     audit: 'host.retire',
-    schema: HostRetire,
+    at: 'POST /api/v1/ops/hosts/retire',
     isAboutHosts: true,
+    schema: inputs.HostRetire,
   },
   'audit.list': {
-    ...cell,
-    permission: 'audit.list',
-    risk: 'read',
-    audit: 'audit.list',
-    schema: AuditList,
+    ...looks('audit.list'),
+    at: 'GET /api/v1/audit',
+    schema: inputs.AuditList,
+  },
+  'audit.export': {
+    ...looks('audit.list'),
+    at: 'GET /api/v1/audit/export',
+    schema: inputs.Nothing,
   },
 } as const satisfies Readonly<Record<string, Verb>>;
 
@@ -275,6 +298,6 @@ export function verbOf(name: string): Verb | undefined {
   return isVerb(name) ? verbs[name] : undefined;
 }
 
-function isVerb(name: string): name is VerbName {
+export function isVerb(name: string): name is VerbName {
   return Object.hasOwn(verbs, name);
 }
