@@ -135,6 +135,7 @@ test('planDaemon() refuses what cannot work, naming the option', async (t) => {
   const cases: [string, RegExp][] = [
     ['--idc a|b', /^--idc/],
     [`--location ${'x'.repeat(300)}`, /^--location/],
+    ['--max-revocation-age 3h', /^--max-revocation-age: .* at least 4h$/],
     ['--link-port 5 --proxy-port 5', /^--link-port and --proxy-port are both 5/],
     ['--advertise 0.0.0.0', /^--advertise: other hosts cannot reach 0\.0\.0\.0/],
     ['--advertise [::]', /^--advertise/],

@@ -16,6 +16,8 @@ import { Upstreams } from './proxy/registry-upstreams.ts';
 const MACHINE_DATA_DIR = '/var/lib/odonata/dfdaemon';
 /** The kernel takes 107 bytes; the socket is made under a name of its own first, which may be a little longer. */
 const MAX_SOCKET_PATH_BYTES = 96;
+/** Revocations are dated every hour: a host that asks for less would refuse for want of one that came late. */
+const MIN_REVOCATION_AGE_MS = 4 * 3_600_000;
 const MAX_LOCATION_LENGTH = 255;
 
 /** Everything dfdaemon can be told; flags, environment, configuration file and docs are made of this. */
@@ -122,6 +124,11 @@ export const dfdaemonOptions = defineOptions({
     defaultHelp: 'a few that only read: uptime, hostname and the like',
     help: 'File of the commands that the cell may call, and of what they may be given',
   },
+  'max-revocation-age': {
+    kind: 'duration',
+    default: '24h',
+    help: 'Calls that are not read-only are refused when the newest list of revocations is older; at least 4h',
+  },
   idc: { kind: 'string', help: 'Where this host stands; the join token must allow it' },
   location: {
     kind: 'string',
@@ -187,7 +194,9 @@ export interface DaemonPlan {
   /** Yields to other programs of this machine. */
   readonly isAdaptive: boolean;
   /** Undefined: this host takes no calls. */
-  readonly calls: { readonly commandsFile: string | undefined } | undefined;
+  readonly calls:
+    | { readonly commandsFile: string | undefined; readonly maxRevocationAgeMs: number }
+    | undefined;
   readonly socket: { readonly path: string; readonly mode: number };
   readonly proxy: ProxyPlan;
   readonly logLevel: DfdaemonOptions['logLevel'];
@@ -240,7 +249,7 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
       }),
       loginFile: options.registryLogins,
     },
-    calls: options.calls === 'off' ? undefined : { commandsFile: options.callCommands },
+    calls: options.calls === 'off' ? undefined : callsPlanOf(options),
     logLevel: options.logLevel,
     notes: notesOf(options),
   };
@@ -249,6 +258,16 @@ export function planDaemon(options: DfdaemonOptions, place: DaemonPlace): Daemon
 /** Where keys, membership and content are unless told otherwise. */
 export function defaultDataDir(user: Pick<UserPlaces, 'uid' | 'home'>): string {
   return user.uid === 0 ? MACHINE_DATA_DIR : join(user.home, '.odonata', 'dfdaemon');
+}
+
+function callsPlanOf({
+  callCommands: commandsFile,
+  maxRevocationAge: maxRevocationAgeMs,
+}: DfdaemonOptions): NonNullable<DaemonPlan['calls']> {
+  if (maxRevocationAgeMs < MIN_REVOCATION_AGE_MS) {
+    throw usage('--max-revocation-age: revocations are dated every hour, give at least 4h');
+  }
+  return { commandsFile, maxRevocationAgeMs };
 }
 
 function engineOf(

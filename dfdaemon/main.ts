@@ -159,14 +159,15 @@ async function serve(plan: DaemonPlan): Promise<void> {
 /** Who runs what the cell calls for on this host. */
 function callsOf(
   { engine, socket }: DaemonPlan,
-  { commandsFile }: NonNullable<DaemonPlan['calls']>,
+  { commandsFile, maxRevocationAgeMs }: NonNullable<DaemonPlan['calls']>,
   log: Log,
 ): NonNullable<EngineOptions['calls']> {
   const { dataDir } = engine;
   const file = commandsFile === undefined ? {} : { commandsFile };
   return async (way) => {
     const { startCallAgent } = await import('../ops/agent/index.ts');
-    return startCallAgent({ way, dataDir, socket: socket.path, clock, log, ...file });
+    const own = { dataDir, socket: socket.path, maxRevocationAgeMs, ...file };
+    return startCallAgent({ way, ...own, clock, log });
   };
 }
 

@@ -19,6 +19,7 @@ import { parser } from '../core/wire/parse-message.ts';
 import { blobSocketPath } from '../ops/control/blob-server.ts';
 import type { Revocations } from '../ops/control/host-table.ts';
 import { OpsControl } from '../ops/control/index.ts';
+import { restampMs } from '../ops/control/revocation-stamps.ts';
 import { ControlCounts } from './control-counts.ts';
 import { Adoptions } from './control/adoptions.ts';
 import { CELL_WAITING, HostSession } from './control/host-session.ts';
@@ -127,7 +128,7 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   const ticket: SwarmParts['ticket'] = (about) => authority.ticket(about);
   const swarm = new Swarm({ self, table, pool, clock, random, log, ticket });
   stack.defer(async () => swarm.close());
-  stack.use(authority.onChange(() => swarm.tellMembership()));
+  stack.use(authority.onChange(() => swarm.tell((session) => session.tellMembership())));
   const seeds = startSeeds(options, { authority, store, pool, swarm });
   hooks.onAltered = (key) => seeds.recheck(key);
   stack.defer(async () => seeds.close());
@@ -138,6 +139,7 @@ export async function startSupernode(given: SupernodeOptions): Promise<Supernode
   const limits = stack.use(await CellLimits.open(join(options.dataDir, 'limits'), { clock, log }));
   stack.use(limitSeed(self.peer, { ...self, cell: limits, limits: seedLimits, clock, log }));
   const ops = stack.use(await openOps(options, { authority, hooks }));
+  dateRevocations({ authority, swarm, ops, clock, stack });
   const served = { authority, pool, swarm, counts, warmUps, limits, ops };
   const mesh = stack.use(await startMesh(options, served));
   hooks.disconnect = async (peer) =>
@@ -173,6 +175,24 @@ function sweepNowAndThen(
   stack.defer(() => sweep.cancel());
 }
 
+/** Hosts hear again and again, from the key that signs their calls, that what they know of revocations is still so. */
+function dateRevocations(parts: {
+  readonly authority: Authority;
+  readonly swarm: Swarm;
+  readonly ops: OpsControl;
+  readonly clock: Clock;
+  readonly stack: AsyncDisposableStack;
+}): void {
+  const { authority, swarm, ops, clock, stack } = parts;
+  authority.stampWith((map) => ops.stamps.of(map));
+  const timer = clock.every(restampMs, () => {
+    const map = authority.trust.cellMap();
+    const list = map === undefined ? undefined : ops.stamps.anew(map);
+    if (list !== undefined) swarm.tell((session) => session.tellRevocations(list));
+  });
+  stack.defer(() => timer.cancel());
+}
+
 /** Calls, and everything else that is asked of hosts. */
 async function openOps(
   { dataDir, blobQuota, clock, random, log }: SupernodeOptions,
@@ -182,6 +202,7 @@ async function openOps(
   const cellKey = async (): Promise<HostKey | undefined> => readCellKey(dataDir, cell);
   const revocations: Revocations = {
     isRevoked: (peer) => authority.isRevoked(peer),
+    epoch: () => authority.epoch(),
     revoke: async (peer) => {
       await authority.revoke(peer);
       await hooks.disconnect(peer);

@@ -278,6 +278,11 @@ export const errorCodes = {
     'A signed statement is malformed, expired, or not signed by whom it must be.',
     'Check clocks and that all hosts belong to one cell.',
   ),
+  ERR_REVOCATIONS_STALE: facts(
+    ['environment', true, 'mesh', 503],
+    'A host has not heard for too long who is revoked, and so does not do what only the trusted may ask; nothing was done.',
+    'Let the host reach its supernode; `dfops hosts` and its log tell since when it did not.',
+  ),
   ERR_TICKET: facts(
     ['system', true, 'mesh', 403],
     'The ticket does not allow this host to take this content.',

@@ -35,6 +35,8 @@ export interface CallOrder {
   readonly timeoutMs: number;
   /** Of stdout and of stderr each; what is more is counted and thrown away. */
   readonly maxOutputBytes: number;
+  /** Epoch of the cell map whose revocations were in force when this was signed; absent: of a control that dates none. */
+  readonly epoch?: number;
 }
 
 /** How long an order may be on its way; what has not begun by then never does. */
@@ -91,6 +93,7 @@ function parseOrder(body: Readonly<Record<string, unknown>>): CallOrder {
     ...(runAs === undefined ? {} : { runAs }),
     timeoutMs: fields.integer('timeoutMs'),
     maxOutputBytes: fields.integer('maxOutputBytes'),
+    ...(body['epoch'] === undefined ? {} : { epoch: fields.integer('epoch') }),
   };
   const bytes = order.args.reduce((sum, arg) => sum + Buffer.byteLength(arg), 0);
   if (bytes > callLimits.argBytes) throw wrong('args');

@@ -1,4 +1,5 @@
 import type { HostKey } from '../identity/host-key.ts';
+import type { AgeLimit } from '../identity/revocation-age.ts';
 import type { Call, CallStop, CallsHeard, FromHost } from '../wire/messages.ts';
 
 /** What a host that takes calls has of its cell. */
@@ -10,6 +11,8 @@ export interface CallWay {
   now(): number;
   /** True when the cell does not trust this key any more, whatever it was. */
   isRevoked(peerId: string): boolean;
+  /** Why what this host knows of revocations may not be what is in force; undefined when it is young enough. */
+  staleness(limit: AgeLimit): string | undefined;
   /** Lost while no supernode is connected. */
   send(message: FromHost): void;
   /** As `send()`, once the supernode has taken what was sent before; rejects when the connection ends meanwhile. */

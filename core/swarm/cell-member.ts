@@ -10,6 +10,8 @@ import type { HostKey } from '../identity/host-key.ts';
 import { parseToken } from '../identity/join-token.ts';
 import type { JoinToken } from '../identity/join-token.ts';
 import type { MemberRecord } from '../identity/membership.ts';
+import { RevocationAge } from '../identity/revocation-age.ts';
+import type { StampedList } from '../identity/revocation-age.ts';
 import { CellTrust } from '../identity/trust.ts';
 import { MeshNode } from '../net/mesh/mesh-node.ts';
 import type { Check, FromHost, Hello, Membership, Update } from '../wire/messages.ts';
@@ -56,6 +58,8 @@ export interface TaskListener {
 }
 
 const RENEWAL_CHECK_MS = 60_000;
+/** Of those that a `Membership` has room for, the newest. */
+const MAX_CERTIFICATES = 64;
 /** Workers are told of the cell time when theirs is so far off: a machine that slept, for one. */
 const TIME_SLACK_MS = 1_000;
 
@@ -70,6 +74,7 @@ export class CellMember implements AsyncDisposable {
   readonly #time: CellTime;
   #membership: Membership | undefined;
   #trust: CellTrust | undefined;
+  #age: RevocationAge | undefined;
   #record: MemberRecord | undefined;
   /** Why what an earlier run was granted does not hold any more. */
   #lapse: CodedError | undefined;
@@ -82,6 +87,8 @@ export class CellMember implements AsyncDisposable {
   /** Keeps to this host's part of the cell's budgets. */
   #share: ShareKeeper | undefined;
   #renewal: Timer | undefined;
+  /** What was heard last is being written down, after all that was heard before. */
+  #adopting: Promise<void> = Promise.resolve();
 
   private constructor(
     options: CellMemberOptions,
@@ -118,6 +125,7 @@ export class CellMember implements AsyncDisposable {
           this.#shareTrust();
         },
         onMembership: (membership) => this.#adopt(membership),
+        onRevocations: ({ list }) => this.#renewAge(list),
         onNow: (now) => this.#observe(now),
         onUpdate: (update) => this.#listener?.onUpdate(update),
         onCheck: (check) => this.#listener?.onCheck(check),
@@ -193,6 +201,7 @@ export class CellMember implements AsyncDisposable {
       },
       now: () => this.now(),
       isRevoked: (peer) => this.#trust?.isRevoked(peer) === true,
+      staleness: (limit) => this.#age?.problem(limit),
       send: (message) => this.client.send(message),
       sendInTurn: async (message) => this.client.sendInTurn(message),
     };
@@ -227,6 +236,7 @@ export class CellMember implements AsyncDisposable {
     await this.#calls?.[Symbol.asyncDispose]();
     await this.client[Symbol.asyncDispose]();
     await this.#mesh[Symbol.asyncDispose]();
+    await this.#adopting;
   }
 
   #hello(): Hello {
@@ -242,7 +252,7 @@ export class CellMember implements AsyncDisposable {
       facts: readHostFacts(),
       features: [
         ...(this.#orders === undefined ? [] : ['warm']),
-        ...(this.#calls === undefined ? [] : ['calls']),
+        ...(this.#calls === undefined ? [] : ['calls', 'revocations']),
         ...(this.#share === undefined ? [] : ['limits', 'limits-named']),
       ],
     };
@@ -276,7 +286,7 @@ export class CellMember implements AsyncDisposable {
     const membership = await joinCell(this.#mesh, address, about);
     this.#time.observe(membership.now);
     await this.#use(token.cell, membership);
-    await this.#file.write({ cell: token.cell, membership });
+    await this.#keep();
     this.#parts.log.info(
       { peer: this.peerId, role: this.#record?.role, idc: this.#record?.idc },
       'joined',
@@ -295,14 +305,18 @@ export class CellMember implements AsyncDisposable {
     const cell = this.#trust?.cell;
     if (cell === undefined) return;
     this.#time.observe(membership.now);
-    this.#use(cell, membership)
-      .then(async () => this.#file.write({ cell, membership }))
+    this.#adopting = this.#use(cell, membership)
+      .then(async () => this.#keep())
       .catch((error: unknown) => this.#parts.log.warn({ err: error }, 'membership not taken over'));
   }
 
   /** Takes what an earlier run learned: whom to trust in any case, and the record as long as it holds. */
   async #recall({ cell, membership }: KnownCell): Promise<void> {
-    const trust = this.#trustOf(cell, membership);
+    const { certificates, map, revocations } = membership;
+    // All this was judged when it was taken: its signers may have retired since.
+    const trust = CellTrust.fromData({ cell, certificates, ...(map === undefined ? {} : { map }) });
+    const age = new RevocationAge(trust);
+    if (revocations !== undefined) age.recall(revocations);
     try {
       this.#record = this.#recordIn(trust, membership);
     } catch (error) {
@@ -311,33 +325,76 @@ export class CellMember implements AsyncDisposable {
       const { code, message } = this.#lapse;
       this.#parts.log.warn({ code, reason: message }, 'this host has to join its cell again');
     }
-    await this.#believe(trust, membership);
+    await this.#believe({ trust, age }, membership);
   }
 
   /** Takes what a supernode granted; throws, and leaves everything as it was, when that does not hold. */
   async #use(cell: string, membership: Membership): Promise<void> {
-    const trust = this.#trustOf(cell, membership);
+    const known = this.#trust?.cell === cell ? this.#trust : undefined;
+    const trust = known ?? new CellTrust(cell);
+    for (const certificate of membership.certificates) trust.addCertificate(certificate);
+    if (membership.map !== undefined) trust.applyCellMap(membership.map, membership.now);
+    const age = (known === undefined ? undefined : this.#age) ?? new RevocationAge(trust);
+    if (membership.revocations !== undefined) this.#date(age, membership.revocations);
     this.#record = this.#recordIn(trust, membership);
     this.#lapse = undefined;
-    await this.#believe(trust, membership);
-  }
-
-  #trustOf(cell: string, membership: Membership): CellTrust {
-    const trust = this.#trust?.cell === cell ? this.#trust : new CellTrust(cell);
-    for (const certificate of membership.certificates) trust.addCertificate(certificate);
-    // A map read from disk is judged at the time it was received: its signer may have retired since.
-    if (membership.map !== undefined) trust.applyCellMap(membership.map, membership.now);
-    return trust;
+    await this.#believe({ trust, age }, membership);
   }
 
   #recordIn(trust: CellTrust, { record }: Membership): MemberRecord {
     return trust.verifyRecord(record, { peerId: this.peerId, now: this.now() });
   }
 
-  async #believe(trust: CellTrust, membership: Membership): Promise<void> {
+  async #believe(
+    { trust, age }: { readonly trust: CellTrust; readonly age: RevocationAge },
+    membership: Membership,
+  ): Promise<void> {
     this.#membership = membership;
     this.#trust = trust;
+    this.#age = age;
     await this.#tellWorkers();
+  }
+
+  /** A date that nobody may give is as good as none, and no reason to do without the rest. */
+  #date(age: RevocationAge, list: StampedList): boolean {
+    try {
+      return age.take(list, this.now());
+    } catch (error) {
+      const { code, message: reason } = CodedError.from(error);
+      this.#parts.log.warn({ code, reason }, 'date of the revocations not taken over');
+      return false;
+    }
+  }
+
+  /** Takes a newer date of the revocations that this host has. */
+  #renewAge(list: StampedList): void {
+    if (this.#age === undefined || !this.#date(this.#age, list)) return;
+    this.#adopting = this.#keep().catch((error: unknown) =>
+      this.#parts.log.warn({ err: error }, 'date of the revocations not kept'),
+    );
+  }
+
+  /**
+   * Writes down what the next run is to know: the newest map and the newest date of it that were verified, whatever the
+   * last supernode said. Nobody makes this host forget a revocation by a restart.
+   */
+  async #keep(): Promise<void> {
+    const [trust, age, membership] = [this.#trust, this.#age, this.#membership];
+    if (trust === undefined || membership === undefined) return;
+    const { type, record, now } = membership;
+    const { cell, map } = trust.toData();
+    const revocations = age?.toData();
+    await this.#file.write({
+      cell,
+      membership: {
+        type,
+        record,
+        certificates: trust.certificates().slice(-MAX_CERTIFICATES),
+        ...(map === undefined ? {} : { map }),
+        ...(revocations === undefined ? {} : { revocations }),
+        now,
+      },
+    });
   }
 
   #shareTrust(): void {

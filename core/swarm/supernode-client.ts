@@ -13,6 +13,7 @@ import type {
   Membership,
   Register,
   Registered,
+  Revocations,
   Share,
   Source,
   Synced,
@@ -59,6 +60,8 @@ export interface SupernodeListener {
   onConnected(): void;
   onDisconnected(error: CodedError | undefined): void;
   onMembership(membership: Membership): void;
+  /** Sent only to a host whose hello names `revocations` among its features. */
+  onRevocations?(message: Revocations): void;
   onNow(now: number): void;
   onUpdate(update: Update): void;
   onCheck(check: Check): void;
@@ -401,6 +404,9 @@ export class SupernodeClient implements AsyncDisposable {
         break;
       case 'membership':
         listener.onMembership(message);
+        break;
+      case 'revocations':
+        listener.onRevocations?.(message);
         break;
       case 'now':
         this.#cellHosts = message.hosts ?? this.#cellHosts;

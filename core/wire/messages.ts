@@ -56,14 +56,28 @@ export const Join = Type.Object({
   idc: Type.Optional(Type.String({ maxLength: 100 })),
 });
 
+/** That the revocations of the cell map were those in force at a time, signed by the control key, and its certificate. */
+const StampedList = Type.Object({
+  stamp: Type.String({ maxLength: 2_048 }),
+  certificate: Type.String({ maxLength: 2_048 }),
+});
+
 /** What a host must know to act as a member. */
 export const Membership = Type.Object({
   type: Type.Literal('membership'),
   record: Envelope,
   certificates: Type.Array(Envelope, { maxItems: 64 }),
   map: Type.Optional(Envelope),
+  /** Absent: nobody dates the revocations of the map. */
+  revocations: Type.Optional(StampedList),
   /** Cell time, milliseconds since the epoch. */
   now: Type.Number(),
+});
+
+/** The revocations are still the same: a newer date of them. For hosts that name `revocations`. */
+export const Revocations = Type.Object({
+  type: Type.Literal('revocations'),
+  list: StampedList,
 });
 
 export const Refused = Type.Object({ type: Type.Literal('refused'), error: Failure });
@@ -427,6 +441,7 @@ export const FromSupernode = Type.Union([
   Source,
   Synced,
   Membership,
+  Revocations,
   CellNow,
   Warm,
   WarmStop,
@@ -453,6 +468,7 @@ export const ManifestBody = Type.Object({
 export type Credentials = Static<typeof Credentials>;
 export type Join = Static<typeof Join>;
 export type Membership = Static<typeof Membership>;
+export type Revocations = Static<typeof Revocations>;
 export type Refused = Static<typeof Refused>;
 export type HostFacts = Static<typeof HostFacts>;
 export type Hello = Static<typeof Hello>;

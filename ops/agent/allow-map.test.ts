@@ -12,7 +12,7 @@ const socket = '/run/odonata/dfdaemon.sock';
 
 const file = `
 commands:
-  uptime: { program: /usr/bin/uptime }
+  uptime: { program: /usr/bin/uptime, readOnly: true }
   restart:
     program: /usr/bin/systemctl
     args: [restart, --]
@@ -62,6 +62,7 @@ test('AllowMap.argvOf() puts the host program and arguments first, then those of
     runAs: 'nobody',
     graceMs: 2_000,
     isTool: false,
+    isReadOnly: true,
   });
   const restart = order({ command: 'restart', args: ['-web@1.service'], lane: 'slow' });
   t.deepEqual(map.argvOf(restart), {
@@ -69,6 +70,7 @@ test('AllowMap.argvOf() puts the host program and arguments first, then those of
     runAs: 'root',
     graceMs: 5_000,
     isTool: false,
+    isReadOnly: false,
   });
   t.deepEqual(map.argvOf({ ...restart, runAs: 'root' }).runAs, 'root');
   const odd = ['', ';', '$(x)', '`x`', 'a\nb', '-n', 'ünï🦀'];

@@ -34,6 +34,7 @@ const CommandSchema = Type.Object({
   maxTimeout: Type.Optional(Type.String()),
   lane: Type.Optional(Type.Union([Type.Literal('fast'), Type.Literal('slow')])),
   grace: Type.Optional(Type.String()),
+  readOnly: Type.Optional(Type.Boolean()),
 });
 type CommandFields = Static<typeof CommandSchema>;
 
@@ -64,6 +65,7 @@ interface Command {
   readonly maxTimeoutMs: number;
   readonly lane: Lane | undefined;
   readonly graceMs: number;
+  readonly isReadOnly: boolean;
 }
 
 /** What an order comes to on this host. */
@@ -76,6 +78,8 @@ export interface AllowedRun {
   readonly graceMs: number;
   /** True for a tool of ours: it begins as the user of this program and becomes `runAs` itself. */
   readonly isTool: boolean;
+  /** True for what this host's file says changes nothing: it is run however old the host's revocations are. */
+  readonly isReadOnly: boolean;
 }
 
 /** Whom what names no user runs as, and the dfdaemon by which files and packages come. */
@@ -145,7 +149,7 @@ export class AllowMap {
     const tool = this.#tools.runOf(order);
     if (tool !== undefined) {
       checkUser(order, tool);
-      return { ...tool, graceMs: TOOL_GRACE_MS, isTool: true };
+      return { ...tool, graceMs: TOOL_GRACE_MS, isTool: true, isReadOnly: false };
     }
     const command = this.#commands.get(order.command);
     if (command === undefined) {
@@ -160,12 +164,12 @@ export class AllowMap {
       throw refused('timeoutMs', `is above the ${command.maxTimeoutMs} ms of this command`);
     }
     checkArguments(command, order.args);
-    const { program, args, runAs, graceMs } = command;
+    const { program, args, runAs, graceMs, isReadOnly } = command;
     const rest = [...args, ...order.args];
     if (isAnyFound(this.#refused, lineOf(program, rest))) {
       throw new CodedError('ERR_FORBIDDEN', 'this host refuses such a command line');
     }
-    return { argv: [program, ...rest], runAs, graceMs, isTool: false };
+    return { argv: [program, ...rest], runAs, graceMs, isTool: false, isReadOnly };
   }
 }
 
@@ -225,6 +229,7 @@ function compileCommand(name: string, fields: CommandFields, defaultUser: string
       otherwise: DEFAULT_GRACE_MS,
       max: MAX_GRACE_MS,
     }),
+    isReadOnly: fields.readOnly === true,
   };
 }
 

@@ -85,6 +85,7 @@ class TestHost {
       launcher: await Launcher.find(self, { log: silentLog }),
       journal,
       begun,
+      maxRevocationAgeMs: 86_400_000,
       clock,
       log,
       ...(limits === undefined ? {} : { limits }),
@@ -180,6 +181,7 @@ class TestHost {
       cell: this.cellKey.peerId,
       now: () => this.now,
       isRevoked: (peer) => peer === this.revoked,
+      staleness: () => undefined,
       send,
       sendInTurn: async (message) => {
         if (this.isStuck) await new Promise(() => undefined);

@@ -45,6 +45,8 @@ export interface CallAgentParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly limits?: LaneLimits;
+  /** What is not read-only runs only while the revocations that this host knows are younger. */
+  readonly maxRevocationAgeMs: number;
 }
 
 /** What has happened since the start. */
@@ -204,6 +206,7 @@ export class CallAgent implements CallTaker {
     this.#teller.add(id, live);
     try {
       const allowed = this.#parts.allowMap.argvOf(order);
+      if (!allowed.isReadOnly) this.#refuseStale(order);
       const user = await this.#parts.launcher.userOf(allowed.runAs);
       using slot = await this.#lanes[lane].acquire({ signal: abort.signal });
       void slot;
@@ -214,6 +217,14 @@ export class CallAgent implements CallTaker {
     } catch (error) {
       await this.#refuse(live, CodedError.from(error));
     }
+  }
+
+  /** Who was put out of the cell since may be behind this. */
+  #refuseStale({ issued, epoch }: CallOrder): void {
+    const { way, maxRevocationAgeMs: maxAgeMs } = this.#parts;
+    // The time of the cell comes by way of whoever brings the order; that of the order does not.
+    const problem = way.staleness({ now: Math.max(way.now(), issued), maxAgeMs, epoch });
+    if (problem !== undefined) throw new CodedError('ERR_REVOCATIONS_STALE', problem);
   }
 
   async #run(

@@ -24,6 +24,7 @@ test('startCallAgent() runs what the host has built in, as a user without rights
     cell: cell.peerId,
     now: () => clock.now(),
     isRevoked: () => false,
+    staleness: () => undefined,
     send: (message) => void sent.push(message),
     sendInTurn: async (message) => void sent.push(message),
   };
@@ -70,6 +71,7 @@ test('startCallAgent() does not start with a file of commands that is wrong', as
     cell: undefined,
     now: () => clock.now(),
     isRevoked: () => false,
+    staleness: () => undefined,
     send: () => undefined,
     sendInTurn: async () => undefined,
   };

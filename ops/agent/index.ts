@@ -15,6 +15,8 @@ const JOURNAL_WAIT_MS = 10_000;
 /** Who runs the commands of a root daemon that name no user. */
 const UNPRIVILEGED = 'nobody';
 
+const DEFAULT_REVOCATION_AGE_MS = 86_400_000;
+
 export interface CallAgentOptions {
   readonly way: CallWay;
   /** Of the daemon; the journal of calls is kept in `calls` below it. */
@@ -23,6 +25,8 @@ export interface CallAgentOptions {
   readonly commandsFile?: string | undefined;
   /** Of the local API of the daemon: tools fetch files and packages through it. */
   readonly socket: string;
+  /** What is not read-only runs only while the revocations that this host knows are younger, ms; default 24 h. */
+  readonly maxRevocationAgeMs?: number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -30,6 +34,7 @@ export interface CallAgentOptions {
 /** Takes the calls of the cell; ERR_CONFIG when the file of commands is wrong or others can write it, ERR_STORE_…. */
 export async function startCallAgent(options: CallAgentOptions): Promise<CallTaker> {
   const { way, dataDir, commandsFile, socket, clock, log } = options;
+  const { maxRevocationAgeMs = DEFAULT_REVOCATION_AGE_MS } = options;
   const self = ownUser();
   const defaultUser = self.uid === 0 ? UNPRIVILEGED : self.name;
   const allowMap =
@@ -42,7 +47,8 @@ export async function startCallAgent(options: CallAgentOptions): Promise<CallTak
     await LevelStateStore.openWhenFree(join(dataDir, 'calls'), { clock, waitMs: JOURNAL_WAIT_MS }),
   );
   const { journal, begun } = await CallJournal.open(store);
-  const agent = stack.use(new CallAgent({ way, allowMap, launcher, journal, begun, clock, log }));
+  const parts = { way, allowMap, launcher, journal, begun, maxRevocationAgeMs, clock, log };
+  const agent = stack.use(new CallAgent(parts));
   const commands = allowMap.names.length;
   log.info({ commands, file: commandsFile, unfinished: begun.size }, 'calls are taken');
   const stopping = new AbortController();

@@ -35,6 +35,8 @@ export interface CallDeskParts {
   readonly control: ControlKey;
   /** What is known of hosts besides that they are connected. */
   readonly hosts: HostTable;
+  /** Of the cell map whose revocations are in force. */
+  readonly epoch: () => number | undefined;
   /** Cell id. */
   readonly cell: string;
   readonly clock: Clock;
@@ -248,11 +250,11 @@ export class CallDesk implements CallListener, AsyncDisposable {
   #send(host: CallHost, id: string): boolean {
     const call = this.#active.get(id);
     if (call === undefined || call.isStopped || !call.awaits(host.peer)) return false;
-    const { control, clock, cell } = this.#parts;
+    const { control, clock, cell, epoch } = this.#parts;
     const now = Math.round(clock.now());
     if (now >= call.record.goodUntil) return false;
     try {
-      const about = { cell, host: host.peer, hosts: call.hostsDigest, now };
+      const about = { cell, host: host.peer, hosts: call.hostsDigest, now, epoch: epoch() };
       const order = issueCallOrder(control.key, orderOf(call.record, about));
       host.call({ type: 'call', order, certificate: control.certificate });
     } catch (error) {

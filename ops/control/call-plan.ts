@@ -55,10 +55,11 @@ export function orderOf(
     readonly host: string;
     readonly hosts: string;
     readonly now: number;
+    readonly epoch?: number | undefined;
   },
 ): CallOrder {
   const { id, principal, command, args, runAs, lane, timeoutMs, maxOutputBytes } = record;
-  const { cell, host, hosts, now } = about;
+  const { cell, host, hosts, now, epoch } = about;
   return {
     cell,
     call: id,
@@ -73,6 +74,7 @@ export function orderOf(
     ...(runAs === undefined ? {} : { runAs }),
     timeoutMs,
     maxOutputBytes,
+    ...(epoch === undefined ? {} : { epoch }),
   };
 }
 

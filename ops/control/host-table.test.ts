@@ -49,6 +49,7 @@ class Bench {
       state: this.store,
       revocations: {
         isRevoked: (peer) => this.revoked.has(peer),
+        epoch: () => undefined,
         revoke: async (peer) => {
           if (this.isRevokingBroken) throw new Error('the disk is full');
           this.revoked.add(peer);

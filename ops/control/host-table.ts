@@ -17,6 +17,8 @@ import { HostWriter } from './host-writer.ts';
 /** Who is out of the cell, and how somebody is put out of it. */
 export interface Revocations {
   isRevoked(peer: string): boolean;
+  /** Of the cell map in force; undefined while there is none. */
+  epoch(): number | undefined;
   /** For good; resolves when that is on the disk and its connections have ended. */
   revoke(peer: string): Promise<void>;
 }

@@ -26,6 +26,7 @@ import type { Caller } from './principal.ts';
 import { Principals } from './principals.ts';
 import { ReleaseStore } from './release-store.ts';
 import { Releases } from './releases.ts';
+import { RevocationStamps } from './revocation-stamps.ts';
 import { argumentsToJudge } from './script-text.ts';
 import { Uploads } from './uploads.ts';
 
@@ -61,6 +62,7 @@ export class OpsControl implements AsyncDisposable {
   readonly packages: PackageTable;
   readonly uploads: Uploads;
   readonly releases: Releases;
+  readonly stamps: RevocationStamps;
   readonly #log: Log;
   readonly #resources: AsyncDisposableStack;
 
@@ -78,6 +80,7 @@ export class OpsControl implements AsyncDisposable {
       | 'packages'
       | 'uploads'
       | 'releases'
+      | 'stamps'
     >,
     { log, resources }: { readonly log: Log; readonly resources: AsyncDisposableStack },
   ) {
@@ -92,6 +95,7 @@ export class OpsControl implements AsyncDisposable {
     this.packages = parts.packages;
     this.uploads = parts.uploads;
     this.releases = parts.releases;
+    this.stamps = parts.stamps;
     this.#log = log;
     this.#resources = resources;
     resources.use(
@@ -142,6 +146,7 @@ export class OpsControl implements AsyncDisposable {
         store: calls,
         control,
         hosts,
+        epoch: () => revocations.epoch(),
         cell,
         clock,
         random,
@@ -153,6 +158,7 @@ export class OpsControl implements AsyncDisposable {
     const shared = { store, desk, calls, audit, door, principals, packages };
     const releases = stack.use(await Releases.open({ ...shared, clock, random, log }));
     const parts = {
+      stamps: new RevocationStamps({ control, cell, clock, log }),
       releases,
       desk,
       hosts,

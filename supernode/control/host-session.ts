@@ -19,6 +19,7 @@ import type {
   HostFacts,
   Membership,
   Register,
+  Revocations,
   Share,
   Warm,
   WarmStop,
@@ -182,6 +183,13 @@ export class HostSession implements WarmHost, LimitedHost, CallHost, PresentHost
       this.send(this.#parts.membershipFor(member));
     } catch (error) {
       void this.#session.close(CodedError.from(error));
+    }
+  }
+
+  /** That the revocations are still what they were. */
+  tellRevocations(list: Revocations['list']): void {
+    if (this.#hello.features?.includes('revocations') === true) {
+      this.send({ type: 'revocations', list });
     }
   }
 

@@ -107,9 +107,9 @@ export class Swarm implements SeedListener {
     void former?.close();
   }
 
-  /** Tells every connected host of a revocation or a new certificate. */
-  tellMembership(): void {
-    for (const session of this.#sessions.values()) session.tellMembership();
+  /** Has every connected host told something. */
+  tell(say: (session: HostSession) => void): void {
+    for (const session of this.#sessions.values()) say(session);
   }
 
   /** A host that is gone is offered to nobody from now on; when it returns it announces what it has. */

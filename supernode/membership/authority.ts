@@ -13,6 +13,7 @@ import type { GrantedRole } from '../../core/identity/join-token.ts';
 import { defaultIdc, issueRecord } from '../../core/identity/membership.ts';
 import type { MemberRecord, MemberRole } from '../../core/identity/membership.ts';
 import { publicKeyOf } from '../../core/identity/peer-id.ts';
+import type { StampedList } from '../../core/identity/revocation-age.ts';
 import { issueTicket } from '../../core/identity/ticket.ts';
 import { CellTrust } from '../../core/identity/trust.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
@@ -73,6 +74,7 @@ export class Authority implements AsyncDisposable {
   readonly #joins = new Map<string, number>();
   readonly #publishing = new Serial();
   #certificate: OwnCertificate | undefined;
+  #stampOf: (map: CellMap) => StampedList | undefined = () => undefined;
 
   private constructor(parts: AuthorityParts) {
     this.#parts = parts;
@@ -132,6 +134,22 @@ export class Authority implements AsyncDisposable {
     return this.trust.toData().map;
   }
 
+  /** Of the cell map in force; undefined while there is none. */
+  epoch(): number | undefined {
+    return this.trust.cellMap()?.epoch;
+  }
+
+  /** Has the revocations of the cell map dated by `stampOf`, in every membership from now on. */
+  stampWith(stampOf: (map: CellMap) => StampedList | undefined): void {
+    this.#stampOf = stampOf;
+  }
+
+  /** The date of the revocations in force; undefined when nobody can date them. */
+  revocations(): StampedList | undefined {
+    const map = this.trust.cellMap();
+    return map === undefined ? undefined : this.#stampOf(map);
+  }
+
   /** Calls `listener` whenever certificates or map have changed and hosts and workers should hear of it. */
   onChange(listener: () => void): Disposable {
     this.#listeners.add(listener);
@@ -154,11 +172,13 @@ export class Authority implements AsyncDisposable {
     this.#refuseRevoked(peerId);
     const now = this.#now();
     const map = this.cellMap();
+    const revocations = this.revocations();
     return {
       type: 'membership',
       record: issueRecord(this.key, { peerId, role, idc, now }),
       certificates: this.certificates(),
       ...(map === undefined ? {} : { map }),
+      ...(revocations === undefined ? {} : { revocations }),
       now,
     };
   }
