@@ -74,6 +74,7 @@ const events: ParentLinkEvents = {
   onLacks: () => undefined,
   onForgiven: () => undefined,
   onManifest: () => undefined,
+  onWasted: () => undefined,
 };
 
 function parentOf(peer: string, role: 'peer' | 'seed' = 'peer'): Parent {

@@ -9,7 +9,7 @@ import type { FetchResult } from '../net/link/piece-fetch.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import { StallWatch } from './stall-watch.ts';
 import type { ReceivedBytes } from './transfer-messages.ts';
-import type { ParentNews, RemoteChannel, TransferPool } from './transfer-pool.ts';
+import type { ChannelListener, ParentNews, RemoteChannel, TransferPool } from './transfer-pool.ts';
 
 /**
  * A host that sent a wrong piece is asked no more for the task. A seed may be the only one that has the others, and
@@ -30,6 +30,8 @@ export interface ParentLinkEvents {
   /** It may have the piece after all. */
   onForgiven(parent: ParentLink, piece: number): void;
   onManifest(batches: readonly string[], peer: string): void;
+  /** Bytes came that were not wanted any more. */
+  onWasted(bytes: number): void;
 }
 
 /** What a parent link works with. */
@@ -198,7 +200,7 @@ export class ParentLink {
     this.#doubted.clear();
   }
 
-  /** Takes a request back that waits in its line; false when its bytes are coming. */
+  /** Takes a request back that waits in its line; false when its bytes are on the way. */
   async takeBack(piece: number): Promise<boolean> {
     return (await this.#channel?.takeBack(piece).catch(() => false)) ?? false;
   }
@@ -252,11 +254,7 @@ export class ParentLink {
     }
   }
 
-  #listener(): {
-    onHave(news: ParentNews): void;
-    onUnhave(pieces: readonly number[]): void;
-    onManifest(batches: readonly string[]): void;
-  } {
+  #listener(): ChannelListener {
     return {
       onHave: (news) => {
         this.#note(news.pieces);
@@ -271,6 +269,7 @@ export class ParentLink {
         }
       },
       onManifest: (batches) => this.#events.onManifest(batches, this.peer),
+      onWasted: (bytes) => this.#events.onWasted(bytes),
     };
   }
 

@@ -270,6 +270,7 @@ export class TaskPeer {
         onLacks: (parent, piece) => this.#requests.lacks(parent, piece),
         onForgiven: (parent, piece) => this.#requests.has(parent, piece),
         onManifest: (batches, peer) => this.addManifest(batches, peer),
+        onWasted: (bytes) => this.ledger.duplicated(bytes),
       },
     );
   }

@@ -246,6 +246,8 @@ export interface TransferEvents {
   }[];
   unhave: { readonly channel: number; readonly pieces: readonly number[] };
   manifest: { readonly channel: number; readonly batches: readonly string[] };
+  /** So much of pieces came in vain: their requests were cancelled. */
+  wasted: { readonly channel: number; readonly bytes: number };
   'channel-closed': { readonly channel: number; readonly code: string; readonly message: string };
   /** A child asked for it and the file is not what it was: rehash. */
   altered: { readonly key: string };

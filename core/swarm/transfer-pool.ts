@@ -44,7 +44,7 @@ export interface RemoteChannel {
     },
     options: { signal: AbortSignal },
   ): Promise<FetchResult>;
-  /** Takes the request for a piece back, which then fails; false when its bytes are coming already. */
+  /** Takes the request for a piece back, which then fails; false when its bytes are on the way. */
   takeBack(index: number): Promise<boolean>;
   askManifest(): Promise<void>;
   /** Bytes of pieces that came so far, whole or not. */
@@ -67,6 +67,8 @@ export interface ChannelListener {
   onHave(news: ParentNews): void;
   onUnhave(pieces: readonly number[]): void;
   onManifest(batches: readonly string[]): void;
+  /** Bytes came of pieces whose request was cancelled. */
+  onWasted(bytes: number): void;
 }
 
 interface OpenChannel extends ChannelListener {
@@ -355,6 +357,9 @@ export class TransferPool implements AsyncDisposable {
         break;
       case 'manifest':
         this.#channels.get(event.value.channel)?.onManifest(event.value.batches);
+        break;
+      case 'wasted':
+        this.#channels.get(event.value.channel)?.onWasted(event.value.bytes);
         break;
       case 'channel-closed':
         this.#channels.get(event.value.channel)?.close(CodedError.fromObject(event.value));

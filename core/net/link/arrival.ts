@@ -36,9 +36,9 @@ export class Arrival implements Inflowing {
     return this.#context.limiter;
   }
 
-  /** True once bytes have come. */
-  get hasBegun(): boolean {
-    return this.#cameBytes > 0;
+  /** Bytes of it that came. */
+  get cameBytes(): number {
+    return this.#cameBytes;
   }
 
   /** True once nothing more is to come. */

@@ -3,7 +3,8 @@ import { CodedError } from '../../base/error.ts';
 import { DEFAULT_PRIORITY } from '../../base/priority.ts';
 import type { RateLimiter } from '../pacing.ts';
 import { Arrival } from './arrival.ts';
-import { FLAG_OFFER, frameTypes, protocolError, requestFlags } from './frame.ts';
+import { FLAG_BEING_SENT, FLAG_IF_WAITING, FLAG_OFFER, frameTypes } from './frame.ts';
+import { protocolError, requestFlags } from './frame.ts';
 import type { FrameFields, FrameHeader } from './frame.ts';
 import { HaveMap } from './have-map.ts';
 import type { FramePart, Inflow } from './inflow.ts';
@@ -36,6 +37,8 @@ export interface ChannelRequest {
   /** Pieces that are no longer served. */
   readonly onUnhave?: ((pieces: readonly number[]) => void) | undefined;
   readonly onManifest?: ((batches: readonly string[]) => void) | undefined;
+  /** Bytes of pieces that came in vain, as their request was cancelled before or after. */
+  readonly onWasted?: ((bytes: number) => void) | undefined;
 }
 
 /** Bytes of a piece that came after it was cancelled. */
@@ -77,6 +80,8 @@ export class Channel {
   readonly #arrivals = new Map<number, Arrival>();
   /** Pieces cancelled, by how many CANCELLED are still to come; DATA of them is late. */
   readonly #cancelled = new Map<number, number>();
+  /** Pieces that the parent is asked not to begin with, until it answers. */
+  readonly #withdrawals = new Map<number, PromiseWithResolvers<boolean>>();
   readonly #opened = Promise.withResolvers<Channel>();
   readonly #ended = Promise.withResolvers<CodedError | undefined>();
   readonly #readOn = (): void => this.#wire.resumeReads();
@@ -175,12 +180,19 @@ export class Channel {
     }
   }
 
-  /** Takes a request back that waits in the parent's line; false when its bytes are coming, or it is over. */
-  takeBack(piece: number): boolean {
+  /**
+   * Takes a request back that waits in the parent's line, which then fails with ERR_INTERRUPTED; false when its bytes
+   * are on the way, or it is over. The parent decides: what it has handed to its socket comes whatever is said now.
+   */
+  async takeBack(piece: number): Promise<boolean> {
     const arrival = this.#arrivals.get(piece);
-    if (arrival === undefined || arrival.hasBegun) return false;
-    this.#cancel(arrival, new CodedError('ERR_INTERRUPTED', 'the request was taken back'));
-    return true;
+    if (arrival === undefined || arrival.cameBytes > 0) return false;
+    const asked = this.#withdrawals.get(piece);
+    if (asked !== undefined) return asked.promise;
+    const withdrawal = Promise.withResolvers<boolean>();
+    this.#withdrawals.set(piece, withdrawal);
+    this.#send(frameTypes.cancel, { flags: FLAG_IF_WAITING, a: piece });
+    return withdrawal.promise;
   }
 
   /** Asks for all manifest batches; they come to `onManifest`. */
@@ -233,6 +245,7 @@ export class Channel {
       const { peerId, task, version } = this;
       inflow.paid(part.length);
       this.#context.onLateBytes({ peerId, task, version, piece, bytes: part.length });
+      this.#request.onWasted?.(part.length);
       return;
     }
     const arrival = this.#arrivals.get(piece);
@@ -292,7 +305,7 @@ export class Channel {
         this.#onRefused(header.a, busyError(this.peerId, header.b));
         return;
       case frameTypes.cancelled:
-        this.#onCancelled(header.a);
+        this.#onCancelled(header);
         return;
       default:
         throw protocolError(`a parent sent a frame of type ${header.type}`);
@@ -322,11 +335,22 @@ export class Channel {
     arrival.fail(error);
   }
 
-  #onCancelled(piece: number): void {
+  #onCancelled({ a: piece, flags }: FrameHeader): void {
     const due = this.#cancelled.get(piece) ?? 0;
-    if (due === 0) throw protocolError('a request is cancelled that was not');
-    if (due === 1) this.#cancelled.delete(piece);
+    if (due === 0) this.#onWithdrawn(piece, (flags & FLAG_BEING_SENT) === 0);
+    else if (due === 1) this.#cancelled.delete(piece);
     else this.#cancelled.set(piece, due - 1);
+  }
+
+  #onWithdrawn(piece: number, isTakenBack: boolean): void {
+    const withdrawal = this.#withdrawals.get(piece);
+    const arrival = this.#arrivals.get(piece);
+    if (withdrawal === undefined || arrival === undefined) {
+      throw protocolError('a request is cancelled that was not');
+    }
+    this.#withdrawals.delete(piece);
+    if (isTakenBack) this.#fail(arrival, new CodedError('ERR_INTERRUPTED', 'it was taken back'));
+    withdrawal.resolve(isTakenBack);
   }
 
   #expect(fetch: PieceFetch): Arrival {
@@ -361,14 +385,28 @@ export class Channel {
   #cancel(arrival: Arrival, error: CodedError): void {
     const { piece } = arrival.fetch.request;
     if (this.#arrivals.get(piece) !== arrival) return;
-    this.#forget(arrival);
     this.#cancelled.set(piece, (this.#cancelled.get(piece) ?? 0) + 1);
     this.#send(frameTypes.cancel, { a: piece });
+    this.#fail(arrival, error);
+  }
+
+  /** What came of it came in vain. */
+  #fail(arrival: Arrival, error: CodedError): void {
+    this.#forget(arrival);
+    if (arrival.cameBytes > 0) this.#request.onWasted?.(arrival.cameBytes);
     arrival.fail(error);
   }
 
   #forget({ fetch }: Arrival): void {
-    this.#arrivals.delete(fetch.request.piece);
+    const { piece } = fetch.request;
+    if (!this.#arrivals.delete(piece)) return;
+    const withdrawal = this.#withdrawals.get(piece);
+    if (withdrawal !== undefined) {
+      // Its answer is still to come, before anything of a new request.
+      this.#withdrawals.delete(piece);
+      this.#cancelled.set(piece, (this.#cancelled.get(piece) ?? 0) + 1);
+      withdrawal.resolve(false);
+    }
     this.#context.onFetches();
   }
 
@@ -382,12 +420,10 @@ export class Channel {
   }
 
   #end(error: CodedError | undefined): void {
-    const arrivals = [...this.#arrivals.values()];
-    this.#arrivals.clear();
-    this.#context.onFetches();
-    for (const arrival of arrivals) {
-      arrival.fail(error ?? new CodedError('ERR_LINK', 'the channel was closed'));
+    for (const arrival of this.#arrivals.values()) {
+      this.#fail(arrival, error ?? new CodedError('ERR_LINK', 'the channel was closed'));
     }
+    this.#context.onFetches();
     this.#ended.resolve(error);
   }
 

@@ -418,6 +418,29 @@ test('an aborted fetch is cancelled at the parent, its late bytes are counted, a
   });
 });
 
+test('Channel.takeBack() takes a request out of the line of the parent, and leaves one whose bytes are on the way', async (t) => {
+  let wasted = 0;
+  await using parent = await startHost();
+  await using child = await startHost();
+  const served = new MemoryTask(contentOf(12 * MAX_BLOCK_BYTES), 4 * MAX_BLOCK_BYTES);
+  parent.tasks.set(task, served);
+  const channel = await openedPair(parent, child, { onWasted: (bytes) => (wasted += bytes) });
+  const fetches = Promise.allSettled(
+    [0, 1, 2].map(async (piece) => fetchPiece(channel, served, piece)),
+  );
+  const first = channel.takeBack(0);
+  const last = channel.takeBack(2);
+  t.deepEqual(await Promise.all([first, last, channel.takeBack(2)]), [false, true, true]);
+  const [zero, one, two] = await fetches;
+  t.is(zero?.status, 'fulfilled');
+  t.is(one?.status, 'fulfilled');
+  t.is(two?.status === 'rejected' && CodedError.from(two.reason).code, 'ERR_INTERRUPTED');
+  t.false(await channel.takeBack(0));
+  t.true((await fetchPiece(channel, served, 2)).bytes.equals(served.pieceOf(2)));
+  t.is(wasted, 0);
+  t.is(parent.endpoint.stats().bytesOut, 12 * MAX_BLOCK_BYTES);
+});
+
 test('Channel.fetch() rejects with what its sink throws, and the link goes on', async (t) => {
   await using parent = await startHost();
   await using child = await startHost();

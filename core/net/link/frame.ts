@@ -27,8 +27,8 @@
 //                                                     2 zstd, 4 more
 //   16 MISS          parent     piece                           error code; the request is over
 //   17 BUSY          parent     piece, retry after ms           - ; the request is over
-//   18 CANCEL        child      piece                           -
-//   19 CANCELLED     parent     piece                           - ; answers each CANCEL, no DATA of it follows
+//   18 CANCEL        child      piece                 1 if waiting  -
+//   19 CANCELLED     parent     piece                 1 being sent  - ; answers each CANCEL
 //   20 TICKET        child                                      a renewed ticket
 //
 // Order: the dialler's HELLO; the listener's HELLO, which it sends only once the dialler's record is verified; then
@@ -37,6 +37,9 @@
 // the sender speaks; the highest common one is used. The number of pieces in OPENED is 0xffffffff while unknown.
 // Frames of one channel are handled in the order of sending. DATA of several pieces of a link may come in turn.
 // The class of a REQUEST, (flags >> 1) & 3, is 0 normal, 1 warm-up, 2 interactive, 3 release.
+//
+// After CANCELLED no DATA of that request follows, but where it says that the piece is being sent: the answer to a CANCEL
+// that was meant for a request that waits, and which then changed nothing.
 //
 // A side whose HELLO has the feature bit 1 takes units as zstd frames. A unit is 256 KiB of a piece, from a multiple of
 // that on, or what is left there to the end of the piece; it is one frame that states this length. DATA with the flag
@@ -75,6 +78,10 @@ const CLASS_MASK = 0x06;
 export const FLAG_RAW = 0x08;
 /** Flag on HAVE, of a seed: this child is to take these pieces first, so that others can have them from it. */
 export const FLAG_OFFER = 0x01;
+/** Flag on CANCEL: only if nothing of the piece was handed to the socket. */
+export const FLAG_IF_WAITING = 0x01;
+/** Flag on CANCELLED: the request goes on, for its bytes are on the way, or were. */
+export const FLAG_BEING_SENT = 0x01;
 /** Flag on DATA: the piece ends here. */
 export const FLAG_LAST = 0x01;
 /** Flag on DATA: this is of a compressed unit. */

@@ -17,8 +17,17 @@ import {
 import { until } from '../../../test/support/until.ts';
 import type { TestHost } from '../../../test/support/link-hosts.ts';
 import { CodedError } from '../../base/error.ts';
-import type { Channel } from './channel.ts';
-import { FLAG_LAST, FLAG_OPTIONAL, encodeFrame, frameTypes, writeHeader } from './frame.ts';
+import type { Channel, ChannelRequest } from './channel.ts';
+import {
+  FLAG_BEING_SENT,
+  FLAG_IF_WAITING,
+  FLAG_LAST,
+  FLAG_OPTIONAL,
+  encodeFrame,
+  frameTypes,
+  writeHeader,
+} from './frame.ts';
+import type { FrameFields } from './frame.ts';
 import { encodeIndexes } from './messages.ts';
 
 const served = new MemoryTask(contentOf(100_000), 10_000);
@@ -263,15 +272,16 @@ const parentSins: Record<string, (parent: HandMadePeer) => void> = {
 async function fetching(
   server: HandMadeServer,
   child: TestHost,
+  { signal, ...more }: Partial<ChannelRequest> & { readonly signal?: AbortSignal } = {},
 ): Promise<{ parent: HandMadePeer; channel: Channel; sink: MemorySink; bytes: Promise<unknown> }> {
   const link = await child.endpoint.connect(server.peer);
   const parent = await server.first();
-  const opening = link.open({ task, version, ticket: ticketFor(child.peerId) });
+  const opening = link.open({ task, version, ticket: ticketFor(child.peerId), ...more });
   await parent.next(frameTypes.open);
   parent.send({ type: frameTypes.opened, channel: 1, a: 8, b: 10 }, Uint8Array.of(0xff));
   const channel = await opening;
   const sink = new MemorySink(10);
-  const bytes = channel.fetch({ piece: 0, length: 10, sink });
+  const bytes = channel.fetch({ piece: 0, length: 10, sink }, { signal });
   bytes.catch(() => undefined);
   await parent.next(frameTypes.request);
   return { parent, channel, sink, bytes };
@@ -368,4 +378,84 @@ test('a defect in what an owner hooks in closes that link alone', async (t) => {
   parent.send({ type: frameTypes.have, channel: 1 }, encodeIndexes([1]));
   t.is((await link.closed).code, 'ERR_INTERNAL');
   t.is(log.lines.filter(({ level }) => level === 'error').length, 1);
+});
+
+interface TakenBack {
+  /** Frames of the parent. */
+  readonly answer: readonly (readonly [fields: FrameFields, payload?: string])[];
+  readonly isTakenBack: boolean;
+  /** Of the fetch; undefined: it brings the piece. */
+  readonly code?: string;
+  /** Bytes in vain. */
+  readonly wasted?: number;
+}
+
+const isSent = { type: frameTypes.cancelled, channel: 1, a: 0, flags: FLAG_BEING_SENT };
+const isOut = { type: frameTypes.cancelled, channel: 1, a: 0 };
+const whole = { ...data, flags: FLAG_LAST };
+const takenBack: Readonly<Record<string, TakenBack>> = {
+  'that it is being sent': { answer: [[isSent], [whole, 'abcdefghij']], isTakenBack: false },
+  'that it was being sent': { answer: [[whole, 'abcdefghij'], [isSent]], isTakenBack: false },
+  'that it is out of the line': { answer: [[isOut]], isTakenBack: true, code: 'ERR_INTERRUPTED' },
+  'that it does not have the piece': {
+    answer: [[{ type: frameTypes.miss, channel: 1, a: 0 }, 'ERR_NOT_FOUND'], [isSent]],
+    isTakenBack: false,
+    code: 'ERR_NOT_FOUND',
+  },
+  // As one does that knows no flag.
+  'in the middle of it that it is cut short': {
+    answer: [[data, 'abcde'], [isOut]],
+    isTakenBack: true,
+    code: 'ERR_INTERRUPTED',
+    wasted: 5,
+  },
+};
+
+for (const [name, { answer, ...end }] of Object.entries(takenBack)) {
+  test(`a child that takes a request back is told ${name}, and may ask for the piece again`, async (t) => {
+    let wasted = 0;
+    await using server = await HandMadeServer.listen();
+    await using child = await startHost();
+    const { parent, channel, sink, bytes } = await fetching(server, child, {
+      onWasted: (more) => (wasted += more),
+    });
+    const back = channel.takeBack(0);
+    const cancel = await parent.next(frameTypes.cancel);
+    t.is(cancel.header.flags, FLAG_IF_WAITING);
+    for (const [fields, payload] of answer) parent.send(fields, payload);
+    const code = await bytes.then(
+      () => undefined,
+      (error: unknown) => CodedError.from(error).code,
+    );
+    t.deepEqual([await back, code, wasted], [end.isTakenBack, end.code, end.wasted ?? 0]);
+    t.is(sink.finished + sink.aborted, 1);
+    const again = new MemorySink(10);
+    const second = channel.fetch({ piece: 0, length: 10, sink: again });
+    await parent.next(frameTypes.request);
+    parent.send({ ...data, flags: FLAG_LAST }, 'klmnopqrst');
+    await second;
+    t.is(again.bytes.toString(), 'klmnopqrst');
+  });
+}
+
+test('a request that is taken back and then cancelled is answered twice', async (t) => {
+  await using server = await HandMadeServer.listen();
+  await using child = await startHost();
+  const abort = new AbortController();
+  const { parent, channel, bytes } = await fetching(server, child, {
+    signal: abort.signal,
+  });
+  const back = channel.takeBack(0);
+  abort.abort();
+  t.false(await back);
+  await t.throwsAsync(bytes);
+  const again = new MemorySink(10);
+  const second = channel.fetch({ piece: 0, length: 10, sink: again });
+  await parent.next(frameTypes.request);
+  parent.send({ type: frameTypes.cancelled, channel: 1, a: 0, flags: FLAG_BEING_SENT });
+  parent.send({ ...data, flags: FLAG_LAST }, 'late bytes');
+  parent.send({ type: frameTypes.cancelled, channel: 1, a: 0 });
+  parent.send({ ...data, flags: FLAG_LAST }, 'good bytes');
+  await second;
+  t.is(again.bytes.toString(), 'good bytes');
 });

@@ -1,6 +1,8 @@
 import type { Compression } from '../../compression/compression.ts';
 import { CodedError } from '../../base/error.ts';
 import {
+  FLAG_BEING_SENT,
+  FLAG_IF_WAITING,
   MAX_PIECES,
   UNKNOWN_PIECES,
   frameTypes,
@@ -134,8 +136,7 @@ export class ServedChannel {
         this.#onRequest(header);
         return;
       case frameTypes.cancel:
-        this.#context.uploads.cancel(this.#wire, this.number, header.a);
-        this.#send(frameTypes.cancelled, { a: header.a });
+        this.#onCancel(header);
         return;
       case frameTypes.manifestAsk:
         this.#onManifestAsk();
@@ -151,6 +152,16 @@ export class ServedChannel {
       default:
         throw protocolError(`a child sent a frame of type ${header.type}`);
     }
+  }
+
+  #onCancel({ a: piece, flags }: FrameHeader): void {
+    const { uploads } = this.#context;
+    if ((flags & FLAG_IF_WAITING) === 0) uploads.cancel(this.#wire, this.number, piece);
+    else if (!uploads.withdraw(this.#wire, this.number, piece)) {
+      this.#send(frameTypes.cancelled, { flags: FLAG_BEING_SENT, a: piece });
+      return;
+    }
+    this.#send(frameTypes.cancelled, { a: piece });
   }
 
   #onManifestAsk(): void {
@@ -205,7 +216,7 @@ export class ServedChannel {
 
   #send(
     type: number,
-    fields: { a?: number; b?: number } = {},
+    fields: { flags?: number; a?: number; b?: number } = {},
     payload?: Uint8Array | string,
   ): void {
     this.#wire.send({ type, channel: this.number, ...fields }, payload);

@@ -257,6 +257,19 @@ test('Uploads.cancel() stops a piece at the next block and skips one that waits'
   t.deepEqual(reader.sent, [2, 3]);
 });
 
+test('Uploads.withdraw() takes out what waits, and leaves a piece whose first block is with the socket', (t) => {
+  const { lane, uploads } = make();
+  const reader = lane();
+  for (const piece of [1, 2, 3]) reader.ask(piece);
+  t.false(uploads.withdraw(reader, 1, 1));
+  t.true(uploads.withdraw(reader, 1, 2));
+  t.false(uploads.withdraw(reader, 1, 2));
+  t.false(uploads.withdraw(reader, 7, 3));
+  t.deepEqual(reader.takePieces(), [1, 3]);
+  t.false(uploads.withdraw(reader, 1, 3));
+  t.deepEqual(reader.sent, [1, 3]);
+});
+
 test('Uploads.drop() forgets a link in any state and serves the others', (t) => {
   const { lane, uploads } = make({ maxActiveUploads: 1 });
   const [sending, waiting, live] = [lane(), lane(), lane()];

@@ -137,6 +137,15 @@ export class Uploads {
     if (state !== undefined) this.#dropCancelled(state);
   }
 
+  /** Takes a request out that waits; false when its first block is under way already, or there is none. */
+  withdraw(lane: UploadLane, channel: number, piece: number): boolean {
+    const queue = this.#lanes.get(lane)?.queue ?? [];
+    const upload = queue.find((one) => isUnderWay(one) && isOf(one, channel, piece));
+    if (upload === undefined || upload.startedMs !== undefined) return false;
+    this.cancel(lane, channel, piece);
+    return true;
+  }
+
   /** The other side has read what was written to the lane before it was pinged. */
   onPong(lane: UploadLane, token: number): void {
     this.#lanes.get(lane)?.rate.answered(token, this.#clock.monotonic());

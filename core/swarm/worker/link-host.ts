@@ -165,6 +165,7 @@ export class LinkHost {
           this.#emit('unhave', { channel: id, pieces });
         },
         onManifest: (batches) => this.#emit('manifest', { channel: id, batches }),
+        onWasted: (bytes) => this.#emit('wasted', { channel: id, bytes }),
       },
       { signal },
     );
@@ -220,9 +221,9 @@ export class LinkHost {
     return channel.fetch({ piece, length, sink, isUrgent, isRaw, priority }, { signal });
   }
 
-  /** Takes a request back of which nothing has come yet. */
-  takeBack({ channel, piece }: Args<'fetch-back'>): boolean {
-    return this.#channels.get(channel)?.takeBack(piece) === true;
+  /** Takes a request back that waits in the parent's line. */
+  async takeBack({ channel, piece }: Args<'fetch-back'>): Promise<boolean> {
+    return (await this.#channels.get(channel)?.takeBack(piece)) === true;
   }
 
   stats(): Omit<TransferStats, 'originBytes'> {
