@@ -37,13 +37,42 @@ const about = {
   rolledBackFor: Type.Optional(Type.String()),
 };
 const Summary = Type.Object({ ...about, batches: Type.Number() });
+const Current = Type.Union([Type.String(), Type.Null()]);
+const Owed = Type.Object({
+  state: Type.String(),
+  should: Current,
+  has: Type.Optional(Current),
+  stage: Type.String(),
+  tries: Type.Number(),
+  why: Type.String(),
+  heldFor: Type.Optional(Type.String()),
+});
+const LateHost = Type.Object({ ...target, owed: Type.Optional(Owed) });
 const ReleaseHost = Type.Object({
-  ...target,
+  ...LateHost.properties,
   stage: Type.Optional(Type.String()),
   why: Type.Optional(Type.String()),
   whyLost: Type.Optional(Type.String()),
 });
-const Detail = Type.Object({ ...about, batches: Type.Array(Type.Array(ReleaseHost)) });
+const Detail = Type.Object({
+  ...about,
+  batches: Type.Array(Type.Array(ReleaseHost)),
+  late: Type.Optional(Type.Array(LateHost)),
+});
+const Repair = Type.Object({
+  release: Type.String(),
+  application: Type.String(),
+  hosts: Type.Array(
+    Type.Object({
+      ...target,
+      should: Current,
+      has: Type.Optional(Current),
+      state: Type.String(),
+      why: Type.Optional(Type.String()),
+    }),
+  ),
+  digest: Type.String(),
+});
 const ReleaseEvent = Type.Union([
   Type.Object({ type: Type.Literal('state'), ...Summary.properties }),
   Type.Object({
@@ -62,6 +91,8 @@ const ReleaseEvent = Type.Union([
 export type Preview = Static<typeof Preview>;
 export type Summary = Static<typeof Summary>;
 export type Detail = Static<typeof Detail>;
+export type Repair = Static<typeof Repair>;
+export type LateHost = Static<typeof LateHost>;
 export type ReleaseHost = Static<typeof ReleaseHost>;
 export type ReleaseEvent = Static<typeof ReleaseEvent>;
 
@@ -69,7 +100,14 @@ const parsePreview = parser(Preview);
 const parseSummary = parser(Summary);
 const parseDetail = parser(Detail);
 const parseEvent = parser(ReleaseEvent);
+const parseRepair = parser(Repair);
 const parseList = parser(Type.Object({ items: Type.Array(Summary) }));
+
+/** A release, and which of its hosts; without `on` all that have not come to what it decided. */
+export interface RepairWish {
+  readonly id: string;
+  readonly on?: string;
+}
 
 /** What a release would do. */
 export async function previewRelease(
@@ -120,6 +158,25 @@ export async function controlRelease(
   signal: AbortSignal,
 ): Promise<Summary> {
   return parseSummary(await api.ask({ method: 'POST', path: `${pathOf(id)}/${wish}`, signal }));
+}
+
+/** What a repair of hosts of a release would do. */
+export async function previewRepair(
+  api: ApiClient,
+  { id, ...body }: RepairWish,
+  signal: AbortSignal,
+): Promise<Repair> {
+  const path = `${pathOf(id)}/repair/preview`;
+  return parseRepair(await api.ask({ method: 'POST', path, body, signal }));
+}
+
+/** Begins the repair that was previewed. */
+export async function startRepair(
+  api: ApiClient,
+  { id, ...body }: RepairWish & { readonly plan: string },
+  signal: AbortSignal,
+): Promise<Repair> {
+  return parseRepair(await api.ask({ method: 'POST', path: `${pathOf(id)}/repair`, body, signal }));
 }
 
 function pathOf(id: string): string {

@@ -6,6 +6,9 @@ import { defineOptions } from '../../core/base/options.ts';
 import { pausePolicies, releaseLimits, releaseWishes } from '../control/release-record.ts';
 import type { ReleaseWish } from '../control/release-record.ts';
 import { ApiClient } from './api-client.ts';
+import { addRepair } from './release-repair-command.ts';
+import { confirmed } from './release-tools.ts';
+import type { ReleaseTools } from './release-tools.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions, changeOptions } from './preheat-options.ts';
 import {
@@ -64,6 +67,13 @@ const planOptions = defineOptions({
     max: releaseLimits.healthTimeoutMs,
     help: 'A host on which it is not healthy by then goes back to what it ran',
   },
+  'give-up': {
+    kind: 'duration',
+    default: '5m',
+    min: 1,
+    max: 86_400_000,
+    help: 'A host that is busy or away for so long has failed',
+  },
   'install-timeout': {
     kind: 'duration',
     default: '10m',
@@ -92,12 +102,6 @@ export const releaseStartOptions = defineOptions({
 /** The flags of `dfops release continue|pause|rollback|close`. */
 export const releaseControlOptions = defineOptions({ ...changeOptions, wait });
 
-/** What the commands need besides. */
-export interface ReleaseTools extends CommandTools {
-  /** Asks whoever sits at the terminal; undefined: nobody does. */
-  readonly confirm: ((question: string) => Promise<boolean>) | undefined;
-}
-
 interface PlanChoice {
   readonly on: string;
   readonly batches: number | undefined;
@@ -106,6 +110,7 @@ interface PlanChoice {
   readonly maxFailures: number;
   readonly healthTimeout: number;
   readonly installTimeout: number;
+  readonly giveUp: number;
 }
 
 const WHAT: Readonly<Record<ReleaseWish, string>> = {
@@ -115,7 +120,7 @@ const WHAT: Readonly<Record<ReleaseWish, string>> = {
   close: 'End a release where it is, and leave its hosts as they are',
 };
 
-/** Adds `release preview|start|list|show|follow|continue|pause|rollback|close` to the program. */
+/** Adds `release preview|start|list|show|follow|continue|pause|rollback|close|repair` to the program. */
 export function addReleaseCommands(program: Command, tools: ReleaseTools): void {
   const release = program
     .command('release')
@@ -127,6 +132,7 @@ export function addReleaseCommands(program: Command, tools: ReleaseTools): void 
   addPlans(release, tools);
   addLooks(release, tools);
   for (const wish of releaseWishes) addControl(release, wish, tools);
+  addRepair(release, tools);
 }
 
 function addPlans(release: Command, tools: ReleaseTools): void {
@@ -211,8 +217,8 @@ function requestFrom(
   options: PlanChoice,
   [application = '', version = '']: readonly string[],
 ): object {
-  const { on, pause, maxFailures, healthTimeout, installTimeout } = options;
-  const times = { healthTimeoutMs: healthTimeout, installTimeoutMs: installTimeout };
+  const { on, pause, maxFailures, healthTimeout, installTimeout, giveUp: giveUpMs } = options;
+  const times = { healthTimeoutMs: healthTimeout, installTimeoutMs: installTimeout, giveUpMs };
   const batches = batchesFrom(options);
   return { application, version, on, batches, pause, maxFailures, ...times };
 }
@@ -227,14 +233,6 @@ function batchesFrom({ batches, batchSize }: PlanChoice): object {
     return sign === '%' ? { percent: Number(number) } : { size: Number(number) };
   const message = `--batch-size: expected N or P%, got ${JSON.stringify(batchSize)}`;
   throw new CodedError('ERR_USAGE', message);
-}
-
-async function confirmed({ confirm }: ReleaseTools): Promise<void> {
-  if (confirm === undefined) {
-    throw new CodedError('ERR_USAGE', 'nobody is here to be asked: start it with --yes');
-  }
-  if (await confirm('Start it? [y/N] ')) return;
-  throw new CodedError('ERR_INTERRUPTED', 'nothing was started');
 }
 
 /** Prints what happens until it has ended, or waits for somebody; throws when it is not done. */

@@ -1,5 +1,13 @@
 import { printable } from '../../core/base/printable.ts';
-import type { Detail, Preview, ReleaseEvent, ReleaseHost, Summary } from './release-api.ts';
+import type {
+  Detail,
+  LateHost,
+  Preview,
+  ReleaseEvent,
+  ReleaseHost,
+  Repair,
+  Summary,
+} from './release-api.ts';
 
 /** Names of hosts in a line about a batch; the others are counted. */
 const MAX_NAMES = 8;
@@ -33,15 +41,36 @@ export function releaseLine(release: Summary | Detail): string {
 
 /** A release with a table of its batches, and what went wrong on which host. */
 export function releaseText(release: Detail): string {
-  const { batches } = release;
+  const { batches, late = [] } = release;
   const rows = batches.map((batch, at) => [
     String(at + 1),
     String(batch.length),
     countsOf(batch.map(({ stage = 'untouched' }) => stage)),
   ]);
   const troubles = batches.flat().flatMap((host) => troubleOf(host));
-  const lines = [...tableOf(['batch', 'hosts', 'stages'], rows), ...troubles];
+  const owed = [...batches.flat(), ...late].flatMap((host) => owedText(host));
+  const others = late.filter((host) => host.owed === undefined);
+  const named = others.length === 0 ? [] : [`came later, not touched: ${namesOf(others)}`];
+  const lines = [...tableOf(['batch', 'hosts', 'stages'], rows), ...troubles, ...owed, ...named];
   return releaseLine(release) + lines.map((line) => `${line}\n`).join('');
+}
+
+/** What a repair would do, with a table of its hosts. */
+export function repairText({ hosts, release, application, digest }: Repair): string {
+  const rows = hosts.map((host) => [
+    nameOf(host),
+    host.state,
+    versionText(host.has),
+    versionText(host.should),
+    printable(host.why ?? ''),
+  ]);
+  return [
+    `${application} on ${hosts.length} hosts, as release ${release} decided`,
+    ...tableOf(['host', 'is', 'has', 'comes to', ''], rows),
+    `plan ${digest}`,
+  ]
+    .map((line) => `${line}\n`)
+    .join('');
 }
 
 /** What has happened, as one line. */
@@ -82,6 +111,24 @@ function troubleOf(host: ReleaseHost): string[] {
     why === undefined ? [] : [`${name}: ${stage}: ${printable(why)}`],
     whyLost === undefined ? [] : [`${name}: did not come back: ${printable(whyLost)}`],
   ].flat();
+}
+
+function owedText({ owed, ...host }: LateHost): string[] {
+  if (owed === undefined) return [];
+  const { state, stage, should, has, tries, heldFor } = owed;
+  const words = [
+    `${nameOf(host)}: ${state}`,
+    `should have ${versionText(should)}`,
+    `has ${versionText(has)}`,
+    ...(state === 'mended' ? [] : [stage === 'left' ? 'left as it is' : stage]),
+    ...(tries > 0 ? [`${tries} tries`] : []),
+    ...(heldFor === undefined ? [] : [printable(heldFor)]),
+  ];
+  return [words.join(', ')];
+}
+
+function versionText(version: string | null | undefined): string {
+  return version === undefined ? 'not known' : printable(version ?? 'none');
 }
 
 /** `a 3, b 1`: each word, and how often it is there. */

@@ -86,6 +86,11 @@ export class CallDesk implements CallListener, AsyncDisposable {
     return this.#active.get(id);
   }
 
+  /** True while a host is connected and takes calls. */
+  isHere(peer: string): boolean {
+    return this.#lanes.has(peer);
+  }
+
   /** The hosts that a selector means now, by peer id; ERR_REQUEST, ERR_NOT_FOUND. */
   targets(on: string): CallTarget[] {
     return this.#select(on).map(targetOf);

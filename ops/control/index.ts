@@ -20,6 +20,7 @@ import { ControlKey } from './control-key.ts';
 import { Door } from './door.ts';
 import { HostTable } from './host-table.ts';
 import type { Revocations } from './host-table.ts';
+import { OwedTable } from './owed-table.ts';
 import { PackageTable } from './package-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import type { Caller } from './principal.ts';
@@ -155,7 +156,8 @@ export class OpsControl implements AsyncDisposable {
       }),
     );
     const store = await ReleaseStore.open(state);
-    const shared = { store, desk, calls, audit, door, principals, packages };
+    const owed = await OwedTable.open(state);
+    const shared = { store, desk, calls, audit, door, principals, packages, owed };
     const releases = stack.use(await Releases.open({ ...shared, clock, random, log }));
     const parts = {
       stamps: new RevocationStamps({ control, cell, clock, log }),

@@ -8,6 +8,17 @@ export interface Principal {
 /** Who has a key of `--api-key-file` that is good for everything: may everything, without caps. */
 export const operator: Principal = { name: 'operator' };
 
+/** The principal that calls are made for, as it is kept. */
+export function principalOf({
+  principal: name,
+  key,
+}: {
+  readonly principal: string;
+  readonly key?: string | undefined;
+}): Principal {
+  return key === undefined ? { name } : { name, key };
+}
+
 /** Names in the audit that no key is made for. */
 export const reservedNames: readonly string[] = [operator.name, 'door', 'host'];
 

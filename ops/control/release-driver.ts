@@ -10,19 +10,18 @@ import type { CallDesk } from './call-desk.ts';
 import type { CallPlan } from './call-plan.ts';
 import type { CallEvent, CallRequest, HostResult } from './call-record.ts';
 import type { CallStore } from './call-store.ts';
+import type { OwedTable } from './owed-table.ts';
+import { principalOf } from './principal.ts';
 import type { Principal } from './principal.ts';
 import type { Principals } from './principals.ts';
+import { callOf } from './release-call.ts';
 import { advance } from './release-machine.ts';
 import type { ReleaseEvent, ReleaseMove, StepCall } from './release-machine.ts';
 import type { ReleaseRecord } from './release-record.ts';
 import { failuresOf, isEnded } from './release-state.ts';
-import type { Asker, ReleaseState } from './release-state.ts';
+import type { ReleaseState } from './release-state.ts';
 import type { ReleaseStore } from './release-store.ts';
 
-/** A host that is busy or away for so long, ms, has failed. */
-const WAIT_MS = 300_000;
-/** To stop what runs, and to go back should the new version not run well, beside the two health checks. */
-const SWITCH_MS = 60_000;
 /** After what could not be written: how long until it is tried again, at first and at most, ms. */
 const RETRY_MS = { first: 1_000, most: 60_000 } as const;
 const MAX_WHY_LENGTH = 300;
@@ -37,8 +36,9 @@ export interface ReleaseDriverParts {
   readonly log: Log;
   /** Aborted when it is to stop where it is. */
   readonly signal: AbortSignal;
-  /** Called once, when the release has ended. */
-  readonly onEnd: (id: string) => void;
+  readonly owed: Pick<OwedTable, 'endOf'>;
+  /** Called when the release has ended, again when it throws. */
+  readonly onEnd: (record: ReleaseRecord) => Promise<void>;
 }
 
 /** What there is to tell of a release as it goes. */
@@ -125,7 +125,7 @@ export class ReleaseDriver {
   async #step(): Promise<boolean> {
     const { state } = await this.#parts.store.state(this.record.id);
     if (isEnded(state)) {
-      this.#parts.onEnd(this.record.id);
+      await this.#parts.onEnd(this.record);
       return false;
     }
     switch (state.phase) {
@@ -159,18 +159,19 @@ export class ReleaseDriver {
 
   /** Writes where it stands, with its calls, and then begins them. */
   async #commit(move: ReleaseMove, revision: number): Promise<void> {
-    const { store, desk, audit, principals, clock } = this.#parts;
+    const { store, desk, audit, principals, clock, owed } = this.#parts;
     const principal = principalOf(move.state.by);
     const plans = move.calls.map((call) => this.#plan(call, principal));
     const calls = plans.map(({ record }) => record.id);
     const state = { ...move.state, calls, at: Math.round(clock.now()) };
     const moved = store.move(this.record, state, revision);
+    const ending = isEnded(state) ? owed.endOf(this.record, state) : [];
     // Nothing may come between this look and the append: a lock that comes after it finds the calls.
     if (plans.length > 0 && !principals.isOpen(principal)) {
       throw new CodedError('ERR_UNAUTHORIZED', 'its key is locked');
     }
     await audit.append(entryOf(this.record, state, plans), {
-      changes: [...moved.changes, ...plans.flatMap(({ changes }) => changes)],
+      changes: [...moved.changes, ...ending, ...plans.flatMap(({ changes }) => changes)],
       expect: [...moved.expect, ...plans.flatMap(({ expect }) => expect)],
     });
     for (const { record } of plans) desk.begin(record);
@@ -178,18 +179,13 @@ export class ReleaseDriver {
   }
 
   #plan({ word, command, args, peers }: StepCall, principal: Principal): CallPlan {
-    const { healthTimeoutMs, installTimeoutMs, batches, id } = this.record;
+    const { batches, id } = this.record;
     const asked = new Set(peers);
     const hosts = batches.flat().filter(({ peer }) => asked.has(peer));
-    const isInstall = command === 'package.install';
     const request: CallRequest = {
-      command,
+      ...callOf(this.record, command),
       args: [...args],
       on: `release=${id}`,
-      // What takes long must not keep a host from going back.
-      lane: isInstall ? 'slow' : 'fast',
-      timeoutMs: isInstall ? installTimeoutMs : 2 * healthTimeoutMs + SWITCH_MS,
-      waitMs: WAIT_MS,
       idempotencyKey: word,
     };
     return this.#parts.desk.planFor(request, { principal, hosts });
@@ -223,10 +219,6 @@ export class ReleaseDriver {
 /** What will be no better in a moment: somebody has to look at it. */
 function isHindrance(code: string): boolean {
   return ['ERR_UNAUTHORIZED', 'ERR_CONFLICT', 'ERR_REQUEST', 'ERR_KEY_FILE'].includes(code);
-}
-
-function principalOf({ principal: name, key }: Asker): Principal {
-  return key === undefined ? { name } : { name, key };
 }
 
 function entryOf(

@@ -4,6 +4,8 @@
 // restart at a time than on the way there.
 import { CodedError } from '../../core/base/error.ts';
 import type { HostResult } from './call-record.ts';
+import { switchArguments } from './release-call.ts';
+import type { ReleaseCommand } from './release-call.ts';
 import { progressAfter } from './release-progress.ts';
 import type { ReleaseRecord, ReleaseWish } from './release-record.ts';
 import { failuresOf, isEnded } from './release-state.ts';
@@ -24,7 +26,7 @@ export type ReleaseEvent =
 export interface StepCall {
   /** No second call is made with it. */
   readonly word: string;
-  readonly command: 'package.install' | 'package.switch';
+  readonly command: ReleaseCommand;
   readonly args: readonly string[];
   readonly peers: readonly string[];
 }
@@ -163,11 +165,10 @@ function backFrom(release: ReleaseRecord, state: ReleaseState): Prospect {
 }
 
 function callsOf(release: ReleaseRecord, state: ReleaseState): StepCall[] {
-  const { application, version, url, digest, healthTimeoutMs } = release;
+  const { application, version, url, digest } = release;
   const { step, batch, attempt, hosts } = state;
   const peers = (release.batches[batch] ?? []).map(({ peer }) => peer);
   const at = `release/${release.id}/${batch}`;
-  const switchTo = (to: string): string[] => [application, to, String(healthTimeoutMs)];
   switch (step) {
     case 'install': {
       const args = [application, version, url, digest];
@@ -177,14 +178,17 @@ function callsOf(release: ReleaseRecord, state: ReleaseState): StepCall[] {
       const ready = peers.filter((peer) => hosts[peer]?.stage === 'installed');
       if (ready.length === 0) return [];
       const word = `${at}/switch/${attempt}`;
-      return [{ word, command: 'package.switch', args: switchTo(version), peers: ready }];
+      return [
+        { word, command: 'package.switch', args: switchArguments(release, version), peers: ready },
+      ];
     }
     case 'rollback': {
       const touched = peers.filter((peer) => isTouched(hosts[peer]));
-      const byFormer = Map.groupBy(touched, (peer) => hosts[peer]?.former ?? 'none');
+      const byFormer = Map.groupBy(touched, (peer) => hosts[peer]?.former ?? null);
       return [...byFormer].slice(0, CALLS_TOGETHER).map(([former, group]) => {
-        const word = `${at}/rollback-${former}/${attempt}`;
-        return { word, command: 'package.switch', args: switchTo(former), peers: group };
+        const word = `${at}/rollback-${former ?? 'none'}/${attempt}`;
+        const args = switchArguments(release, former);
+        return { word, command: 'package.switch', args, peers: group };
       });
     }
   }

@@ -10,6 +10,7 @@ const DEFAULTS = {
   maxFailures: 0,
   healthTimeoutMs: 30_000,
   installTimeoutMs: 600_000,
+  giveUpMs: 300_000,
 } as const;
 
 /** What a release of this package to these hosts does. The same hosts in any order give the same plan. */
@@ -32,6 +33,7 @@ export function planRelease(
     maxFailures: request.maxFailures ?? DEFAULTS.maxFailures,
     healthTimeoutMs: request.healthTimeoutMs ?? DEFAULTS.healthTimeoutMs,
     installTimeoutMs: request.installTimeoutMs ?? DEFAULTS.installTimeoutMs,
+    giveUpMs: request.giveUpMs ?? DEFAULTS.giveUpMs,
     digest: found.digest,
     url: found.url,
     batches: batchesOf(hosts, request.batches),

@@ -1,21 +1,8 @@
-import { Type } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
-import { parser } from '../../core/wire/parse-message.ts';
 import type { HostResult } from './call-record.ts';
-import { PackageName, PackageVersion } from './package-record.ts';
+import { currentIn, installedIn, isSilence, reasonOf, shortened } from './release-answer.ts';
 import type { ReleaseRecord } from './release-record.ts';
 import type { HostProgress, ReleaseState } from './release-state.ts';
-
-/** What is kept of why a host failed. */
-const MAX_WHY_LENGTH = 200;
-
-const parseInstalled = parser(
-  Type.Object({
-    name: PackageName,
-    version: PackageVersion,
-    current: Type.Union([PackageVersion, Type.Null()]),
-  }),
-);
 
 /** Where the hosts are after a step: those that it was for by what they said of it, all others as they were. */
 export function progressAfter(
@@ -32,18 +19,26 @@ export function progressAfter(
     const result = results.get(peer);
     if (step === 'install') after.set(peer, installed(release, result));
     else if (former !== undefined) {
-      after.set(peer, step === 'switch' ? switched(former, result) : restored(former, result));
+      const about = { release, former };
+      after.set(peer, step === 'switch' ? switched(about, result) : restored(about, result));
     }
   }
   return Object.fromEntries(after);
 }
 
+interface Before {
+  readonly release: ReleaseRecord;
+  readonly former: HostProgress;
+}
+
 function installed(release: ReleaseRecord, result: HostResult | undefined): HostProgress {
-  if (result?.outcome !== 'ok') return { stage: 'failed', why: reasonOf(result) };
+  if (result?.outcome !== 'ok') {
+    return { stage: 'failed', why: reasonOf(result), ...silence(result) };
+  }
   try {
-    const { name, version, current } = parseInstalled(lineOf(result));
+    const { name, version, current } = installedIn(result);
     if (name === release.application && version === release.version) {
-      return { stage: 'installed', former: current };
+      return { stage: 'installed', former: current, has: current };
     }
     return { stage: 'failed', why: 'it said that it has another package' };
   } catch (error) {
@@ -52,38 +47,39 @@ function installed(release: ReleaseRecord, result: HostResult | undefined): Host
   }
 }
 
-function switched(former: HostProgress, result: HostResult | undefined): HostProgress {
-  if (result?.outcome === 'ok') return { ...former, stage: 'switched' };
-  const stage = result?.outcome === 'refused' ? 'failed' : 'broken';
-  return { ...former, stage, why: reasonOf(result) };
+function switched({ release, former }: Before, result: HostResult | undefined): HostProgress {
+  if (result?.outcome === 'ok') return { ...former, stage: 'switched', has: release.version };
+  const why = reasonOf(result);
+  if (result?.outcome === 'refused') return { ...former, stage: 'failed', why };
+  return { ...unsaid(former), stage: 'broken', why, ...said(release, result) };
 }
 
-function restored(former: HostProgress, result: HostResult | undefined): HostProgress {
-  if (result?.outcome === 'ok') return { ...former, stage: 'restored' };
-  return { ...former, stage: 'lost', whyLost: reasonOf(result) };
+function restored({ release, former }: Before, result: HostResult | undefined): HostProgress {
+  const before = unsaid(former);
+  if (result?.outcome === 'ok') return { ...before, stage: 'restored', has: former.former ?? null };
+  // Who refuses has done nothing, and what it said before holds.
+  const has = result?.outcome === 'refused' && former.has !== undefined ? { has: former.has } : {};
+  return {
+    ...before,
+    stage: 'lost',
+    whyLost: reasonOf(result),
+    ...has,
+    ...said(release, result),
+  };
 }
 
-function lineOf({ stdout, isOutputLost }: HostResult): unknown {
-  if (isOutputLost === true) throw new CodedError('ERR_PROTOCOL', 'its output was lost');
-  const text = Buffer.from(stdout, 'base64').toString().trim();
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new CodedError('ERR_PROTOCOL', 'its output is no line of JSON', { cause });
-  }
+function unsaid({ has: _has, isSilent: _isSilent, ...progress }: HostProgress): HostProgress {
+  return progress;
 }
 
-function reasonOf(result: HostResult | undefined): string {
-  if (result === undefined) return 'unknown: it said nothing';
-  const { outcome, exitCode, signal, code, message } = result;
-  const more = [
-    exitCode === undefined ? [] : [`exit ${exitCode}`],
-    signal === undefined ? [] : [signal],
-    code === undefined ? [] : [`${code}: ${message ?? ''}`],
-  ].flat();
-  return shortened(`${outcome}${more.length === 0 ? '' : ` (${more.join(', ')})`}`);
+function said(
+  { application }: ReleaseRecord,
+  result: HostResult | undefined,
+): Pick<HostProgress, 'has' | 'isSilent'> {
+  const has = currentIn(result, application);
+  return { ...(has === undefined ? {} : { has }), ...silence(result) };
 }
 
-function shortened(text: string): string {
-  return text.slice(0, MAX_WHY_LENGTH).toWellFormed();
+function silence(result: HostResult | undefined): Pick<HostProgress, 'isSilent'> {
+  return isSilence(result) ? { isSilent: true } : {};
 }

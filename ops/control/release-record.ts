@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { callLimits } from '../../core/identity/call-order.ts';
-import { CallTarget } from './call-record.ts';
+import { CallTarget, MAX_WAIT_MS } from './call-record.ts';
 import { BlobDigest, PackageName, PackageVersion } from './package-record.ts';
 
 /** Bounds of releases. */
@@ -42,6 +42,8 @@ const requested = {
   ),
   /** To fetch and unpack it; default 10 minutes. */
   installTimeoutMs: Type.Optional(Type.Integer({ minimum: 1, maximum: callLimits.timeoutMs })),
+  /** A host that is busy or away for so long has failed; default 5 minutes. */
+  giveUpMs: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_WAIT_MS })),
 };
 
 /** A release as it is asked for. */
@@ -61,6 +63,7 @@ const settled = {
   maxFailures: Type.Integer(),
   healthTimeoutMs: Type.Integer(),
   installTimeoutMs: Type.Integer(),
+  giveUpMs: Type.Optional(Type.Integer()),
   /** Of the package. */
   digest: BlobDigest,
   /** Where the package is. */
@@ -83,6 +86,18 @@ export const releaseWishes = ['continue', 'pause', 'rollback', 'close'] as const
 export type ReleaseWish = (typeof releaseWishes)[number];
 
 export const ReleaseControl = Type.Object({ id: ReleaseId, wish: Type.Enum([...releaseWishes]) });
+
+/** Hosts of a release that has ended are to come to what it decided for them: all that have not, or those of `on`. */
+const repaired = {
+  id: ReleaseId,
+  on: Type.Optional(Type.String({ minLength: 1, maxLength: 8_192 })),
+};
+export const RepairRequest = Type.Object(repaired);
+export type RepairRequest = Static<typeof RepairRequest>;
+
+/** The same, by somebody who has seen what comes of it. */
+export const RepairStart = Type.Object({ ...repaired, plan: BlobDigest });
+export type RepairStart = Static<typeof RepairStart>;
 
 /** A release as it is kept: everything that does not change. */
 export const ReleaseRecord = Type.Object({

@@ -3,6 +3,7 @@ import type { CallerOf } from './door-app.ts';
 import type { OpsControl } from './index.ts';
 import { followRelease } from './release-follow.ts';
 import type { ReleasePlan, ReleaseRecord } from './release-record.ts';
+import type { RepairPlan } from './repair-orders.ts';
 import { VerbRoutes } from './verb-routes.ts';
 import type { VerbRequest } from './verb-routes.ts';
 import { verbs } from './verbs.ts';
@@ -32,6 +33,15 @@ export function addReleaseRoutes(app: ApiApp, { control, callerOf }: ReleaseRout
     },
     { status: 201 },
   );
+  routes.handle('release.repairs', async ({ input, caller }) => {
+    const plan = await control().releases.orders.preview(input, caller);
+    return { ...repairOf(plan), risk: verbs['release.repair'].risk };
+  });
+  routes.handle(
+    'release.repair',
+    async ({ input, caller }) => repairOf(await control().releases.orders.start(input, caller)),
+    { status: 202 },
+  );
   routes.handle('release.control', ({ input: { id, wish }, caller }) =>
     control().releases.control(id, wish, caller),
   );
@@ -49,6 +59,10 @@ export function addReleaseRoutes(app: ApiApp, { control, callerOf }: ReleaseRout
     raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
     await followRelease(record, control().releases, raw);
   });
+}
+
+function repairOf({ plan: digest, ...plan }: RepairPlan): object {
+  return { ...plan, digest };
 }
 
 function previewOf(plan: ReleasePlan): object {

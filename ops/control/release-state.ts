@@ -20,7 +20,7 @@ export type ReleasePhase = (typeof releasePhases)[number];
 export const releaseSteps = ['install', 'switch', 'rollback'] as const;
 
 /** In whose name calls are made. */
-const Asker = Type.Object({ principal: Type.String(), key: Type.Optional(Type.String()) });
+export const Asker = Type.Object({ principal: Type.String(), key: Type.Optional(Type.String()) });
 export type Asker = Static<typeof Asker>;
 
 /** One host, from its first answer on; a host that is not there was not asked, or has not answered. */
@@ -37,6 +37,10 @@ export const HostProgress = Type.Object({
   why: Type.Optional(Type.String()),
   /** Why it is lost. */
   whyLost: Type.Optional(Type.String()),
+  /** What it last said that runs there; null: nothing. Absent: what it has come to since, it did not say. */
+  has: Type.Optional(Type.Union([PackageVersion, Type.Null()])),
+  /** True: it was away, or died, and did not say what became of the last thing that it was told. */
+  isSilent: Type.Optional(Type.Boolean()),
 });
 export type HostProgress = Static<typeof HostProgress>;
 

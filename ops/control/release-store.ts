@@ -90,6 +90,15 @@ export class ReleaseStore {
     return Array.fromAsync(rows, ({ value }) => parseRelease(value));
   }
 
+  /** The id of the last release of an application. */
+  async newestOf(application: string): Promise<string | undefined> {
+    for await (const { value } of this.#state.range(keysWith('release/'), { reverse: true })) {
+      const record = parseRelease(value);
+      if (record.application === application) return record.id;
+    }
+    return undefined;
+  }
+
   /** Those that have not ended. */
   async unended(): Promise<ReleaseRecord[]> {
     const open: ReleaseRecord[] = [];

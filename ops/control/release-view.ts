@@ -1,4 +1,7 @@
 import type { CallTarget } from './call-record.ts';
+import type { OwedHost } from './owed-host.ts';
+import { standingOf } from './repair-orders.ts';
+import type { HostStanding } from './repair-orders.ts';
 import type { ReleaseRecord } from './release-record.ts';
 import { failuresOf } from './release-state.ts';
 import type { HostProgress, ReleaseState } from './release-state.ts';
@@ -19,7 +22,26 @@ export interface ReleaseSummary
 
 /** A release with all its hosts, in their batches. */
 export interface ReleaseDetail extends Omit<ReleaseSummary, 'batches'> {
-  readonly batches: readonly (readonly (CallTarget & Partial<HostProgress>)[])[];
+  readonly batches: readonly (readonly ReleaseHost[])[];
+  /** Connected hosts that it would have gone to, had they been there when it began; nothing is done with them. */
+  readonly late?: readonly LateHost[];
+}
+
+/** A host that has no part in it; `owed`: somebody let it have one after all. */
+export type LateHost = CallTarget & { readonly owed?: OwedView };
+
+/** One host of a release. */
+export type ReleaseHost = CallTarget &
+  Partial<HostProgress> & {
+    /** Since the release has ended, where the host is not as it was decided, or was not. */
+    readonly owed?: OwedView;
+  };
+
+/** What is owed to a host, and how that goes on. */
+export interface OwedView extends Pick<OwedHost, 'should' | 'has' | 'why' | 'stage' | 'tries'> {
+  readonly state: HostStanding;
+  /** Why nothing is done for now. */
+  readonly heldFor?: string;
 }
 
 export function summaryOf(record: ReleaseRecord, state: ReleaseState): ReleaseSummary {
@@ -43,9 +65,30 @@ export function summaryOf(record: ReleaseRecord, state: ReleaseState): ReleaseSu
   };
 }
 
-export function detailOf(record: ReleaseRecord, state: ReleaseState): ReleaseDetail {
+/** `owed`: what is owed to one of its hosts, if anything is or was. */
+export function detailOf(
+  record: ReleaseRecord,
+  state: ReleaseState,
+  owedTo: (peer: string) => OwedView | undefined,
+): ReleaseDetail {
   const batches = record.batches.map((batch) =>
-    batch.map((host) => ({ ...host, ...state.hosts[host.peer] })),
+    batch.map((host): ReleaseHost => {
+      const owed = owedTo(host.peer);
+      return { ...host, ...state.hosts[host.peer], ...(owed === undefined ? {} : { owed }) };
+    }),
   );
   return { ...summaryOf(record, state), batches };
+}
+
+export function owedView(row: OwedHost, heldFor: string | undefined): OwedView {
+  const { should, has, why, stage, tries } = row;
+  return {
+    state: standingOf(row),
+    should,
+    ...(has === undefined ? {} : { has }),
+    stage,
+    tries,
+    why,
+    ...(heldFor === undefined || stage !== 'waiting' ? {} : { heldFor }),
+  };
 }

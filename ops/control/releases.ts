@@ -2,7 +2,9 @@ import { CodedError } from '../../core/base/error.ts';
 import type { Random } from '../../core/base/random.ts';
 import { pageLimits } from '../../core/base/paging.ts';
 import type { Paged } from '../../core/base/paging.ts';
+import type { CallTarget } from './call-record.ts';
 import type { Door } from './door.ts';
+import type { OwedTable } from './owed-table.ts';
 import type { PackageTable } from './package-table.ts';
 import type { Caller } from './principal.ts';
 import { ReleaseDriver } from './release-driver.ts';
@@ -19,11 +21,14 @@ import type {
 } from './release-record.ts';
 import { stateAtStart } from './release-state.ts';
 import type { ReleaseState } from './release-state.ts';
-import { detailOf, summaryOf } from './release-view.ts';
-import type { ReleaseDetail, ReleaseSummary } from './release-view.ts';
+import { detailOf, owedView, summaryOf } from './release-view.ts';
+import type { OwedView, ReleaseDetail, ReleaseSummary } from './release-view.ts';
+import { RepairOrders } from './repair-orders.ts';
+import { Repairs } from './repairs.ts';
 import { newTimeId } from './time-id.ts';
 
 export interface ReleasesParts extends Omit<ReleaseDriverParts, 'signal' | 'onEnd'> {
+  readonly owed: OwedTable;
   readonly door: Door;
   readonly packages: Pick<PackageTable, 'find'>;
   readonly random: Random;
@@ -31,18 +36,23 @@ export interface ReleasesParts extends Omit<ReleaseDriverParts, 'signal' | 'onEn
 
 /** The releases of a cell: planned, started, led to their ends, and looked at. */
 export class Releases implements AsyncDisposable {
+  readonly repairs: Repairs;
+  readonly orders: RepairOrders;
   readonly #parts: ReleasesParts;
   readonly #drivers = new Map<string, ReleaseDriver>();
   readonly #closing = new AbortController();
 
   private constructor(parts: ReleasesParts) {
     this.#parts = parts;
+    this.repairs = new Repairs({ ...parts, openReleases: () => this.#open() });
+    this.orders = new RepairOrders({ ...parts, repairs: this.repairs });
   }
 
   /** Takes up what had not ended when the last run did. */
   static async open(parts: ReleasesParts): Promise<Releases> {
     const releases = new Releases(parts);
     for (const record of await parts.store.unended()) releases.#drive(record);
+    releases.repairs.look();
     return releases;
   }
 
@@ -79,33 +89,35 @@ export class Releases implements AsyncDisposable {
     const hosts = batches.flat();
     const args = [application, version, String(planned.healthTimeoutMs)];
     const about = { command: 'package.switch', args, hosts };
-    const { door, store, clock, random } = this.#parts;
+    const { door, store, clock, random, desk } = this.#parts;
     const { name: principal, key } = caller.principal;
     const created = Math.round(clock.now());
     const id = newTimeId(created, random);
-    return door.perform(
-      {
-        verb: 'release.start',
-        caller,
-        input: { ...request, plan: seen },
-        object: { id, ...about },
-      },
-      async () => {
+    const input = { ...request, plan: seen };
+    const asked = { verb: 'release.start', caller, input, object: { id, ...about } } as const;
+    const { repairs } = this;
+    // What a host is told for a former release must not come after what this one tells it.
+    return repairs.alone(async () =>
+      door.perform(asked, async () => {
         await this.#checkRoom(application);
+        const stopped = repairs.inTheWayOf(planned);
         const by = key === undefined ? { principal } : { principal, key };
         const record = { ...planned, id, ...by, created };
         const state = stateAtStart(record);
         const choices = { on: on.slice(0, 200), pause, maxFailures, plan };
+        const { changes, expect } = store.begin(record, state);
         return {
-          ...store.begin(record, state),
+          changes: [...changes, ...stopped.changes],
+          expect,
           detail: { application, version, digest, hosts: hosts.length, ...choices },
           answer: () => {
             this.#drive(record);
+            for (const call of stopped.calls) void desk.stop(call);
             void this.#began();
             return summaryOf(record, state);
           },
         };
-      },
+      }),
     );
   }
 
@@ -152,7 +164,20 @@ export class Releases implements AsyncDisposable {
   /** The release with all its hosts; ERR_NOT_FOUND. */
   async detail(id: string): Promise<ReleaseDetail> {
     const record = await this.record(id);
-    return detailOf(record, await this.state(id));
+    const { owed, store } = this.#parts;
+    const state = await this.state(id);
+    const owedTo = (peer: string): OwedView | undefined => {
+      const row = owed.find({ application: record.application, peer });
+      return row?.release === id ? owedView(row, this.repairs.whyHeld(row)) : undefined;
+    };
+    const shown = detailOf(record, state, owedTo);
+    const isNow = !['closed', 'rolled-back', 'rollback-failed'].includes(state.phase);
+    if (!isNow || (await store.newestOf(record.application)) !== id) return shown;
+    const late = this.#lateFor(record).map((host) => {
+      const row = owedTo(host.peer);
+      return row === undefined ? host : { ...host, owed: row };
+    });
+    return late.length === 0 ? shown : { ...shown, late };
   }
 
   /** Releases, the newest first. */
@@ -175,6 +200,7 @@ export class Releases implements AsyncDisposable {
   /** Stops leading; calls that were made go on, and are waited for by the next run. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new CodedError('ERR_INTERRUPTED', 'the supernode stops'));
+    await this.repairs[Symbol.asyncDispose]();
     await Promise.all([...this.#drivers.values()].map(async (driver) => driver.idle()));
   }
 
@@ -199,8 +225,31 @@ export class Releases implements AsyncDisposable {
     return new ReleaseDriver(record, {
       ...this.#parts,
       signal: this.#closing.signal,
-      onEnd: (id) => void this.#drivers.delete(id),
+      onEnd: async (ended) => this.#ended(ended),
     });
+  }
+
+  /** Hosts that came after it was planned. */
+  #lateFor({ on, batches }: ReleaseRecord): CallTarget[] {
+    const part = new Set(batches.flat().map(({ peer }) => peer));
+    try {
+      return this.#parts.desk.targets(on).filter(({ peer }) => !part.has(peer));
+    } catch {
+      // None of those that it names is here.
+      return [];
+    }
+  }
+
+  *#open(): Generator<ReleaseRecord, void, undefined> {
+    for (const { record } of this.#drivers.values()) yield record;
+  }
+
+  /** Nothing that was owed before holds for its hosts, so that must be known before they are told anything. */
+  async #ended({ id, application }: ReleaseRecord): Promise<void> {
+    const { owed } = this.#parts;
+    await this.repairs.alone(async () => owed.reread(application));
+    this.#drivers.delete(id);
+    this.repairs.look();
   }
 
   async #began(): Promise<void> {

@@ -31,7 +31,7 @@ export interface VerbRequest<Name extends VerbName> {
 /** What an answer or a route has of its own. */
 export interface RouteChoices {
   /** Of an answer that has a body; default 200. */
-  readonly status?: 201;
+  readonly status?: 201 | 202;
   /** True: the answer holds a secret. */
   readonly isSecret?: boolean;
   /** Most bytes of a body. */

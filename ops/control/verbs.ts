@@ -7,7 +7,13 @@ import type { Lane } from '../../core/identity/call-order.ts';
 import { CallRequest } from './call-record.ts';
 import { PackagePublish } from './package-record.ts';
 import type { Risk } from './policy-rule.ts';
-import { ReleaseControl, ReleaseRequest, ReleaseStart } from './release-record.ts';
+import {
+  ReleaseControl,
+  ReleaseRequest,
+  ReleaseStart,
+  RepairRequest,
+  RepairStart,
+} from './release-record.ts';
 import * as inputs from './verb-inputs.ts';
 
 /** One thing that can be asked. */
@@ -223,6 +229,24 @@ export const verbs = {
     audit: 'release.control',
     at: 'POST /api/v1/releases/:id/:wish',
     schema: ReleaseControl,
+  },
+  'release.repairs': {
+    permission: 'release.repair',
+    risk: 'danger',
+    audit: 'release.repair',
+    lane: 'slow',
+    at: 'POST /api/v1/releases/:id/repair/preview',
+    schema: RepairRequest,
+    runsOnHosts: true,
+  },
+  'release.repair': {
+    permission: 'release.repair',
+    risk: 'danger',
+    audit: 'release.repair',
+    lane: 'slow',
+    at: 'POST /api/v1/releases/:id/repair',
+    schema: RepairStart,
+    runsOnHosts: true,
   },
   'release.list': {
     ...looks('release.list'),

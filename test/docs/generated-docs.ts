@@ -21,6 +21,7 @@ import {
   releasePreviewOptions,
   releaseStartOptions,
 } from '../../ops/cli/release-command.ts';
+import { releaseRepairOptions } from '../../ops/cli/release-repair-command.ts';
 import { pushOptions } from '../../ops/cli/push-command.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
 import { tokenCreateFlags } from '../../supernode/token-command.ts';
@@ -52,6 +53,7 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops release preview': releasePreviewOptions,
   'dfops release start': releaseStartOptions,
   'dfops release continue': releaseControlOptions,
+  'dfops release repair': releaseRepairOptions,
 };
 
 /** Path from the root and text of each generated document. */

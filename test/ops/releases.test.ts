@@ -5,6 +5,7 @@ import { create } from 'tar';
 import type { Cluster } from '../../bench/cluster/cluster.ts';
 import { runCommand } from '../../bench/cluster/command.ts';
 import type { CommandResult } from '../../bench/cluster/command.ts';
+import { eventually } from '../../bench/cluster/eventually.ts';
 import { freePorts } from '../../bench/cluster/free-ports.ts';
 import { checkout } from '../../bench/cluster/installation.ts';
 import { Workplace } from '../../bench/cluster/workplace.ts';
@@ -84,7 +85,7 @@ async function answerAt(port: number): Promise<string> {
 }
 
 test.serial(
-  'a version is released to real hosts, and a bad one comes back by itself',
+  'a version is released to real hosts, a bad one comes back by itself, and so does a host that was away',
   async (t) => {
     await using files = await Workplace.open();
     await chmod(files.folder, 0o755);
@@ -110,6 +111,7 @@ test.serial(
         for (const [version, status] of [
           ['1.0', 200],
           ['2.0', 500],
+          ['3.0', 200],
         ] as const) {
           await ok(['packages', 'publish', await packed(files.folder, { version, status })]);
         }
@@ -152,6 +154,41 @@ test.serial(
           shown.batches.flat().map(({ stage }: { readonly stage?: string }) => stage),
           ['restored', undefined, undefined],
         );
+
+        // Its dfdaemon is away while all go back, and what it runs is not what it should.
+        const third = ['release', 'start', 'web', '3.0', ...plan, '--pause', 'every'];
+        const begun = await dfops(cluster, [...third, '--give-up', '2s', '--yes', '--wait']);
+        const [lostId = ''] = begun.stdout.split('\n');
+        const before = await answers();
+        await dfops(cluster, ['release', 'continue', lostId, '--wait']);
+        const after = await answers();
+        const lost = after.findIndex((answer, at) => answer !== before[at]);
+        t.is(after[lost], '200 3.0', after.join());
+        const { daemon } = cluster.host(lost + 1);
+        await daemon.kill('SIGKILL');
+        const back = await dfops(cluster, ['release', 'rollback', lostId, '--wait']);
+        t.regex(back.stderr, /rollback-failed/);
+        t.deepEqual(
+          await answers(),
+          after.map((_answer, at) => (at === lost ? '200 3.0' : '200 1.0')),
+        );
+        t.regex(
+          await ok(['release', 'show', lostId]),
+          /lost, should have 1\.0, has not known, waiting, the host is away/,
+        );
+        await daemon.start();
+        await eventually('the version that was decided', async () =>
+          (await answers()).every((answer) => answer === '200 1.0') ? true : undefined,
+        );
+        await eventually('what is said of it', async () => {
+          const text = await ok(['release', 'show', lostId]);
+          return /mended, should have 1\.0, has 1\.0/.test(text) ? true : undefined;
+        });
+        const nothing = await dfops(cluster, ['release', 'repair', lostId, '--preview']);
+        t.regex(nothing.stderr, /ERR_NOT_FOUND: every host has come/);
+        const plan1 = ['release', 'repair', lostId, '--on', 'all', '--yes', '--wait'];
+        t.regex(await ok(plan1), /^2 hosts$/);
+        t.deepEqual(await answers(), ['200 1.0', '200 1.0', '200 1.0']);
       } finally {
         await dfops(cluster, [
           'call',

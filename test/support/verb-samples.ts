@@ -39,6 +39,8 @@ export const verbSamples: { readonly [Name in VerbName]: VerbInput<Name> } = {
   'release.preview': release,
   'release.start': { ...release, plan: digest },
   'release.control': { id: call, wish: 'rollback' },
+  'release.repairs': { id: call, on: 'idc=a' },
+  'release.repair': { id: call, plan: digest },
   'release.list': { limit: 2, before: call },
   'release.show': { id: call },
   'release.follow': { id: call },
