@@ -148,10 +148,16 @@ test.serial('MeshNode refuses revoked keys, whoever dials', async (t) => {
   await using other = await startNode({ isRevoked });
   await supernode.handle(JOIN, { open: 'anyone', maxSessionsPerPeer: 1 }, echo);
   revoked.add(host.peerId);
-  await t.throwsAsync(host.dial(addressOf(supernode), JOIN, { signal }), {
-    code: 'ERR_MESH_UNAVAILABLE',
-  });
-  t.is(supernode.counts.sessions, 0);
+  // It is told, whatever it asks for, and gets nothing else.
+  const told = { code: 'ERR_NOT_MEMBER', message: /^this host is revoked/ } as const;
+  await supernode.handle(CONTROL, { open: 'members', maxSessionsPerPeer: 1 }, () => t.fail());
+  supernode.setAdmission(async () => t.fail());
+  const dialled = host.dial(addressOf(supernode), CONTROL, { hello: {}, signal });
+  await t.throwsAsync(dialled, told);
+  await until(() => supernode.counts.strangers === 0);
+  const session = await host.dial(addressOf(supernode), JOIN, { signal });
+  await t.throwsAsync(ask(session, 1), told);
+  await until(() => supernode.counts.sessions === 0 && supernode.counts.strangers === 0);
   t.is(await ask(await other.dial(addressOf(supernode), JOIN, { signal }), 1), 1);
   await other.disconnect(supernode.peerId);
   revoked.add(supernode.peerId);

@@ -35,7 +35,7 @@ export interface MeshNodeOptions {
   readonly random: Random;
   readonly log: Log;
   readonly limits?: Partial<MeshLimits>;
-  /** Asked for each connection, both ways: a revoked key gets none. */
+  /** Asked for each connection: none is made to a revoked key, and one that it makes ends with a word to say so. */
   readonly isRevoked?: (peerId: string) => boolean;
 }
 
@@ -74,6 +74,7 @@ export class MeshNode implements AsyncDisposable {
   readonly #random: Random;
   readonly #log: Log;
   readonly #sessions = new SessionTable();
+  readonly #isRevoked: (peerId: string) => boolean;
   #admission: Admission | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -88,6 +89,7 @@ export class MeshNode implements AsyncDisposable {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#log = options.log;
+    this.#isRevoked = options.isRevoked ?? (() => false);
     this.#dialer = new Dialer({ libp2p, guard, limits: options.limits, clock: options.clock });
     this.peerId = libp2p.peerId.toString();
     const [address] = libp2p.getMultiaddrs();
@@ -103,7 +105,6 @@ export class MeshNode implements AsyncDisposable {
       isRevoked?.(peerId.toString()) === true;
     const gater = {
       denyInboundConnection: guard.refuses.bind(guard),
-      denyInboundEncryptedConnection: denyRevoked,
       denyOutboundEncryptedConnection: denyRevoked,
     };
     const libp2p = await startLibp2p({ privateKeyProtobuf, listen, limits, gater });
@@ -140,6 +141,7 @@ export class MeshNode implements AsyncDisposable {
           'mesh session failed',
         );
         await session.close(refusalFor(error));
+        if (this.#isRevoked(session.remotePeerId)) await closeConnection(connection);
       }
     };
     await this.#libp2p.handle(protocol, (stream, connection) => void accept(stream, connection), {
@@ -240,6 +242,7 @@ export class MeshNode implements AsyncDisposable {
     options: HandleOptions,
   ): Promise<void> {
     this.#throwIfStopping();
+    this.#refuseRevoked(session.remotePeerId);
     const { open, maxSessionsPerPeer, deadlineMs: stepMs = this.#limits.stepMs } = options;
     if (open === 'anyone') {
       session.limitSteps(stepMs);
@@ -257,6 +260,16 @@ export class MeshNode implements AsyncDisposable {
       await hearHello(session, admit, { clock: this.#clock, stepMs });
     }
     this.#sessions.admit(session, maxSessionsPerPeer);
+  }
+
+  /** Whoever is out is told so once he asks for anything: else he could not tell it from a supernode that is busy. */
+  #refuseRevoked(peerId: string): void {
+    if (!this.#isRevoked(peerId)) return;
+    throw new CodedError(
+      'ERR_NOT_MEMBER',
+      'this host is revoked: its key is put out of the cell for good',
+      { detail: { peerId } },
+    );
   }
 
   async #greet(

@@ -48,10 +48,13 @@ function explain(error: unknown, protocol: string | undefined): { reason: string
     case 'MuxerUnavailableError':
       return { reason: 'handshake', text: 'the handshake failed' };
     default:
-      // Whoever refuses a key or has too many connections says nothing: it just closes.
+      // Whoever has too many connections says nothing: it just closes.
       return protocol === undefined
         ? { reason: 'connect', text: 'the connection could not be made' }
-        : { reason: 'closed', text: 'it closed the connection at once, so it may refuse this key' };
+        : {
+            reason: 'closed',
+            text: 'it closed the connection at once: it has as many as it takes, or is stopping',
+          };
   }
 }
 
