@@ -203,6 +203,7 @@ async function openOps(
   const revocations: Revocations = {
     isRevoked: (peer) => authority.isRevoked(peer),
     epoch: () => authority.epoch(),
+    checkRoom: (peer) => authority.checkRoom(peer),
     revoke: async (peer) => {
       await authority.revoke(peer);
       await hooks.disconnect(peer);

@@ -31,10 +31,19 @@ interface Bench {
 }
 
 /** The control side with its routes behind a port, a real cell, and the commands in front. */
-async function bench(t: ExecutionContext): Promise<Bench> {
+async function bench(
+  t: ExecutionContext,
+  options: { readonly maxRevoked?: number } = {},
+): Promise<Bench> {
   const dataDir = await mkdtemp(join(tmpdir(), 'hosts-command-'));
   const clock = new ManualClock();
-  const authority = await Authority.open({ dataDir, clock, log: silentLog, addresses: [] });
+  const authority = await Authority.open({
+    dataDir,
+    clock,
+    log: silentLog,
+    addresses: [],
+    ...options,
+  });
   const { cell } = authority;
   const ops = await OpsControl.open({
     dataDir,
@@ -192,6 +201,19 @@ test('dfops hosts retire puts a host out for good, and what is known of it stays
   await t.throwsAsync(hosts(['retire', 'web-2']), ambiguous);
   const { records } = await ops.audit.list({ limit: 10 });
   t.like(records.at(-1), { kind: 'host.retire', object: one.peer, detail: { hostname: 'web-1' } });
+});
+
+test('dfops hosts retire does nothing at all while the cell has no room to put anybody out', async (t) => {
+  const { authority, ops, hosts } = await bench(t, { maxRevoked: 0 });
+  const one = host('web-1');
+  ops.hosts.connected(one);
+  await t.throwsAsync(hosts(['retire', 'web-1']), {
+    code: 'ERR_BUSY',
+    message: /nobody can be put out: the list of revocations is full/,
+  });
+  t.false(authority.isRevoked(one.peer));
+  t.deepEqual(namesIn(await hosts(['list', '--json', '--retired'])), []);
+  t.deepEqual(namesIn(await hosts(['list', '--json'])), ['web-1']);
 });
 
 test('who may do what to which hosts is said by policies, and who may not does not learn which there are', async (t) => {

@@ -59,7 +59,7 @@ export async function labelHosts(
 
 /**
  * Puts a host out of the cell for good. ERR_REQUEST for a name that several have, ERR_NOT_FOUND, what the door refuses,
- * and ERR_BUSY when the cell map has no room: it counts as retired then, and is put out when there is.
+ * and ERR_BUSY when the cell map has no room for one more: then it is not retired.
  */
 export async function retireHost(
   { door, hosts }: HostParts,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { ManualClock } from '../../core/base/clock.ts';
+import { CodedError } from '../../core/base/error.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
 import { keysWith } from '../../core/store/state-store.ts';
@@ -19,6 +20,7 @@ class Bench {
   readonly revoked = new Set<string>();
   readonly store: LevelStateStore;
   isRevokingBroken = false;
+  isFull = false;
   #table: HostTable | undefined;
 
   private constructor(store: LevelStateStore) {
@@ -50,6 +52,9 @@ class Bench {
       revocations: {
         isRevoked: (peer) => this.revoked.has(peer),
         epoch: () => undefined,
+        checkRoom: () => {
+          if (this.isFull) throw new CodedError('ERR_BUSY', 'the list is full');
+        },
         revoke: async (peer) => {
           if (this.isRevokingBroken) throw new Error('the disk is full');
           this.revoked.add(peer);
@@ -215,6 +220,16 @@ test('a retired host leaves what is known of it; who put it out before the end i
   bench.revoked.add('p2');
   t.true(bench.table.isRetired('p2'), 'who was revoked otherwise is as good as retired');
   await t.throwsAsync(bench.table.retire('p3', 'ann'), { code: 'ERR_NOT_FOUND' });
+});
+
+test('a host that the cell has no room to put out is not retired either', async (t) => {
+  const bench = await Bench.open(t);
+  bench.table.connected(host('p1'));
+  bench.isFull = true;
+  await t.throwsAsync(bench.table.retire('p1', 'ann'), { code: 'ERR_BUSY' });
+  t.false(bench.table.isRetired('p1'));
+  await bench.reopen();
+  t.false(bench.table.isRetired('p1'));
 });
 
 test('where there is no room the host that is away longest goes, but none with a label or retired', async (t) => {

@@ -19,6 +19,8 @@ export interface Revocations {
   isRevoked(peer: string): boolean;
   /** Of the cell map in force; undefined while there is none. */
   epoch(): number | undefined;
+  /** Throws ERR_BUSY when there is no room to put this one out too. */
+  checkRoom(peer: string): void;
   /** For good; resolves when that is on the disk and its connections have ended. */
   revoke(peer: string): Promise<void>;
 }
@@ -170,10 +172,14 @@ export class HostTable implements HostListener, AsyncDisposable {
     };
   }
 
-  /** Leaves of a host what is known of it, and no more: whoever commits this puts it out by `putOut()`. */
+  /**
+   * Leaves of a host what is known of it, and no more: whoever commits this puts it out by `putOut()`. ERR_NOT_FOUND, and
+   * ERR_BUSY when the cell could not put it out.
+   */
   async retire(peer: string, by: string): Promise<Effect<KnownHost>> {
     const entry = this.#entries.get(peer);
     if (entry === undefined) throw new CodedError('ERR_NOT_FOUND', 'there is no such host');
+    this.#parts.revocations.checkRoom(peer);
     const stored = await this.#parts.state.get(retiredKey(peer));
     const at = Math.round(this.#parts.clock.now());
     const retired = stored === undefined ? { at, by } : parseRetirement(stored.value);

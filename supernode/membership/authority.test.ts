@@ -25,6 +25,7 @@ interface Bench {
   readonly open: (options?: {
     readonly addresses?: readonly string[];
     readonly log?: Log;
+    readonly maxRevoked?: number;
   }) => Promise<Authority>;
 }
 
@@ -270,6 +271,24 @@ test('Authority.revoke() of several at once loses none, and refuses what is no h
     t.deepEqual(authority.trust.cellMap()?.revoked.toSorted(), peers.toSorted());
     await t.throwsAsync(authority.revoke('somebody'), { code: 'ERR_REQUEST' });
     await t.throwsAsync(authority.revoke(authority.key.peerId), { code: 'ERR_REQUEST' });
+  });
+});
+
+test('Authority.checkRoom() says when nobody can be put out any more, but not of who is out', async (t) => {
+  await withBench(t, async ({ open }) => {
+    await using authority = await open({ maxRevoked: 2 });
+    const [one = '', two = '', three = ''] = Array.from(
+      { length: 3 },
+      () => HostKey.generate().peerId,
+    );
+    await authority.revoke(one);
+    t.notThrows(() => authority.checkRoom(two));
+    await authority.revoke(two);
+    const full = { code: 'ERR_BUSY', message: /list of revocations is full, with 2 keys/ } as const;
+    t.throws(() => authority.checkRoom(three), full);
+    await t.throwsAsync(authority.revoke(three), full);
+    t.notThrows(() => authority.checkRoom(one));
+    await t.notThrowsAsync(authority.revoke(one));
   });
 });
 

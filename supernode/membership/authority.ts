@@ -33,6 +33,8 @@ export interface AuthorityOptions {
   readonly addresses: readonly string[];
   /** How long to wait for another process to let go of the state; default 3 s. */
   readonly lockWaitMs?: number;
+  /** Peers that the cell map can put out; default what a membership has room for. */
+  readonly maxRevoked?: number;
 }
 
 interface StoredMap {
@@ -48,6 +50,7 @@ interface AuthorityParts {
   readonly tokens: Tokens;
   readonly clock: Clock;
   readonly isNewCell: boolean;
+  readonly maxRevoked: number;
 }
 
 type MapContent = Pick<CellMap, 'supernodes' | 'revoked'>;
@@ -89,6 +92,7 @@ export class Authority implements AsyncDisposable {
    */
   static async open(options: AuthorityOptions): Promise<Authority> {
     const { dataDir, clock, log, addresses, lockWaitMs: waitMs = LOCK_WAIT_MS } = options;
+    const { maxRevoked = MAX_REVOKED } = options;
     const directory = stateDirectory(dataDir);
     const state = await LevelStateStore.openWhenFree(directory, { clock, waitMs });
     await using opened = new AsyncDisposableStack();
@@ -97,7 +101,8 @@ export class Authority implements AsyncDisposable {
     const key = await HostKey.load(join(dataDir, 'identity', 'host.key'));
     const trust = new CellTrust(cell);
     const tokens = new Tokens({ state, cell, clock });
-    const authority = new Authority({ key, trust, state, tokens, clock, isNewCell: isNew });
+    const parts = { key, trust, state, tokens, clock, isNewCell: isNew, maxRevoked };
+    const authority = new Authority(parts);
     const context = { dataDir, state, cell, supernode: key.peerId, clock, log };
     const onRenewed = (envelope: string): void => {
       trust.addCertificate(envelope);
@@ -245,6 +250,11 @@ export class Authority implements AsyncDisposable {
     this.#joins.set(result, (this.#joins.get(result) ?? 0) + 1);
   }
 
+  /** Throws ERR_BUSY when the cell map has no room to put this peer out too. */
+  checkRoom(peerId: string): void {
+    if (!this.isRevoked(peerId)) this.#refuseFull(this.trust.cellMap()?.revoked ?? []);
+  }
+
   /** Puts a peer out of the cell for good; resolves when that is on disk. ERR_REQUEST when it is no host's peer id. */
   async revoke(peerId: string): Promise<void> {
     if (!isPeerId(peerId)) throw new CodedError('ERR_REQUEST', 'not a peer id');
@@ -253,9 +263,7 @@ export class Authority implements AsyncDisposable {
     }
     await this.#publish(({ supernodes, revoked }) => {
       if (revoked.includes(peerId)) return { supernodes, revoked };
-      if (revoked.length >= MAX_REVOKED) {
-        throw new CodedError('ERR_BUSY', `the cell map has no room for more than ${MAX_REVOKED}`);
-      }
+      this.#refuseFull(revoked);
       return { supernodes, revoked: [...revoked, peerId] };
     });
   }
@@ -273,6 +281,13 @@ export class Authority implements AsyncDisposable {
   /** Cell time: this supernode's own, whole milliseconds since the epoch. */
   #now(): number {
     return Math.round(this.#parts.clock.now());
+  }
+
+  #refuseFull(revoked: readonly string[]): void {
+    const { maxRevoked } = this.#parts;
+    if (revoked.length < maxRevoked) return;
+    const message = `nobody can be put out: the list of revocations is full, with ${revoked.length} keys`;
+    throw new CodedError('ERR_BUSY', message);
   }
 
   #refuseRevoked(peerId: string): void {

@@ -4,6 +4,7 @@ import type { Revocations } from '../../ops/control/host-table.ts';
 export const nobodyRevoked: Revocations = {
   isRevoked: () => false,
   epoch: () => undefined,
+  checkRoom: () => undefined,
   revoke: async (peer) => {
     throw new TypeError(`nobody expected that ${peer} is put out`);
   },
