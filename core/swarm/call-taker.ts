@@ -21,6 +21,8 @@ export interface CallWay {
 
 /** Who acts on calls that come for this host. */
 export interface CallTaker extends AsyncDisposable {
+  /** Calls that wait or run. */
+  readonly active: number;
   /** A supernode is connected (again): it is told what runs, and what has ended that it has not heard of. */
   onConnected(): void;
   take(message: Call | CallStop | CallsHeard): void;

@@ -25,6 +25,8 @@ import type { ShareKeeperParts } from './share-keeper.ts';
 import { SupernodeClient } from './supernode-client.ts';
 import type { TransferPool } from './transfer-pool.ts';
 import type { CallTaker, CallWay } from './call-taker.ts';
+import { ValueTeller } from './value-teller.ts';
+import type { ReadValues } from './value-teller.ts';
 import { WarmOrders } from './warm-orders.ts';
 
 export interface CellMemberOptions {
@@ -84,6 +86,8 @@ export class CellMember implements AsyncDisposable {
   /** Set on a host that stays, and so is of use to others: it takes orders to fetch. */
   #orders: WarmOrders | undefined;
   #calls: CallTaker | undefined;
+  /** Set on a host that says how it is when it is asked. */
+  #values: ValueTeller | undefined;
   /** Keeps to this host's part of the cell's budgets. */
   #share: ShareKeeper | undefined;
   #renewal: Timer | undefined;
@@ -132,6 +136,7 @@ export class CellMember implements AsyncDisposable {
         onShare: (share) => this.#share?.take(share),
         onOrder: (order) => this.#orders?.take(order),
         onCall: (message) => this.#calls?.take(message),
+        onQuery: (query) => this.#values?.take(query),
         onUnwanted: ({ task, shape }) => this.#listener?.onUnwanted(task, shape.version),
       },
     });
@@ -212,6 +217,12 @@ export class CellMember implements AsyncDisposable {
     this.#calls = taker;
   }
 
+  /** This host says from now on how it is when the supernode asks; before `start()`. */
+  tellValues(read: ReadValues): void {
+    const send = (message: FromHost): void => this.client.send(message);
+    this.#values = new ValueTeller({ read, send, clock: this.#parts.clock });
+  }
+
   /** Begins to connect; what the supernode orders to be fetched is fetched by `downloader`, if there is one. */
   start(
     listener: TaskListener,
@@ -253,6 +264,7 @@ export class CellMember implements AsyncDisposable {
       features: [
         ...(this.#orders === undefined ? [] : ['warm']),
         ...(this.#calls === undefined ? [] : ['calls', 'revocations']),
+        ...(this.#values === undefined ? [] : ['query']),
         ...(this.#share === undefined ? [] : ['limits', 'limits-named']),
       ],
     };

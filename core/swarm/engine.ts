@@ -16,6 +16,7 @@ import type { CallTaker, CallWay } from './call-taker.ts';
 import type { CellMember } from './cell-member.ts';
 import { download, failedEvent } from './download.ts';
 import type { DownloadEvent, DownloadRequest, Downloader } from './download-events.ts';
+import { HostGauge } from './host-gauge.ts';
 import { checkBytes, checkStored } from './whole-digest.ts';
 import { HostLimits } from './host-limits.ts';
 import type { RateLimits } from './host-limits.ts';
@@ -130,9 +131,16 @@ export class Engine implements Downloader {
         .catch((error: unknown) => log.warn({ err: error }, 'sweep failed'));
     });
     stack.defer(() => sweep.cancel());
-    if (member !== undefined && options.calls !== undefined) {
-      member.takeCalls(await options.calls(member.callWay()));
-    }
+    const calls = member && (await options.calls?.(member.callWay()));
+    if (calls !== undefined) member?.takeCalls(calls);
+    const counts = (): Record<string, number> => ({
+      calls: calls?.active ?? 0,
+      downloads: tasks.active,
+      tasks: store.tasks().length,
+      storedBytes: store.usedBytes,
+    });
+    const gauge = new HostGauge({ storeDir: store.directory, counts, clock });
+    member?.tellValues(async () => gauge.read());
     const engine = new Engine({ ...context, tasks, limits, resources: stack.move() });
     member?.start(
       tasks,

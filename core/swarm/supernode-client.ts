@@ -23,6 +23,7 @@ import type {
   Call,
   CallStop,
   CallsHeard,
+  Query,
 } from '../wire/messages.ts';
 import { parser } from '../wire/parse-message.ts';
 import { isJoinRefusal } from './join-refusal.ts';
@@ -71,6 +72,8 @@ export interface SupernodeListener {
   onCall?(message: Call | CallStop | CallsHeard): void;
   /** Sent only to a host whose hello names `limits` among its features. */
   onShare?(share: Share): void;
+  /** Sent only to a host whose hello names `query` among its features. */
+  onQuery?(query: Query): void;
   /** A registration was answered that nobody waits for any more. */
   onUnwanted(registered: Registered): void;
 }
@@ -401,6 +404,9 @@ export class SupernodeClient implements AsyncDisposable {
         break;
       case 'share':
         listener.onShare?.(message);
+        break;
+      case 'query':
+        listener.onQuery?.(message);
         break;
       case 'membership':
         listener.onMembership(message);

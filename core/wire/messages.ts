@@ -356,6 +356,31 @@ export const CallStates = Type.Object({
   ended: Type.Array(Type.String({ maxLength: 8_192 }), { maxItems: 64 }),
 });
 
+/**
+ * What a host says of this moment, by name. Later versions may say more, by other names, and nothing that is not a text
+ * or a number.
+ */
+export const LiveValues = Type.Record(
+  Type.String({ pattern: '^[a-z][A-Za-z0-9]{0,31}$' }),
+  Type.Union([
+    Type.String({ maxLength: 128 }),
+    Type.Number({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  ]),
+  { maxProperties: 32, additionalProperties: false },
+);
+
+/** Asks a host how it is at this moment; answered by `values`. For hosts that name `query`. */
+export const Query = Type.Object({ type: Type.Literal('query'), id: RequestId });
+
+/** How a host is, or why it does not say. */
+export const Values = Type.Object({
+  type: Type.Literal('values'),
+  /** Of the `query`. */
+  id: RequestId,
+  values: Type.Optional(LiveValues),
+  error: Type.Optional(Failure),
+});
+
 /** After a (re)connection: everything held of one version, with the signed manifest that proves it. */
 export const Announce = Type.Object({
   type: Type.Literal('announce'),
@@ -431,6 +456,7 @@ export const FromHost = Type.Union([
   Demand,
   CallOutput,
   CallStates,
+  Values,
 ]);
 
 export const FromSupernode = Type.Union([
@@ -449,6 +475,7 @@ export const FromSupernode = Type.Union([
   Call,
   CallStop,
   CallsHeard,
+  Query,
 ]);
 
 /** Body of a `manifest` or `provisional` envelope: digests of a run of pieces of one version. */
@@ -493,6 +520,9 @@ export type CallStop = Static<typeof CallStop>;
 export type CallsHeard = Static<typeof CallsHeard>;
 export type CallOutput = Static<typeof CallOutput>;
 export type CallStates = Static<typeof CallStates>;
+export type LiveValues = Static<typeof LiveValues>;
+export type Query = Static<typeof Query>;
+export type Values = Static<typeof Values>;
 export type TaskReport = Static<typeof TaskReport>;
 export type Report = Static<typeof Report>;
 export type Announce = Static<typeof Announce>;

@@ -89,6 +89,10 @@ export class CallAgent implements CallTaker {
     for (const [id, row] of parts.begun) this.#follow(this.#recover(id, row));
   }
 
+  get active(): number {
+    return this.#live.size;
+  }
+
   onConnected(): void {
     this.#teller.connected();
   }

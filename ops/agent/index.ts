@@ -61,6 +61,9 @@ export async function startCallAgent(options: CallAgentOptions): Promise<CallTak
   });
   const resources = stack.move();
   return {
+    get active() {
+      return agent.active;
+    },
     onConnected: () => agent.onConnected(),
     take: (message) => agent.take(message),
     [Symbol.asyncDispose]: async () => resources.disposeAsync(),
