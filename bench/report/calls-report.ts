@@ -4,7 +4,7 @@ import { renderTable } from './table.ts';
 
 /** What a run came to, beside what is asked of it. */
 export function renderCalls(result: CallsResult): string {
-  const { calls, oneMs, allMs, amidSlowMs, idleCores, lightMs, sustained } = result;
+  const { calls, oneMs, allMs, amidSlowMs, idleCores, lightMs, queryMs, sustained } = result;
   const rows = [
     row('true on one of the real hosts', oneMs, 'p50 60 ms, p99 200 ms'),
     row(`true on all ${calls.hosts} real hosts`, allMs, ''),
@@ -14,6 +14,7 @@ export function renderCalls(result: CallsResult): string {
       `p99 ${(2 * quantile(oneMs, 0.99)).toFixed(0)} ms`,
     ),
     row(`one call to all ${calls.light} light hosts`, lightMs, '3 s'),
+    row(`a query to all ${calls.light} light hosts`, queryMs, '1 s'),
     row(`one light host each, ${calls.atOnce} at once`, sustained.ms, ''),
   ];
   const rate = sustained.calls / sustained.seconds;

@@ -31,6 +31,17 @@ export class CallClient implements Disposable {
     await this.#ask('DELETE', `/api/v1/calls/${id}`);
   }
 
+  /** Asks all hosts how they are; on how many it was, and how many answered. */
+  async query(where: string): Promise<{ readonly hosts: number; readonly answered: number }> {
+    const answer = await this.#ask('POST', '/api/v1/ops/hosts/query', JSON.stringify({ where }));
+    const last = JSON.parse(answer.trimEnd().split('\n').at(-1) ?? '') as {
+      readonly type: string;
+      readonly counts: { readonly hosts: number; readonly answered: number };
+    };
+    if (last.type !== 'ended') throw new CodedError('ERR_INTERNAL', answer.slice(0, 200));
+    return last.counts;
+  }
+
   /** Resolves when the call has ended: on how many hosts it was, and how many ended how. */
   async ended(id: string): Promise<CallCounts> {
     const lines = (await this.#ask('GET', `/api/v1/calls/${id}/events`)).trimEnd().split('\n');

@@ -44,6 +44,8 @@ export interface CallsResult {
   readonly idleCores: number;
   /** One call to all light hosts. */
   readonly lightMs: readonly number[];
+  /** One query to all light hosts, of which all fit. */
+  readonly queryMs: readonly number[];
   readonly sustained: {
     readonly calls: number;
     readonly seconds: number;
@@ -65,6 +67,7 @@ const KEY = 'a-key-for-the-bench-alone';
 const PER_PROCESS = 500;
 const CONNECTING = 48;
 const LIGHT_ROUNDS = 5;
+const QUERY_ROUNDS = 20;
 /** What calls have left to do is done by then. */
 const SETTLE_MS = 15_000;
 const IDLE_MS = 20_000;
@@ -107,9 +110,14 @@ export async function runCalls(calls: CallsCase, running: CallsRunning): Promise
   for (let round = 0; round < LIGHT_ROUNDS; round += 1) {
     lightMs.push(await timed(client, 'all', calls.light));
   }
+  onStep('a query to all light hosts');
+  const queryMs: number[] = [];
+  for (let round = 0; round < QUERY_ROUNDS; round += 1) {
+    queryMs.push(await timedQuery(client, calls.light));
+  }
   onStep(`calls to one light host each, ${calls.atOnce} at once, for ${calls.seconds} s`);
   const sustained = await sustain(calls, { cluster, client, processes, peers: lightPeers });
-  return { calls, ...real, lightMs, sustained };
+  return { calls, ...real, lightMs, queryMs, sustained };
 }
 
 /** What is found with real dfdaemons. */
@@ -169,6 +177,13 @@ async function timed(client: CallClient, on: string, hosts: number): Promise<num
   const counts = await client.ended(await client.begin({ command: 'true', on }));
   if (counts.ok === hosts) return clock.monotonic() - beganMs;
   throw new CodedError('ERR_INTERNAL', `ended well on ${counts.ok} of ${hosts} hosts`);
+}
+
+async function timedQuery(client: CallClient, hosts: number): Promise<number> {
+  const beganMs = clock.monotonic();
+  const { answered } = await client.query('memoryAvailableBytes > 1GiB');
+  if (answered === hosts) return clock.monotonic() - beganMs;
+  throw new CodedError('ERR_INTERNAL', `${answered} of ${hosts} hosts answered`);
 }
 
 async function connectLight(

@@ -27,6 +27,8 @@ export interface CrowdHostParts {
   readonly takesCalls?: boolean;
 }
 
+/** What a light host says of itself, whatever it runs on. */
+const VALUES = { load1: 0.5, memoryAvailableBytes: 4_294_967_296, calls: 0, tasks: 0 };
 const CONNECT_MS = 60_000;
 const SYNC_MS = 30_000;
 const MAX_EARLY = 100;
@@ -72,6 +74,7 @@ export class CrowdHost implements TaskListener, AsyncDisposable {
     if (parts.takesCalls === true) {
       host.#agent = new LightAgent(member.callWay());
       member.takeCalls(host.#agent);
+      member.tellValues(async () => VALUES);
     }
     member.start(host);
     await host.#connected();
