@@ -378,7 +378,8 @@ async function startMesh(
       const record = authority.verifyMember(hello.record, session.remotePeerId);
       log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
       const membershipFor = authority.membershipFor.bind(authority);
-      const mine = { swarm, budget, waiting, warmUps, limits, calls: ops.desk, hosts: ops.hosts };
+      const { desk: calls, queries, hosts } = ops;
+      const mine = { swarm, budget, waiting, warmUps, limits, calls, queries, hosts };
       const shared = { ...mine, clock, log, counts, membershipFor };
       await new HostSession(session, { record, hello }, shared).run();
     },

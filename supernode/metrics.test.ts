@@ -21,6 +21,7 @@ const nothing: MetricsSnapshot = {
   warmUps: new Map(),
   warmUpsEnded: new Map(),
   calls: 0,
+  queriedHosts: new Map(),
   blobBytes: 0,
   callResults: new Map(),
   budgets: { download: 0, origin: 0 },

@@ -31,6 +31,8 @@ export interface MetricsSnapshot {
   /** Those that ended, by state. */
   readonly warmUpsEnded: ReadonlyMap<string, number>;
   readonly calls: number;
+  /** Hosts that were asked how they are, by what they made of it. */
+  readonly queriedHosts: ReadonlyMap<string, number>;
   /** Of what was uploaded for hosts. */
   readonly blobBytes: number;
   readonly callResults: ReadonlyMap<string, number>;
@@ -110,6 +112,11 @@ export const supernodeMetrics = {
   call_results_total: {
     kind: 'counter',
     help: 'Ends of calls on hosts, by outcome',
+    labels: ['outcome'],
+  },
+  queried_hosts_total: {
+    kind: 'counter',
+    help: 'Hosts that queries asked how they are, by what became of it',
     labels: ['outcome'],
   },
   blob_bytes: { kind: 'gauge', help: 'Bytes of what was uploaded for hosts' },
@@ -224,6 +231,9 @@ export class SupernodeMetrics implements Disposable {
     this.#set('blob_bytes', snapshot.blobBytes);
     for (const [outcome, count] of snapshot.callResults) {
       this.#set('call_results_total', count, { outcome });
+    }
+    for (const [outcome, count] of snapshot.queriedHosts) {
+      this.#set('queried_hosts_total', count, { outcome });
     }
     for (const [state, count] of snapshot.warmUpsEnded) {
       this.#set('warm_ups_ended_total', count, { state });

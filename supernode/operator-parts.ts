@@ -87,6 +87,7 @@ async function snapshotOf(supernode: OperatedSupernode): Promise<MetricsSnapshot
     warmUpsEnded: warmUps.ended,
     calls: ops.desk.active,
     callResults: ops.desk.outcomes,
+    queriedHosts: ops.queries.outcomes,
     blobBytes: ops.uploads.usedBytes,
     budgets: limits.budgets,
     outstanding: limits.outstanding,

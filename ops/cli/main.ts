@@ -15,6 +15,7 @@ import { addPackagesCommands } from './packages-command.ts';
 import { addPreheatCommands } from './preheat-command.ts';
 import { addScriptCommand } from './script-command.ts';
 import { refuseSecrets } from './preheat-options.ts';
+import { addQueryCommand } from './query-command.ts';
 import { addReleaseCommands } from './release-command.ts';
 import { addPushCommand } from './push-command.ts';
 
@@ -47,6 +48,7 @@ try {
   addKeysCommands(program, tools);
   addApprovalsCommands(program, tools);
   addHostsCommands(program, tools);
+  addQueryCommand(program, tools);
   addReleaseCommands(program, { ...tools, confirm: confirmer(process, signal) });
   await runProgram(program, argv);
   process.exitCode = exitCodes.done;

@@ -4,12 +4,14 @@ import { pageLimits, pageOf } from '../../core/base/paging.ts';
 import type { CallerOf } from './door-app.ts';
 import { labelHosts, retireHost, selectKnown } from './host-changes.ts';
 import type { HostParts } from './host-changes.ts';
+import { planQuery, runQuery } from './host-query.ts';
 import type { KnownHost } from './host-record.ts';
+import type { QueryDesk } from './query-desk.ts';
 import { VerbRoutes } from './verb-routes.ts';
 
 /** How the routes come to what they need at each request. */
 export interface HostRoutesOptions {
-  readonly parts: () => HostParts;
+  readonly parts: () => HostParts & { readonly queries: QueryDesk };
   readonly callerOf: CallerOf;
 }
 
@@ -30,6 +32,13 @@ export function addHostRoutes(app: ApiApp, { parts, callerOf }: HostRoutesOption
     const found = shown(parts(), parts().hosts.find(peer));
     if (found !== undefined) return found;
     throw new CodedError('ERR_NOT_FOUND', 'this host was never here');
+  });
+  routes.handle('host.query', async ({ input, caller, reply }) => {
+    using plan = await planQuery(parts(), { input, caller });
+    reply.hijack();
+    const { raw } = reply;
+    raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
+    await runQuery(plan, raw);
   });
   routes.handle('host.label', ({ input, caller }) => labelHosts(parts(), { input, caller }));
   routes.handle('host.retire', async ({ input, caller }) =>

@@ -25,6 +25,7 @@ import { PackageTable } from './package-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import type { Caller } from './principal.ts';
 import { Principals } from './principals.ts';
+import { QueryDesk } from './query-desk.ts';
 import { ReleaseStore } from './release-store.ts';
 import { Releases } from './releases.ts';
 import { RevocationStamps } from './revocation-stamps.ts';
@@ -54,6 +55,8 @@ const RENEWAL_CHECK_MS = 3_600_000;
 export class OpsControl implements AsyncDisposable {
   readonly desk: CallDesk;
   readonly hosts: HostTable;
+  /** Asks connected hosts how they are. */
+  readonly queries: QueryDesk;
   readonly calls: CallStore;
   readonly audit: AuditLog;
   readonly door: Door;
@@ -72,6 +75,7 @@ export class OpsControl implements AsyncDisposable {
       OpsControl,
       | 'desk'
       | 'hosts'
+      | 'queries'
       | 'calls'
       | 'audit'
       | 'door'
@@ -87,6 +91,7 @@ export class OpsControl implements AsyncDisposable {
   ) {
     this.desk = parts.desk;
     this.hosts = parts.hosts;
+    this.queries = parts.queries;
     this.calls = parts.calls;
     this.audit = parts.audit;
     this.door = parts.door;
@@ -120,12 +125,7 @@ export class OpsControl implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const state = stack.use(rows);
     const control = await ControlKey.open({ dataDir, state, cell, clock, cellKey });
-    const renewal = clock.every(RENEWAL_CHECK_MS, () => {
-      control
-        .renewIfDue()
-        .catch((error: unknown) => log.error({ err: error }, 'the control key is not certified'));
-    });
-    stack.defer(() => renewal.cancel());
+    stack.defer(renewed(control, { clock, log }));
     const headFile = join(dataDir, 'ops-audit-head');
     const audit = stack.use(await AuditLog.open({ state, cell, control, headFile, clock, log }));
     const principals = stack.use(await Principals.open(state, { clock, log }));
@@ -164,6 +164,7 @@ export class OpsControl implements AsyncDisposable {
       releases,
       desk,
       hosts,
+      queries: new QueryDesk(clock),
       calls,
       audit,
       door,
@@ -265,6 +266,19 @@ export class OpsControl implements AsyncDisposable {
       // Who lost his key must not go on for want of a record of it.
       .finally(() => void this.desk.stop(id));
   }
+}
+
+/** Has the control key certified anew in time; the return value ends that. */
+function renewed(
+  control: ControlKey,
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+): () => void {
+  const renewal = clock.every(RENEWAL_CHECK_MS, () => {
+    control
+      .renewIfDue()
+      .catch((error: unknown) => log.error({ err: error }, 'the control key is not certified'));
+  });
+  return () => renewal.cancel();
 }
 
 /** A host that refuses may have been given what nobody here gave it. */

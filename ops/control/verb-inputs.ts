@@ -5,9 +5,11 @@ import { peerIdPattern } from '../../core/identity/peer-id.ts';
 import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
 import { ApprovalId } from './approval-record.ts';
 import { PrincipalCaps } from './caps.ts';
+import { expressionLimits } from './expression-tokens.ts';
 import { LabelChange } from './host-labels.ts';
 import { BlobDigest, BlobLength, PackageName } from './package-record.ts';
 import { PolicyName, PolicyRule } from './policy-rule.ts';
+import { queryLimits } from './query-host.ts';
 import { ReleaseId } from './release-record.ts';
 
 const limit = Type.Optional(Type.Integer({ minimum: 1, maximum: pageLimits.max }));
@@ -75,6 +77,15 @@ export const HostList = Type.Object({
   state: Type.Optional(Type.Enum(['active', 'retired'])),
 });
 export const HostShow = Type.Object({ peer: Type.String({ pattern: peerIdPattern.source }) });
+/** `where`: see `parseExpression`; absent: every host. `on`: absent: all. */
+export const HostQuery = Type.Object({
+  where: Type.Optional(Type.String({ minLength: 1, maxLength: expressionLimits.length })),
+  on: Type.Optional(on),
+  /** Names of values that are told of each host; absent: those of `where`. */
+  columns: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { minItems: 1, maxItems: 64 })),
+  /** How long a host may take to answer. */
+  timeoutMs: Type.Optional(Type.Integer({ minimum: 1, maximum: queryLimits.maxTimeoutMs })),
+});
 export const HostLabel = Type.Object({ on, ...LabelChange.properties });
 /** A host name or a peer id. */
 export const HostRetire = Type.Object({ host: Type.String({ minLength: 1, maxLength: 255 }) });

@@ -274,6 +274,12 @@ export const verbs = {
     object: 'peer',
     schema: inputs.HostShow,
   },
+  'host.query': {
+    ...looks('host.query'),
+    at: 'POST /api/v1/ops/hosts/query',
+    isAboutHosts: true,
+    schema: inputs.HostQuery,
+  },
   'host.label': {
     ...cell,
     permission: 'host.label',

@@ -18,6 +18,7 @@ import type {
   Hello,
   HostFacts,
   Membership,
+  Query,
   Register,
   Revocations,
   Share,
@@ -27,6 +28,7 @@ import type {
 import { parser } from '../../core/wire/parse-message.ts';
 import type { CallHost, CallListener } from '../../ops/control/call-host.ts';
 import type { HostListener, PresentHost } from '../../ops/control/host-record.ts';
+import type { QueryHost, QueryListener } from '../../ops/control/query-host.ts';
 import type { ControlCounts } from '../control-counts.ts';
 import type { WarmHost, WarmListener } from '../warm-up/warm-host.ts';
 import type { LimitListener, LimitedHost } from '../traffic/cell-limits.ts';
@@ -57,12 +59,13 @@ export interface HostSessionParts {
   readonly warmUps: WarmListener;
   readonly limits: LimitListener;
   readonly calls: CallListener;
+  readonly queries: QueryListener;
   readonly hosts: HostListener;
   membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
 }
 
 /** One connected host: takes its messages in order, answers, and passes news to it. */
-export class HostSession implements WarmHost, LimitedHost, CallHost, PresentHost {
+export class HostSession implements WarmHost, LimitedHost, CallHost, QueryHost, PresentHost {
   readonly peer: string;
   readonly updates: UpdateBatcher;
   readonly #session: MeshSession;
@@ -129,7 +132,15 @@ export class HostSession implements WarmHost, LimitedHost, CallHost, PresentHost
     return this.#hello.features?.includes('calls') === true;
   }
 
+  get answersQueries(): boolean {
+    return this.#hello.features?.includes('query') === true;
+  }
+
   call(message: Call | CallStop | CallsHeard): void {
+    this.send(message);
+  }
+
+  query(message: Query): void {
     this.send(message);
   }
 
@@ -143,13 +154,14 @@ export class HostSession implements WarmHost, LimitedHost, CallHost, PresentHost
 
   /** Runs until the host is gone. */
   async run(): Promise<void> {
-    const { swarm, clock, log, warmUps, limits, hosts, calls } = this.#parts;
+    const { swarm, clock, log, warmUps, limits, hosts, calls, queries } = this.#parts;
     const host = this.#entry();
     swarm.connected(this, host);
     warmUps.connected(this);
     limits.connected(this);
     hosts.connected(this);
     calls.connected(this);
+    queries.connected(this);
     void this.#dialBack(host);
     const { hosts: connected } = swarm.table;
     const timer = clock.every(NOW_MS, () =>
@@ -171,6 +183,7 @@ export class HostSession implements WarmHost, LimitedHost, CallHost, PresentHost
       warmUps.disconnected(this);
       limits.disconnected(this);
       calls.disconnected(this);
+      queries.disconnected(this);
       hosts.disconnected(this);
       await this.#session.close();
     }
@@ -295,6 +308,9 @@ export class HostSession implements WarmHost, LimitedHost, CallHost, PresentHost
         break;
       case 'call-states':
         this.#parts.calls.told(this, message);
+        break;
+      case 'values':
+        this.#parts.queries.told(this, message);
         break;
     }
   }

@@ -6,6 +6,7 @@ import { silentLog } from '../../core/base/log.ts';
 import { SystemClock } from '../../core/base/clock.ts';
 import { frameTypes } from '../../core/net/link/frame.ts';
 import { FromHost, FromSupernode } from '../../core/wire/messages.ts';
+import { hostValues } from '../../ops/control/host-values.ts';
 import { DownloadTally } from '../../dfdaemon/download-tally.ts';
 import { dfdaemonMetrics, metricPrefix as dfdaemonPrefix } from '../../dfdaemon/index.ts';
 import { LoopLag } from '../../dfdaemon/loop-lag.ts';
@@ -63,6 +64,18 @@ for (const [path, text] of generatedDocs()) {
     t.true(isSame, `${path} differs from the code: run npm run docs`);
   });
 }
+
+test('docs/hosts.md lists the values that hosts can be asked for, with their kinds', async (t) => {
+  const [, section = ''] = (await read('docs/hosts.md')).split('### Values');
+  const told = [...section.matchAll(/^\| `(\w+)` +\| (\w+) /gm)].map(([, name, kind]) => [
+    name,
+    kind,
+  ]);
+  t.deepEqual(
+    told,
+    Object.entries(hostValues).map(([name, { kind }]) => [name, kind]),
+  );
+});
 
 test('every relative link in the documents leads somewhere', async (t) => {
   const broken: string[] = [];
@@ -182,6 +195,7 @@ async function supernodeExposition(): Promise<string> {
     warmUpsEnded: none,
     calls: 0,
     callResults: none,
+    queriedHosts: none,
     blobBytes: 0,
     budgets: { download: 0, origin: 0 },
     outstanding: { download: 0, origin: 0 },

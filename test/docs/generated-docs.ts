@@ -22,6 +22,7 @@ import {
   releaseStartOptions,
 } from '../../ops/cli/release-command.ts';
 import { releaseRepairOptions } from '../../ops/cli/release-repair-command.ts';
+import { queryOptions } from '../../ops/cli/query-command.ts';
 import { pushOptions } from '../../ops/cli/push-command.ts';
 import { supernodeFlags } from '../../supernode/config.ts';
 import { tokenCreateFlags } from '../../supernode/token-command.ts';
@@ -50,6 +51,7 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops policies put': policiesPutOptions,
   'dfops hosts list': hostsListOptions,
   'dfops hosts label': hostsLabelOptions,
+  'dfops query': queryOptions,
   'dfops release preview': releasePreviewOptions,
   'dfops release start': releaseStartOptions,
   'dfops release continue': releaseControlOptions,

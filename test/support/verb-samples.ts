@@ -46,6 +46,7 @@ export const verbSamples: { readonly [Name in VerbName]: VerbInput<Name> } = {
   'release.follow': { id: call },
   'host.list': { on: 'label=role:web&db,all', state: 'retired', limit: 1 },
   'host.show': { peer: '12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf' },
+  'host.query': { where: 'load1 > 2', on: 'all', columns: ['load1'], timeoutMs: 100 },
   'host.label': { on: 'host=web-1', set: { role: 'web' }, remove: ['old'] },
   'host.retire': { host: 'web-1' },
   'audit.list': { order: 'newest', after: 7, kind: 'call.run' },
