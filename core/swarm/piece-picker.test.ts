@@ -132,11 +132,26 @@ test('a late piece is asked of a second parent, and the loser is named when it c
   }
   const late = made.next(1000);
   made.has('other', late?.piece ?? 0);
+  for (let piece = 0; piece < 40; piece += 1) if (piece !== late?.piece) made.unwant(piece);
   t.is(made.hedge(1050), undefined, 'not late yet');
   t.like(made.hedge(2000), { peer: 'other', piece: late?.piece, isHedge: true });
   t.is(made.hedge(3000), undefined, 'asked twice is enough');
   t.deepEqual(made.brought('other', late?.piece ?? 0, 50), ['slow']);
   t.is(made.inFlight, 0);
+});
+
+test('while something else is open, a late piece is asked of a second parent only where a reader is at it', (t) => {
+  const made = linked(40, { slow: Array.from({ length: 40 }, (_item, at) => at), other: [] });
+  for (let count = 0; count < 8; count += 1) {
+    made.brought('slow', made.next(0)?.piece ?? 0, 100);
+  }
+  const late = made.next(1000)?.piece ?? 0;
+  made.has('other', late);
+  t.is(made.hedge(2000), undefined);
+  made.needFrom(late + 1);
+  t.is(made.hedge(2000), undefined, 'it is behind the reader');
+  made.needFrom(late);
+  t.like(made.hedge(2000), { peer: 'other', piece: late, isHedge: true });
 });
 
 test('a new holder takes over from a longer line, in about half of the cases', (t) => {

@@ -49,8 +49,8 @@ const FAR_PATIENCE_MS = 2_000;
 /** Pieces that a consumer in order lets be fetched ahead, counted from the first it lacks. */
 const WINDOW_PIECES = 16;
 const URGENT_PIECES = 2;
-/** Pieces asked twice because a parent is late, of those that came. */
-const HEDGE_SHARE = 0.02;
+/** Pieces asked twice because a parent is late, of those that came: the loser has mostly been sent, too. */
+const HEDGE_SHARE = 0.01;
 /** A new holder takes over this share of those who wait in a longer line: the line halves, the copies double. */
 const MOVE_CHANCE = 0.5;
 
@@ -247,13 +247,17 @@ export class PiecePicker {
     }
   }
 
-  /** A second request for the piece whose parent is latest, within the share of bytes that may come twice. */
+  /**
+   * A second request for the piece whose parent is latest, within the share of bytes that may come twice. While there is
+   * something else to ask for, a piece that comes late holds nobody up but a reader that is at it.
+   */
   hedge(nowMs: number): Ask | undefined {
     if (this.#hedges >= 1 + this.#brought * HEDGE_SHARE) return undefined;
     let latest: { piece: number; parent: PickerParent; lateMs: number } | undefined;
     for (const [piece, requests] of this.#requests) {
       const [request] = requests;
       if (request === undefined || requests.length > 1) continue;
+      if (this.#open.count > 0 && !this.#isUrgent(piece)) continue;
       const lateMs = nowMs - request.sinceMs - request.parent.response.lateMs;
       if (!(lateMs > (latest?.lateMs ?? 0))) continue;
       const parent = this.#shortestLine(
@@ -349,9 +353,13 @@ export class PiecePicker {
     parent.load += 1;
     this.#inFlight += 1;
     if (parent.isFar) this.#farInFlight += 1;
-    const first = this.#firstNeeded;
-    const isUrgent = first !== undefined && piece < first + URGENT_PIECES;
+    const isUrgent = this.#isUrgent(piece);
     return { peer: parent.peer, piece, isUrgent, isHedge: requests.length > 1 };
+  }
+
+  #isUrgent(piece: number): boolean {
+    const first = this.#firstNeeded;
+    return first !== undefined && piece >= first && piece < first + URGENT_PIECES;
   }
 
   #free(parent: PickerParent): void {

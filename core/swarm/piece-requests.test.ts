@@ -273,7 +273,7 @@ test('PieceRequests asks the seed for what a reader waits for and no peer has, a
 });
 
 test('PieceRequests asks a second parent for what is late, but not while a limit of this host holds it up', async (t) => {
-  const bench = new Bench();
+  const bench = new Bench(5);
   bench.add('slow', [0, 1, 2, 3, 4]);
   for (let piece = 0; piece < 4; piece += 1) {
     const [asked = ''] = bench.ask();
