@@ -2,15 +2,10 @@
 import type { Command } from 'commander';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { parser } from '../../core/wire/parse-message.ts';
 import { ApiClient } from './api-client.ts';
-import { ApprovalDetail, ApprovalLine, approvalLine, approvalText } from './approval-text.ts';
-import { listed } from './listed.ts';
+import { approvalLine, approvalText } from './approval-text.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions } from './preheat-options.ts';
-
-const PATH = '/api/v1/approvals';
-const parseDetail = parser(ApprovalDetail);
 
 /** Adds `approvals list|show|approve|deny` to the program. */
 export function addApprovalsCommands(program: Command, tools: CommandTools): void {
@@ -26,7 +21,7 @@ export function addApprovalsCommands(program: Command, tools: CommandTools): voi
     env,
     action: async ({ options: { api, apiKey, json } }) => {
       const client = new ApiClient(api, apiKey);
-      for await (const one of listed(client, { path: PATH, item: ApprovalLine, signal })) {
+      for await (const one of client.pages('approval.list', {}, { signal })) {
         print(json ? `${JSON.stringify(one)}\n` : approvalLine(one));
       }
     },
@@ -37,29 +32,33 @@ export function addApprovalsCommands(program: Command, tools: CommandTools): voi
       table: apiOptions,
       env,
       action: async ({ options: { api, apiKey, json }, args: [id = ''] }) => {
-        const call = { method: 'GET', path: pathOf(id), signal } as const;
-        const shown = await new ApiClient(api, apiKey).ask(call);
-        print(json ? `${JSON.stringify(shown)}\n` : approvalText(parseDetail(shown)));
+        const client = new ApiClient(api, apiKey);
+        const shown = await client.ask('approval.show', { id: idFrom(id) }, { signal });
+        print(json ? `${JSON.stringify(shown)}\n` : approvalText(shown));
       },
     },
   );
-  for (const [word, description] of [
-    ['approve', 'Agree to what `show` shows; it is done when who asked asks again'],
-    ['deny', 'Deny it for good, or take back what you asked'],
+  for (const [word, verb, description] of [
+    [
+      'approve',
+      'approval.give',
+      'Agree to what `show` shows; it is done when who asked asks again',
+    ],
+    ['deny', 'approval.deny', 'Deny it for good, or take back what you asked'],
   ] as const) {
     bindCommand(approvals.command(word).description(description).argument('<ID>'), {
       table: apiOptions,
       env,
       action: async ({ options: { api, apiKey, json }, args: [id = ''] }) => {
-        const call = { method: 'POST', path: `${pathOf(id)}/${word}`, signal } as const;
-        const said = await new ApiClient(api, apiKey).ask(call);
-        print(json ? `${JSON.stringify(said)}\n` : approvalLine(parseDetail(said)));
+        const client = new ApiClient(api, apiKey);
+        const said = await client.ask(verb, { id: idFrom(id) }, { signal });
+        print(json ? `${JSON.stringify(said)}\n` : approvalLine(said));
       },
     });
   }
 }
 
-function pathOf(id: string): string {
-  if (/^[0-9a-f]{16}$/.test(id)) return `${PATH}/${id}`;
+function idFrom(id: string): string {
+  if (/^[0-9a-f]{16}$/.test(id)) return id;
   throw new CodedError('ERR_USAGE', `not the id of an approval: ${JSON.stringify(id)}`);
 }

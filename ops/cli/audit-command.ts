@@ -3,18 +3,16 @@ import { createReadStream } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
-import { Type } from 'typebox';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import { commonOptions, defineOptions } from '../../core/base/options.ts';
 import { pageLimits } from '../../core/base/paging.ts';
 import { printable } from '../../core/base/printable.ts';
 import { peerIdPattern } from '../../core/identity/peer-id.ts';
-import { parser } from '../../core/wire/parse-message.ts';
-import { AuditRecordRow } from '../control/audit-record.ts';
 import type { AuditRecord, ChainPoint } from '../control/audit-record.ts';
 import { verifyAudit } from '../control/audit-verify.ts';
 import type { AuditVerdict } from '../control/audit-verify.ts';
+import type { VerbAnswer } from './answers.ts';
 import { ApiClient } from './api-client.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions } from './preheat-options.ts';
@@ -58,10 +56,6 @@ export interface AuditTools extends CommandTools {
   readonly output: Writable;
 }
 
-const parsePage = parser(
-  Type.Object({ records: Type.Array(AuditRecordRow), next: Type.Optional(Type.Integer()) }),
-);
-
 /** Adds `audit verify|export|list` to the program. */
 export function addAuditCommands(program: Command, tools: AuditTools): void {
   const { env, print, signal } = tools;
@@ -82,8 +76,8 @@ export function addAuditCommands(program: Command, tools: AuditTools): void {
     table: apiOptions,
     env,
     action: async ({ options: { api, apiKey } }) => {
-      const call = { method: 'GET', path: '/api/v1/audit/export', signal } as const;
-      await written(new ApiClient(api, apiKey).download(call), tools.output);
+      const bytes = new ApiClient(api, apiKey).download('audit.export', {}, { signal });
+      await written(bytes, tools.output);
     },
   });
   const verify = audit
@@ -120,15 +114,10 @@ async function* newest(
   const { kind, principal, limit } = query;
   let left = limit;
   for (let after: number | undefined; ;) {
-    const about = new URLSearchParams({
-      order: 'newest',
-      limit: String(Math.min(left, pageLimits.max)),
-      ...(after === undefined ? {} : { after: String(after) }),
-      ...(kind === undefined ? {} : { kind }),
-      ...(principal === undefined ? {} : { principal }),
-    });
-    const path = `/api/v1/audit?${about.toString()}`;
-    const { records, next } = parsePage(await api.ask({ method: 'GET', path, signal }));
+    const part = Math.min(left, pageLimits.max);
+    const about = { order: 'newest', limit: part, after, kind, principal } as const;
+    const page: VerbAnswer<'audit.list'> = await api.ask('audit.list', about, { signal });
+    const { records, next } = page;
     yield* records;
     left -= records.length;
     if (next === undefined || left <= 0) return;

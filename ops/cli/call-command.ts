@@ -5,7 +5,7 @@ import { CodedError } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
 import { lanes } from '../../core/identity/call-order.ts';
 import { ApiClient } from './api-client.ts';
-import { beginCall, followCall, listCalls, showCall } from './call-api.ts';
+import { callId, showCall } from './call-api.ts';
 import type { CallEvent } from './call-api.ts';
 import { callLine, eventText, resultText } from './call-text.ts';
 import type { CommandTools } from './preheat-command.ts';
@@ -80,18 +80,21 @@ function addCall(program: Command, tools: CommandTools): void {
     action: async ({ options, args: [command = '', ...args] }) => {
       const { on, timeout, giveUp, lane, runAs, maxOutput, idempotencyKey, json } = options;
       const api = new ApiClient(options.api, options.apiKey, options);
-      const body = {
-        command,
-        args,
-        on,
-        lane,
-        timeoutMs: timeout,
-        waitMs: giveUp,
-        maxOutputBytes: maxOutput,
-        ...(runAs === undefined ? {} : { runAs }),
-        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-      };
-      const begun = await beginCall(api, body, signal);
+      const begun = await api.ask(
+        'call.run',
+        {
+          command,
+          args,
+          on,
+          lane,
+          timeoutMs: timeout,
+          waitMs: giveUp,
+          maxOutputBytes: maxOutput,
+          runAs,
+          idempotencyKey,
+        },
+        { signal },
+      );
       const hosts = begun.hosts.length;
       if (!options.wait) {
         print(json ? `${JSON.stringify(begun)}\n` : `${begun.id}\n`);
@@ -114,7 +117,8 @@ function addLooks(program: Command, tools: CommandTools): void {
     table: apiOptions,
     env,
     action: async ({ options: { api, apiKey, json } }) => {
-      const items = await listCalls(new ApiClient(api, apiKey), signal);
+      const client = new ApiClient(api, apiKey);
+      const { items } = await client.ask('call.list', { limit: 100 }, { signal });
       for (const item of items) print(json ? `${JSON.stringify(item)}\n` : callLine(item));
     },
   });
@@ -137,12 +141,8 @@ function addLooks(program: Command, tools: CommandTools): void {
     table: changeOptions,
     env,
     action: async ({ options, args: [id = ''] }) => {
-      const path = `/api/v1/calls/${encodeURIComponent(id)}`;
-      await new ApiClient(options.api, options.apiKey, options).ask({
-        method: 'DELETE',
-        path,
-        signal,
-      });
+      const client = new ApiClient(options.api, options.apiKey, options);
+      await client.ask('call.cancel', { id: callId(id) }, { signal });
     },
   });
 }
@@ -154,7 +154,7 @@ export async function follow(
   { print, complain, signal }: CommandTools,
 ): Promise<void> {
   let last: CallEvent | undefined;
-  for await (const event of followCall(api, id, signal)) {
+  for await (const event of api.follow('call.follow', { id: callId(id) }, { signal })) {
     last = event;
     if (json) {
       print(`${JSON.stringify(event)}\n`);

@@ -1,19 +1,14 @@
 /** `dfops hosts …`: what is known of hosts, their labels and their end, asked of a supernode over its HTTP API. */
 import type { Command } from 'commander';
-import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
 import { printable } from '../../core/base/printable.ts';
 import { peerIdPattern } from '../../core/identity/peer-id.ts';
-import { parser } from '../../core/wire/parse-message.ts';
+import type { VerbAnswer } from './answers.ts';
 import { ApiClient } from './api-client.ts';
-import { listed } from './listed.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions, changeOptions } from './preheat-options.ts';
-
-const PATH = '/api/v1/ops/hosts';
 
 /** The flags of `dfops hosts list`. */
 export const hostsListOptions = defineOptions({
@@ -41,24 +36,7 @@ export const hostsLabelOptions = defineOptions({
   },
 });
 
-const Host = Type.Object({
-  peer: Type.String(),
-  hostname: Type.Optional(Type.String()),
-  idc: Type.Optional(Type.String()),
-  location: Type.Optional(Type.String()),
-  role: Type.String(),
-  state: Type.String(),
-  isConnected: Type.Boolean(),
-  firstSeen: Type.Number(),
-  lastSeen: Type.Number(),
-  labels: Type.Record(Type.String(), Type.String()),
-  facts: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()])),
-  retired: Type.Optional(Type.Object({ at: Type.Number(), by: Type.String() })),
-});
-type Host = Static<typeof Host>;
-
-const parseHost = parser(Host);
-const parseLabelled = parser(Type.Object({ hosts: Type.Number(), changed: Type.Number() }));
+type Host = VerbAnswer<'host.show'>;
 
 /** Adds `hosts list|show|label|retire` to the program. */
 export function addHostsCommands(program: Command, tools: CommandTools): void {
@@ -77,10 +55,9 @@ function addLooks(hosts: Command, { env, print, signal }: CommandTools): void {
     table: hostsListOptions,
     env,
     action: async ({ options: { api, apiKey, on, retired, json } }) => {
-      const meant = on === undefined ? '' : `&on=${encodeURIComponent(on)}`;
-      const query = `state=${retired ? 'retired' : 'active'}${meant}`;
+      const about = { on, state: retired ? 'retired' : 'active' } as const;
       const client = new ApiClient(api, apiKey);
-      for await (const host of listed(client, { path: PATH, query, item: Host, signal })) {
+      for await (const host of client.pages('host.list', about, { signal })) {
         print(json ? `${JSON.stringify(host)}\n` : hostLine(host));
       }
     },
@@ -107,9 +84,9 @@ function addChanges(hosts: Command, { env, print, signal }: CommandTools): void 
       const { api, apiKey, on, json } = options;
       const [first = '', ...rest] = args;
       const words = on === undefined ? rest : args;
-      const body = { on: on ?? `host=${first}`, ...labelsFrom(words) };
-      const call = { method: 'POST', path: `${PATH}/labels`, body, signal } as const;
-      const done = parseLabelled(await new ApiClient(api, apiKey, options).ask(call));
+      const change = { on: on ?? `host=${first}`, ...labelsFrom(words) };
+      const client = new ApiClient(api, apiKey, options);
+      const done = await client.ask('host.label', change, { signal });
       print(
         json ? `${JSON.stringify(done)}\n` : `${done.changed} of ${done.hosts} hosts changed\n`,
       );
@@ -121,8 +98,8 @@ function addChanges(hosts: Command, { env, print, signal }: CommandTools): void 
     env,
     action: async ({ options, args: [host = ''] }) => {
       const { api, apiKey, json } = options;
-      const call = { method: 'POST', path: `${PATH}/retire`, body: { host }, signal } as const;
-      const retired = parseHost(await new ApiClient(api, apiKey, options).ask(call));
+      const client = new ApiClient(api, apiKey, options);
+      const retired = await client.ask('host.retire', { host }, { signal });
       print(json ? `${JSON.stringify(retired)}\n` : hostLine(retired));
     },
   });
@@ -135,17 +112,16 @@ async function* found(
   signal: AbortSignal,
 ): AsyncGenerator<Host, void, undefined> {
   if (peerIdPattern.test(name)) {
-    yield parseHost(await api.ask({ method: 'GET', path: `${PATH}/${name}`, signal }));
+    yield await api.ask('host.show', { peer: name }, { signal });
     return;
   }
-  const query = `on=${encodeURIComponent(`host=${name}`)}`;
-  yield* listed(api, { path: PATH, query, item: Host, signal });
+  yield* api.pages('host.list', { on: `host=${name}` }, { signal });
 }
 
 /** ERR_USAGE naming the word. */
 function labelsFrom(words: readonly string[]): {
-  readonly set: Readonly<Record<string, string>>;
-  readonly remove: readonly string[];
+  readonly set: Record<string, string>;
+  readonly remove: string[];
 } {
   if (words.length === 0) throw new CodedError('ERR_USAGE', 'no labels: KEY=VALUE or KEY-');
   const set = new Map<string, string>();

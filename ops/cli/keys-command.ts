@@ -1,15 +1,16 @@
 /** `dfops keys …` and `dfops policies …`: who may do what, asked of a supernode over its HTTP API. */
 import { open } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError, systemCode } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
 import { formatDuration, parseDuration } from '../../core/base/units.ts';
 import { parser } from '../../core/wire/parse-message.ts';
+import type { PrincipalCaps } from '../control/caps.ts';
+import { PolicyRule } from '../control/policy-rule.ts';
+import type { VerbAnswer } from './answers.ts';
 import { ApiClient } from './api-client.ts';
-import { listed } from './listed.ts';
+import type { ItemOf } from './api-client.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions, changeOptions } from './preheat-options.ts';
 
@@ -59,37 +60,10 @@ export const policiesPutOptions = defineOptions({
   file: { kind: 'path', required: true, valueName: 'FILE', help: 'The policy as JSON' },
 });
 
-const Cap = Type.Optional(Type.Object({ max: Type.Number(), windowMs: Type.Number() }));
-const shown = {
-  id: Type.String(),
-  principal: Type.String(),
-  created: Type.Number(),
-  expires: Type.Number(),
-  formerUntil: Type.Optional(Type.Number()),
-  lastUsed: Type.Optional(Type.Number()),
-  locked: Type.Optional(Type.Number()),
-  caps: Type.Optional(Type.Object({ hosts: Cap, calls: Cap })),
-};
-const Key = Type.Object(shown);
-const Issued = Type.Object({ ...shown, key: Type.String() });
-const Policy = Type.Object({
-  name: Type.String(),
-  effect: Type.String(),
-  principals: Type.Array(Type.String()),
-  verbs: Type.Array(Type.String()),
-  commands: Type.Optional(Type.Array(Type.String())),
-  hosts: Type.Optional(Type.Array(Type.String())),
-  lines: Type.Optional(Type.Array(Type.String())),
-  maxRisk: Type.Optional(Type.String()),
-  approvers: Type.Optional(Type.Array(Type.Array(Type.String()))),
-  ttlMs: Type.Optional(Type.Number()),
-});
-type Key = Static<typeof Key>;
-type Policy = Static<typeof Policy>;
+type Key = ItemOf<'key.list'>;
+type Policy = ItemOf<'policy.list'>;
 
-const parseKey = parser(Key);
-const parseIssued = parser(Issued);
-const parsePolicy = parser(Policy);
+const parsePolicy = parser(PolicyRule, { code: 'ERR_REQUEST', strict: true });
 
 /** Adds `keys create|list|rotate|lock` and `policies put|list|remove` to the program. */
 export function addKeysCommands(program: Command, tools: CommandTools): void {
@@ -109,9 +83,9 @@ function addKeys(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options, args: [principal = ''] }) => {
       const { api, apiKey, expires, hostsCap, callsCap, json } = options;
-      const body = { principal, ttlMs: expires, ...capsFrom({ hostsCap, callsCap }) };
-      const call = { method: 'POST', path: '/api/v1/keys', body, signal } as const;
-      showIssued(parseIssued(await new ApiClient(api, apiKey, options).ask(call)), { json, tools });
+      const about = { principal, ttlMs: expires, ...capsFrom({ hostsCap, callsCap }) };
+      const client = new ApiClient(api, apiKey, options);
+      showIssued(await client.ask('key.create', about, { signal }), { json, tools });
     },
   });
   bindCommand(keys.command('list').description('List keys'), {
@@ -119,7 +93,7 @@ function addKeys(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options: { api, apiKey, json } }) => {
       const client = new ApiClient(api, apiKey);
-      for await (const key of listed(client, { path: '/api/v1/keys', item: Key, signal })) {
+      for await (const key of client.pages('key.list', {}, { signal })) {
         print(json ? `${JSON.stringify(key)}\n` : keyLine(key));
       }
     },
@@ -130,9 +104,9 @@ function addKeys(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options, args: [id = ''] }) => {
       const { api, apiKey, overlap, json } = options;
-      const path = `/api/v1/keys/${encodeURIComponent(id)}/rotate`;
-      const call = { method: 'POST', path, body: { overlapMs: overlap }, signal } as const;
-      showIssued(parseIssued(await new ApiClient(api, apiKey, options).ask(call)), { json, tools });
+      const client = new ApiClient(api, apiKey, options);
+      const issued = await client.ask('key.rotate', { id, overlapMs: overlap }, { signal });
+      showIssued(issued, { json, tools });
     },
   });
   const lock = keys.command('lock').description('End a key, and what runs for it, for good');
@@ -141,9 +115,7 @@ function addKeys(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options, args: [id = ''] }) => {
       const { api, apiKey, json } = options;
-      const path = `/api/v1/keys/${encodeURIComponent(id)}/lock`;
-      const call = { method: 'POST', path, signal } as const;
-      const key = parseKey(await new ApiClient(api, apiKey, options).ask(call));
+      const key = await new ApiClient(api, apiKey, options).ask('key.lock', { id }, { signal });
       print(json ? `${JSON.stringify(key)}\n` : keyLine(key));
     },
   });
@@ -161,10 +133,9 @@ function addPolicies(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options, args: [name = ''] }) => {
       const { api, apiKey, json, file } = options;
-      const body = await readPolicy(file);
-      const path = `/api/v1/policies/${encodeURIComponent(name)}`;
-      const call = { method: 'PUT', path, body, signal } as const;
-      const policy = parsePolicy(await new ApiClient(api, apiKey, options).ask(call));
+      const client = new ApiClient(api, apiKey, options);
+      const about = { name, policy: await readPolicy(file) };
+      const policy = await client.ask('policy.put', about, { signal });
       print(json ? `${JSON.stringify(policy)}\n` : policyLine(policy));
     },
   });
@@ -173,7 +144,7 @@ function addPolicies(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options: { api, apiKey, json } }) => {
       const client = new ApiClient(api, apiKey);
-      for await (const one of listed(client, { path: '/api/v1/policies', item: Policy, signal })) {
+      for await (const one of client.pages('policy.list', {}, { signal })) {
         print(json ? `${JSON.stringify(one)}\n` : policyLine(one));
       }
     },
@@ -183,15 +154,14 @@ function addPolicies(program: Command, tools: CommandTools): void {
     env,
     action: async ({ options, args: [name = ''] }) => {
       const { api, apiKey } = options;
-      const path = `/api/v1/policies/${encodeURIComponent(name)}`;
-      await new ApiClient(api, apiKey, options).ask({ method: 'DELETE', path, signal });
+      await new ApiClient(api, apiKey, options).ask('policy.remove', { name }, { signal });
     },
   });
 }
 
 /** The key alone on standard output, so that it can be piped to where it is kept. */
 function showIssued(
-  issued: Static<typeof Issued>,
+  issued: VerbAnswer<'key.create'>,
   { json, tools }: { readonly json: boolean; readonly tools: CommandTools },
 ): void {
   tools.print(json ? `${JSON.stringify(issued)}\n` : `${issued.key}\n`);
@@ -240,7 +210,7 @@ function timeOf(ms: number): string {
 function capsFrom(given: {
   readonly hostsCap: string | undefined;
   readonly callsCap: string | undefined;
-}): { readonly caps?: object } {
+}): { readonly caps?: PrincipalCaps } {
   const { hostsCap, callsCap } = given;
   if (hostsCap === undefined && callsCap === undefined) return {};
   const hosts = capFrom(hostsCap, '--hosts-cap');
@@ -250,7 +220,7 @@ function capsFrom(given: {
   };
 }
 
-function capFrom(text: string | undefined, flag: string): object | undefined {
+function capFrom(text: string | undefined, flag: string): PrincipalCaps['hosts'] {
   if (text === undefined || text === 'none') return undefined;
   const [, max, time = ''] = /^(\d{1,6})\/(.+)$/.exec(text) ?? [];
   const windowMs = parseDuration(time);
@@ -259,14 +229,16 @@ function capFrom(text: string | undefined, flag: string): object | undefined {
   throw new CodedError('ERR_USAGE', message);
 }
 
-/** What the file holds; the API says what is wrong with it. ERR_USAGE when it is no JSON. */
-async function readPolicy(file: string): Promise<unknown> {
+/** What the file holds; ERR_USAGE when it is no JSON, ERR_REQUEST with the path of what is wrong in it. */
+async function readPolicy(file: string): Promise<PolicyRule> {
   const text = await readShort(file);
+  let policy: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    policy = JSON.parse(text);
   } catch (cause) {
     throw new CodedError('ERR_USAGE', `--file: ${file} is no JSON`, { cause });
   }
+  return parsePolicy(policy);
 }
 
 async function readShort(file: string): Promise<string> {

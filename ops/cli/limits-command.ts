@@ -97,7 +97,7 @@ export function addLimitsCommands(program: Command, tools: CommandTools): void {
         );
       }
       const call = { method: 'PUT', path: '/api/v1/limits', body, signal } as const;
-      const { budgets } = parseSet(await new ApiClient(api, apiKey).ask(call));
+      const { budgets } = parseSet(await new ApiClient(api, apiKey).send(call));
       print(options.json ? `${JSON.stringify({ budgets })}\n` : budgetLines(budgets));
     },
   });
@@ -110,7 +110,7 @@ async function getLimits(
   const hosts: Host[] = [];
   for (let after = ''; ;) {
     const path = `/api/v1/limits?limit=${PAGE}&after=${after}`;
-    const answer = parseAnswer(await api.ask({ method: 'GET', path, signal }));
+    const answer = parseAnswer(await api.send({ method: 'GET', path, signal }));
     hosts.push(...answer.hosts.items);
     if (answer.hosts.next === undefined) return { ...answer, hosts };
     after = answer.hosts.next;

@@ -4,20 +4,9 @@ import { errorLines, newProgram, runProgram } from '../../core/base/command-line
 import { exitCodes } from '../../core/base/error-codes.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { stopOnSignals } from '../../core/base/stop-signals.ts';
-import { addApprovalsCommands } from './approvals-command.ts';
-import { addAuditCommands } from './audit-command.ts';
-import { addCallCommands } from './call-command.ts';
+import { addCommands } from './commands.ts';
 import { confirmer } from './confirm.ts';
-import { addHostsCommands } from './hosts-command.ts';
-import { addKeysCommands } from './keys-command.ts';
-import { addLimitsCommands } from './limits-command.ts';
-import { addPackagesCommands } from './packages-command.ts';
-import { addPreheatCommands } from './preheat-command.ts';
-import { addScriptCommand } from './script-command.ts';
 import { refuseSecrets } from './preheat-options.ts';
-import { addQueryCommand } from './query-command.ts';
-import { addReleaseCommands } from './release-command.ts';
-import { addPushCommand } from './push-command.ts';
 
 const { env, stdout, stderr } = process;
 const print = (text: string): void => void stdout.write(text);
@@ -38,18 +27,8 @@ try {
   });
   const signal = stopOnSignals();
   const tools = { env, clock: new SystemClock(), signal, print, complain };
-  addPreheatCommands(program, tools);
-  addLimitsCommands(program, tools);
-  addCallCommands(program, tools);
-  addPushCommand(program, tools);
-  addScriptCommand(program, tools);
-  addPackagesCommands(program, tools);
-  addAuditCommands(program, { ...tools, input: () => process.stdin, output: stdout });
-  addKeysCommands(program, tools);
-  addApprovalsCommands(program, tools);
-  addHostsCommands(program, tools);
-  addQueryCommand(program, tools);
-  addReleaseCommands(program, { ...tools, confirm: confirmer(process, signal) });
+  const ofProcess = { input: () => process.stdin, output: stdout };
+  addCommands(program, { ...tools, ...ofProcess, confirm: confirmer(process, signal) });
   await runProgram(program, argv);
   process.exitCode = exitCodes.done;
 } catch (error) {

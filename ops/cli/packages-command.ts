@@ -1,34 +1,18 @@
 /** `dfops packages …`: versions of packages, for releases. */
 import type { Command } from 'commander';
-import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { packageNamePattern } from '../../core/base/package-name.ts';
 import { printable } from '../../core/base/printable.ts';
 import { formatSize } from '../../core/base/units.ts';
-import { parser } from '../../core/wire/parse-message.ts';
 import { ApiClient } from './api-client.ts';
+import type { ItemOf } from './api-client.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions, changeOptions } from './preheat-options.ts';
 import { readPackageFile } from './package-file.ts';
 import { uploadBlob } from './upload-blob.ts';
 
-const Package = Type.Object({
-  name: Type.String(),
-  version: Type.String(),
-  digest: Type.String(),
-  length: Type.Number(),
-  url: Type.String(),
-  publishedBy: Type.String(),
-  at: Type.Number(),
-});
-type Package = Static<typeof Package>;
-
-const parsePackage = parser(Package);
-const parsePage = parser(
-  Type.Object({ items: Type.Array(Package), next: Type.Optional(Type.String()) }),
-);
+type Package = ItemOf<'package.list'>;
 
 /** Adds `packages publish|list` to the program. */
 export function addPackagesCommands(program: Command, tools: CommandTools): void {
@@ -50,9 +34,8 @@ export function addPackagesCommands(program: Command, tools: CommandTools): void
       const { name, version } = await readPackageFile(file);
       const client = new ApiClient(options.api, options.apiKey, options);
       const { digest, length } = await uploadBlob(client, file, { signal });
-      const body = { name, version, digest, length };
-      const call = { method: 'POST', path: '/api/v1/packages', body, signal } as const;
-      const published = parsePackage(await client.ask(call));
+      const about = { name, version, digest, length };
+      const published = await client.ask('package.publish', about, { signal });
       print(options.json ? `${JSON.stringify(published)}\n` : lineOf(published));
     },
   });
@@ -76,16 +59,14 @@ async function* listPackages(
   name: string | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<Package, void, undefined> {
-  if (name !== undefined && !new RegExp(packageNamePattern).test(name)) {
+  if (name === undefined) {
+    yield* api.pages('package.list', {}, { signal });
+    return;
+  }
+  if (!new RegExp(packageNamePattern).test(name)) {
     throw new CodedError('ERR_USAGE', `not the name of a package: ${JSON.stringify(name)}`);
   }
-  const base = name === undefined ? '/api/v1/packages' : `/api/v1/packages/${name}`;
-  for (let after: string | undefined = ''; after !== undefined;) {
-    const path: string = after === '' ? base : `${base}?after=${encodeURIComponent(after)}`;
-    const page = parsePage(await api.ask({ method: 'GET', path, signal }));
-    yield* page.items;
-    after = page.next;
-  }
+  yield* api.pages('package.versions', { name }, { signal });
 }
 
 function lineOf({ name, version, digest, length, publishedBy, at }: Package): string {

@@ -5,7 +5,6 @@ import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
 import { ApiClient } from './api-client.ts';
-import { beginCall } from './call-api.ts';
 import { follow } from './call-command.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { changeOptions } from './preheat-options.ts';
@@ -69,8 +68,8 @@ export function addPushCommand(program: Command, tools: CommandTools): void {
       checkTarget(path, mode);
       const api = new ApiClient(options.api, options.apiKey, options);
       const content = await contentOf(api, { file, digest }, tools);
-      const begun = await beginCall(
-        api,
+      const begun = await api.ask(
+        'call.run',
         {
           command: 'file.put',
           args: [content.url, content.digest, path, mode, owner ?? '-'],
@@ -79,7 +78,7 @@ export function addPushCommand(program: Command, tools: CommandTools): void {
           timeoutMs: timeout,
           waitMs: giveUp,
         },
-        signal,
+        { signal },
       );
       if (!json) complain(`call ${begun.id} on ${begun.hosts.length} hosts\n`);
       await follow(api, { id: begun.id, json }, tools);

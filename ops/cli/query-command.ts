@@ -3,11 +3,11 @@ import type { Command } from 'commander';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
-import { parser } from '../../core/wire/parse-message.ts';
+import type { VerbAsk } from '../control/verb-request.ts';
 import { ApiClient } from './api-client.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions } from './preheat-options.ts';
-import { QueryEvent } from './query-event.ts';
+import type { QueryEvent } from './query-event.ts';
 import { countsText, hostText, missingText } from './query-text.ts';
 
 /** The flags of `dfops query`. */
@@ -35,7 +35,6 @@ export const queryOptions = defineOptions({
   },
 });
 
-const parseEvent = parser(QueryEvent);
 /** Names of hosts that did not answer, on a terminal. */
 const MAX_MISSING = 20;
 
@@ -51,28 +50,26 @@ export function addQueryCommand(program: Command, tools: CommandTools): void {
     action: async ({ options, args }) => {
       const { on, columns, timeout } = options;
       const where = args.join(' ');
-      const body = {
-        ...(where === '' ? {} : { where }),
-        ...(on === undefined ? {} : { on }),
-        ...(columns.length === 0 ? {} : { columns }),
+      const input = {
+        where: where === '' ? undefined : where,
+        on,
+        columns: columns.length === 0 ? undefined : [...columns],
         timeoutMs: timeout,
       };
-      await ask(new ApiClient(options.api, options.apiKey), { body, json: options.json }, tools);
+      await ask(new ApiClient(options.api, options.apiKey), { input, json: options.json }, tools);
     },
   });
 }
 
 async function ask(
   api: ApiClient,
-  { body, json }: { readonly body: object; readonly json: boolean },
+  { input, json }: { readonly input: VerbAsk<'host.query'>; readonly json: boolean },
   { print, complain, signal }: CommandTools,
 ): Promise<void> {
-  const call = { method: 'POST', path: '/api/v1/ops/hosts/query', body, signal } as const;
   let columns: readonly string[] = [];
   let missing = 0;
   let last: QueryEvent | undefined;
-  for await (const line of api.follow(call)) {
-    const event = parseEvent(line);
+  for await (const event of api.follow('host.query', input, { signal })) {
     last = event;
     if (json) {
       print(`${JSON.stringify(event)}\n`);

@@ -1,18 +1,17 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
-import { parser } from '../../core/wire/parse-message.ts';
 import type { ReleaseWish } from '../control/release-record.ts';
+import type { VerbAsk } from '../control/verb-request.ts';
 import type { ApiClient } from './api-client.ts';
 
-const PATH = '/api/v1/releases';
 const target = {
   peer: Type.String(),
   hostname: Type.Optional(Type.String()),
   idc: Type.Optional(Type.String()),
 };
 const chosen = { pause: Type.String(), maxFailures: Type.Number() };
-const Preview = Type.Object({
+export const Preview = Type.Object({
   ...chosen,
   hosts: Type.Number(),
   batches: Type.Array(Type.Array(Type.Object(target))),
@@ -36,7 +35,7 @@ const about = {
   pausedFor: Type.Optional(Type.String()),
   rolledBackFor: Type.Optional(Type.String()),
 };
-const Summary = Type.Object({ ...about, batches: Type.Number() });
+export const Summary = Type.Object({ ...about, batches: Type.Number() });
 const Current = Type.Union([Type.String(), Type.Null()]);
 const Owed = Type.Object({
   state: Type.String(),
@@ -54,12 +53,12 @@ const ReleaseHost = Type.Object({
   why: Type.Optional(Type.String()),
   whyLost: Type.Optional(Type.String()),
 });
-const Detail = Type.Object({
+export const ReleaseDetail = Type.Object({
   ...about,
   batches: Type.Array(Type.Array(ReleaseHost)),
   late: Type.Optional(Type.Array(LateHost)),
 });
-const Repair = Type.Object({
+export const Repair = Type.Object({
   release: Type.String(),
   application: Type.String(),
   hosts: Type.Array(
@@ -73,7 +72,7 @@ const Repair = Type.Object({
   ),
   digest: Type.String(),
 });
-const ReleaseEvent = Type.Union([
+export const ReleaseEvent = Type.Union([
   Type.Object({ type: Type.Literal('state'), ...Summary.properties }),
   Type.Object({
     type: Type.Literal('host'),
@@ -90,18 +89,11 @@ const ReleaseEvent = Type.Union([
 
 export type Preview = Static<typeof Preview>;
 export type Summary = Static<typeof Summary>;
-export type Detail = Static<typeof Detail>;
+export type Detail = Static<typeof ReleaseDetail>;
 export type Repair = Static<typeof Repair>;
 export type LateHost = Static<typeof LateHost>;
 export type ReleaseHost = Static<typeof ReleaseHost>;
 export type ReleaseEvent = Static<typeof ReleaseEvent>;
-
-const parsePreview = parser(Preview);
-const parseSummary = parser(Summary);
-const parseDetail = parser(Detail);
-const parseEvent = parser(ReleaseEvent);
-const parseRepair = parser(Repair);
-const parseList = parser(Type.Object({ items: Type.Array(Summary) }));
 
 /** A release, and which of its hosts; without `on` all that have not come to what it decided. */
 export interface RepairWish {
@@ -112,24 +104,24 @@ export interface RepairWish {
 /** What a release would do. */
 export async function previewRelease(
   api: ApiClient,
-  body: object,
+  request: VerbAsk<'release.preview'>,
   signal: AbortSignal,
 ): Promise<Preview> {
-  return parsePreview(await api.ask({ method: 'POST', path: `${PATH}/preview`, body, signal }));
+  return api.ask('release.preview', request, { signal });
 }
 
 /** Starts what was previewed. */
 export async function startRelease(
   api: ApiClient,
-  body: object,
+  request: VerbAsk<'release.start'>,
   signal: AbortSignal,
 ): Promise<Summary> {
-  return parseSummary(await api.ask({ method: 'POST', path: PATH, body, signal }));
+  return api.ask('release.start', request, { signal });
 }
 
 /** The newest releases. */
 export async function listReleases(api: ApiClient, signal: AbortSignal): Promise<Summary[]> {
-  return parseList(await api.ask({ method: 'GET', path: `${PATH}?limit=100`, signal })).items;
+  return (await api.ask('release.list', { limit: 100 }, { signal })).items;
 }
 
 /** A release with all its hosts. */
@@ -138,7 +130,7 @@ export async function showRelease(
   id: string,
   signal: AbortSignal,
 ): Promise<Detail> {
-  return parseDetail(await api.ask({ method: 'GET', path: pathOf(id), signal }));
+  return api.ask('release.show', { id: releaseId(id) }, { signal });
 }
 
 /** What happens to a release, as it happens. */
@@ -147,8 +139,7 @@ export async function* followRelease(
   id: string,
   signal: AbortSignal,
 ): AsyncGenerator<ReleaseEvent> {
-  const path = `${pathOf(id)}/events`;
-  for await (const event of api.follow({ method: 'GET', path, signal })) yield parseEvent(event);
+  yield* api.follow('release.follow', { id: releaseId(id) }, { signal });
 }
 
 /** Wishes something of a release. */
@@ -157,29 +148,28 @@ export async function controlRelease(
   { id, wish }: { readonly id: string; readonly wish: ReleaseWish },
   signal: AbortSignal,
 ): Promise<Summary> {
-  return parseSummary(await api.ask({ method: 'POST', path: `${pathOf(id)}/${wish}`, signal }));
+  return api.ask('release.control', { id: releaseId(id), wish }, { signal });
 }
 
 /** What a repair of hosts of a release would do. */
 export async function previewRepair(
   api: ApiClient,
-  { id, ...body }: RepairWish,
+  { id, on }: RepairWish,
   signal: AbortSignal,
 ): Promise<Repair> {
-  const path = `${pathOf(id)}/repair/preview`;
-  return parseRepair(await api.ask({ method: 'POST', path, body, signal }));
+  return api.ask('release.repairs', { id: releaseId(id), on }, { signal });
 }
 
 /** Begins the repair that was previewed. */
 export async function startRepair(
   api: ApiClient,
-  { id, ...body }: RepairWish & { readonly plan: string },
+  { id, on, plan }: RepairWish & { readonly plan: string },
   signal: AbortSignal,
 ): Promise<Repair> {
-  return parseRepair(await api.ask({ method: 'POST', path: `${pathOf(id)}/repair`, body, signal }));
+  return api.ask('release.repair', { id: releaseId(id), on, plan }, { signal });
 }
 
-function pathOf(id: string): string {
-  if (/^[0-9a-z]{8,32}$/.test(id)) return `${PATH}/${id}`;
+function releaseId(id: string): string {
+  if (/^[0-9a-z]{8,32}$/.test(id)) return id;
   throw new CodedError('ERR_USAGE', `not the id of a release: ${JSON.stringify(id)}`);
 }

@@ -4,7 +4,8 @@ import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
 import { pausePolicies, releaseLimits, releaseWishes } from '../control/release-record.ts';
-import type { ReleaseWish } from '../control/release-record.ts';
+import type { Batching, ReleaseWish } from '../control/release-record.ts';
+import type { VerbAsk } from '../control/verb-request.ts';
 import { ApiClient } from './api-client.ts';
 import { addRepair } from './release-repair-command.ts';
 import { confirmed } from './release-tools.ts';
@@ -106,7 +107,7 @@ interface PlanChoice {
   readonly on: string;
   readonly batches: number | undefined;
   readonly batchSize: string | undefined;
-  readonly pause: string;
+  readonly pause: (typeof pausePolicies)[number];
   readonly maxFailures: number;
   readonly healthTimeout: number;
   readonly installTimeout: number;
@@ -216,14 +217,14 @@ function named(command: Command): Command {
 function requestFrom(
   options: PlanChoice,
   [application = '', version = '']: readonly string[],
-): object {
+): VerbAsk<'release.preview'> {
   const { on, pause, maxFailures, healthTimeout, installTimeout, giveUp: giveUpMs } = options;
   const times = { healthTimeoutMs: healthTimeout, installTimeoutMs: installTimeout, giveUpMs };
   const batches = batchesFrom(options);
   return { application, version, on, batches, pause, maxFailures, ...times };
 }
 
-function batchesFrom({ batches, batchSize }: PlanChoice): object {
+function batchesFrom({ batches, batchSize }: PlanChoice): Batching {
   if ((batches === undefined) === (batchSize === undefined)) {
     throw new CodedError('ERR_USAGE', 'give --batches or --batch-size, and not both');
   }

@@ -2,7 +2,6 @@
 import type { Command } from 'commander';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { ApiClient } from './api-client.ts';
-import { beginCall } from './call-api.ts';
 import { callOptions, follow } from './call-command.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { uploadBlob } from './upload-blob.ts';
@@ -26,18 +25,21 @@ export function addScriptCommand(program: Command, tools: CommandTools): void {
       const { on, timeout, giveUp, lane, runAs, maxOutput, idempotencyKey, json } = options;
       const api = new ApiClient(options.api, options.apiKey, options);
       const { url, digest } = await uploadBlob(api, file, { signal });
-      const body = {
-        command: 'script.run',
-        args: [url, digest, ...args],
-        on,
-        lane,
-        timeoutMs: timeout,
-        waitMs: giveUp,
-        maxOutputBytes: maxOutput,
-        ...(runAs === undefined ? {} : { runAs }),
-        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-      };
-      const begun = await beginCall(api, body, signal);
+      const begun = await api.ask(
+        'call.run',
+        {
+          command: 'script.run',
+          args: [url, digest, ...args],
+          on,
+          lane,
+          timeoutMs: timeout,
+          waitMs: giveUp,
+          maxOutputBytes: maxOutput,
+          runAs,
+          idempotencyKey,
+        },
+        { signal },
+      );
       if (!json) complain(`call ${begun.id} on ${begun.hosts.length} hosts\n`);
       await follow(api, { id: begun.id, json }, tools);
     },

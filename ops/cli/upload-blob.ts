@@ -1,16 +1,11 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import { Type } from 'typebox';
-import type { Static } from 'typebox';
 import { CodedError, systemCode } from '../../core/base/error.ts';
-import { parser } from '../../core/wire/parse-message.ts';
+import type { VerbAnswer } from './answers.ts';
 import type { ApiClient } from './api-client.ts';
 
-const Blob = Type.Object({ digest: Type.String(), length: Type.Number(), url: Type.String() });
-const parseBlob = parser(Blob);
-
 /** What was uploaded, and where hosts fetch it. */
-export type Blob = Static<typeof Blob>;
+export type Blob = VerbAnswer<'blob.put'>;
 
 /** Brings a file of this machine to the supernode, under its digest; ERR_USAGE when it cannot be read. */
 export async function uploadBlob(
@@ -29,9 +24,8 @@ export async function uploadBlob(
     );
     const end = Math.max(0, length - 1);
     const stream = handle.createReadStream({ start: 0, end, autoClose: false });
-    const path = `/api/v1/blobs/${digest}`;
     const content = { stream, length };
-    return parseBlob(await api.ask({ method: 'PUT', path, content, signal }));
+    return await api.ask('blob.put', { digest, length }, { content, signal });
   } catch (cause) {
     const code = systemCode(cause);
     if (cause instanceof CodedError || code === undefined) throw cause;

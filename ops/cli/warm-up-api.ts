@@ -82,7 +82,7 @@ interface Waiting {
 
 /** Begins a warm-up. */
 export async function beginWarmUp(api: ApiClient, body: object, options: Waiting): Promise<Job> {
-  return parseJob(await api.ask({ method: 'POST', path: '/api/v1/warm-ups', body, ...options }));
+  return parseJob(await api.send({ method: 'POST', path: '/api/v1/warm-ups', body, ...options }));
 }
 
 /** All that the supernode remembers, oldest first. */
@@ -90,7 +90,7 @@ export async function listWarmUps(api: ApiClient, options: Waiting): Promise<Job
   const jobs: Job[] = [];
   for (let after = ''; ;) {
     const path = `/api/v1/warm-ups?limit=${PAGE}&after=${after}`;
-    const { items, next } = parseJobs(await api.ask({ method: 'GET', path, ...options }));
+    const { items, next } = parseJobs(await api.send({ method: 'GET', path, ...options }));
     jobs.push(...items);
     if (next === undefined) return jobs;
     after = next;
@@ -100,7 +100,7 @@ export async function listWarmUps(api: ApiClient, options: Waiting): Promise<Job
 /** How far one is, without its hosts. */
 export async function lookAtWarmUp(api: ApiClient, id: string, options: Waiting): Promise<Job> {
   const path = `/api/v1/warm-ups/${encodeURIComponent(id)}?limit=1`;
-  return parseJob(await api.ask({ method: 'GET', path, ...options }));
+  return parseJob(await api.send({ method: 'GET', path, ...options }));
 }
 
 /** One with all its hosts. */
@@ -108,7 +108,7 @@ export async function showWarmUp(api: ApiClient, id: string, options: Waiting): 
   const results: HostResult[] = [];
   for (let after = ''; ;) {
     const path = `/api/v1/warm-ups/${encodeURIComponent(id)}?limit=${PAGE}&after=${after}`;
-    const detail = parseDetail(await api.ask({ method: 'GET', path, ...options }));
+    const detail = parseDetail(await api.send({ method: 'GET', path, ...options }));
     results.push(...detail.results.items);
     if (detail.results.next === undefined) return { ...detail, results };
     after = detail.results.next;
@@ -117,7 +117,7 @@ export async function showWarmUp(api: ApiClient, id: string, options: Waiting): 
 
 /** Cancels one. */
 export async function cancelWarmUp(api: ApiClient, id: string, options: Waiting): Promise<void> {
-  await api.ask({
+  await api.send({
     method: 'DELETE',
     path: `/api/v1/warm-ups/${encodeURIComponent(id)}`,
     ...options,

@@ -62,9 +62,10 @@ export function placementOf({ at, schema, content }: Verb): Placement {
 }
 
 /** What asks for a verb; ERR_REQUEST with the path of the field that does not fit, or is not known. */
-export function callOf<Name extends VerbName>(name: Name, input: VerbAsk<Name>): VerbCall {
+export function callOf(name: VerbName, input: object): VerbCall {
   const verb: Verb = verbs[name];
-  const given = Object.entries<unknown>(input).filter(([, value]) => value !== undefined);
+  const all: [string, unknown][] = Object.entries(input);
+  const given = all.filter(([, value]) => value !== undefined);
   const fields = Object.fromEntries(given);
   parseInput(name, fields);
   const { method, path, inQuery, inBody } = placementOf(verb);
