@@ -18,18 +18,26 @@ export interface HttpServerOptions {
   readonly log: Log;
   /** Connections past this are closed unanswered. */
   readonly maxConnections: number;
+  /** Longest that a client may take to send its request, ms; default 10 s. */
+  readonly requestTimeoutMs?: number;
 }
 
 /** An HTTP server that answers every failure with `{error: ErrorObject}` and the status of its code; not yet listening. */
 export function newHttpServer(options: HttpServerOptions): FastifyInstance {
-  const { log } = options;
+  const { log, requestTimeoutMs = REQUEST_TIMEOUT_MS } = options;
   const server = fastify({
     bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: requestTimeoutMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
-    http: { maxHeaderSize: MAX_HEADER_BYTES },
+    http: {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      // A minute by default; of the two Node takes the longer one for the whole request.
+      headersTimeout: requestTimeoutMs,
+      // Half a minute by default, in which nobody is found to be late.
+      connectionsCheckingInterval: requestTimeoutMs / 2,
+    },
     // Bodies are checked by our own parsers: without this fastify loads two compilers that nothing uses.
     schemaController: {
       compilersFactory: { buildValidator: noCompiler, buildSerializer: noCompiler },
