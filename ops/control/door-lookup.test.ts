@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { ManualClock } from '../../core/base/clock.ts';
@@ -10,6 +12,7 @@ import { SeededRandom } from '../../core/base/random.ts';
 import { HostKey } from '../../core/identity/host-key.ts';
 import { AnsweringHost } from '../../test/support/answering-host.ts';
 import { nobodyRevoked } from '../../test/support/revocations.ts';
+import type { CallRequest } from './call-record.ts';
 import { OpsControl } from './index.ts';
 import type { PolicyRule } from './policy-rule.ts';
 import { operator } from './principal.ts';
@@ -89,4 +92,45 @@ test('who may call any host is told which there are not, as is the operator', as
   t.is(await told(ops, 'web-1'), 'done');
   t.regex(await told(ops, 'web-2'), /^ERR_NOT_FOUND: /);
   t.regex(await told(ops, 'web-2', OPERATOR), /^ERR_NOT_FOUND: /);
+});
+
+async function refusal(ops: OpsControl, request: CallRequest): Promise<string> {
+  try {
+    await ops.submit(request, ANN);
+    return 'done';
+  } catch (error) {
+    const { code, message } = CodedError.from(error);
+    return `${code}: ${message}`;
+  }
+}
+
+test('who may call nobody hears the same of scripts and of words that there are and that there are not', async (t) => {
+  const ops = await openOps(t);
+  const script = Buffer.from('#!/bin/sh\n');
+  const digest = `sha256:${createHash('sha256').update(script).digest('hex')}`;
+  const { signal } = new AbortController();
+  const facts = { digest, length: script.length };
+  const { url } = await ops.uploads.put(facts, Readable.from([script]), {
+    caller: OPERATOR,
+    signal,
+  });
+  const call = { command: 'uptime', on: 'host=web-1' };
+  const first = { ...call, idempotencyKey: 'first' };
+  await put(ops, 'any', allow);
+  t.is(await refusal(ops, first), 'done');
+  t.is(await refusal(ops, first), 'done', 'again it is the same');
+
+  await put(ops, 'any', { ...allow, hosts: ['host=db-*'] });
+  const elsewhere = await refusal(ops, call);
+  t.regex(elsewhere, /^ERR_DENIED: .* on all of these hosts, or there are none$/);
+  t.is(await refusal(ops, first), elsewhere);
+
+  await put(ops, 'any', { ...allow, commands: ['df'] });
+  const denied = 'ERR_DENIED: ann may not call.run: no policy allows it';
+  t.is(await refusal(ops, { ...call, idempotencyKey: 'second' }), denied);
+  t.is(await refusal(ops, first), denied);
+  const none = `sha256:${'0'.repeat(64)}`;
+  const scripts = { command: 'script.run', on: 'host=web-1' };
+  t.is(await refusal(ops, { ...scripts, args: [url, none] }), denied);
+  t.is(await refusal(ops, { ...scripts, args: [url, digest] }), denied);
 });

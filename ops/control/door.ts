@@ -89,6 +89,14 @@ export class Door implements AsyncDisposable {
   }
 
   /**
+   * Whether policies let it be done, for what is known to have been done already: nothing is written of it, counted or
+   * used up. ERR_REQUEST, ERR_DENIED.
+   */
+  async admit(request: DoorRequest<ChangeVerb>): Promise<void> {
+    await this.#admit(request);
+  }
+
+  /**
    * What `look` makes of the hosts that somebody names, before anything is asked of them. Who may do it nowhere gets
    * ERR_DENIED without a look; who may on some hosts only gets it too, with the same words, where `look` throws
    * ERR_NOT_FOUND: neither learns which hosts there are. Else what `look` throws; ERR_REQUEST.

@@ -184,12 +184,18 @@ export class OpsControl implements AsyncDisposable {
   async submit(request: CallRequest, caller: Caller): Promise<CallRecord> {
     const { name } = caller.principal;
     const word = request.idempotencyKey;
+    const asked = { verb: 'call.run', caller, input: request } as const;
+    const named = { id: request.command, command: request.command, args: request.args ?? [] };
+    // Who may do it nowhere learns nothing of calls and scripts that there are.
+    await this.door.lookUp({ ...asked, object: named }, () => undefined);
     const known = word === undefined ? undefined : await this.calls.withWord(name, word);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      await this.door.admit({ ...asked, object: known });
+      return known;
+    }
     const judged = await argumentsToJudge(request, this.uploads);
-    const named = { id: request.command, command: request.command, args: judged };
     const { record, changes, expect } = await this.door.lookUp(
-      { verb: 'call.run', caller, input: request, object: named },
+      { ...asked, object: { ...named, args: judged } },
       () => this.desk.plan(request, caller.principal),
     );
     const { id, command, args, hosts, on, lane, runAs } = record;
@@ -205,7 +211,7 @@ export class OpsControl implements AsyncDisposable {
     };
     try {
       return await this.door.perform(
-        { verb: 'call.run', caller, input: request, object: { id, command, args: judged, hosts } },
+        { ...asked, object: { id, command, args: judged, hosts } },
         async () => ({
           changes,
           expect,
