@@ -1,6 +1,6 @@
 import type { HostKey } from '../identity/host-key.ts';
 import type { AgeLimit } from '../identity/revocation-age.ts';
-import type { Call, CallStop, CallsHeard, FromHost } from '../wire/messages.ts';
+import type { Call, CallStop, CallsHeard, FromHost, HostFacts } from '../wire/messages.ts';
 
 /** What a host that takes calls has of its cell. */
 export interface CallWay {
@@ -25,5 +25,7 @@ export interface CallTaker extends AsyncDisposable {
   readonly active: number;
   /** A supernode is connected (again): it is told what runs, and what has ended that it has not heard of. */
   onConnected(): void;
+  /** How it runs calls, for the facts of this host. */
+  readonly facts?: HostFacts;
   take(message: Call | CallStop | CallsHeard): void;
 }

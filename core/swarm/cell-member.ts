@@ -260,7 +260,7 @@ export class CellMember implements AsyncDisposable {
       hostname: hostname(),
       ...(port === undefined ? {} : { linkPort: port }),
       ...(location === undefined ? {} : { location }),
-      facts: readHostFacts(),
+      facts: { ...readHostFacts(), ...this.#calls?.facts },
       features: [
         ...(this.#orders === undefined ? [] : ['warm']),
         ...(this.#calls === undefined ? [] : ['calls', 'revocations']),

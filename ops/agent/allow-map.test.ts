@@ -63,6 +63,8 @@ test('AllowMap.argvOf() puts the host program and arguments first, then those of
     graceMs: 2_000,
     isTool: false,
     isReadOnly: true,
+    startsService: false,
+    limits: {},
   });
   const restart = order({ command: 'restart', args: ['-web@1.service'], lane: 'slow' });
   t.deepEqual(map.argvOf(restart), {
@@ -71,11 +73,35 @@ test('AllowMap.argvOf() puts the host program and arguments first, then those of
     graceMs: 5_000,
     isTool: false,
     isReadOnly: false,
+    startsService: false,
+    limits: {},
   });
   t.deepEqual(map.argvOf({ ...restart, runAs: 'root' }).runAs, 'root');
   const odd = ['', ';', '$(x)', '`x`', 'a\nb', '-n', 'ünï🦀'];
   t.deepEqual(map.argvOf(order({ command: 'echo', args: odd })).argv, ['/bin/echo', ...odd]);
   t.deepEqual(map.argvOf(order({ command: 'tail', args: ['10'] })).argv, ['/usr/bin/tail', '10']);
+});
+
+test('AllowMap.argvOf() gives the limits of a command and of scripts, and packages their own life', (t) => {
+  const limits = { memory: '512MiB', processes: 100, cpu: '50%' };
+  const map = new AllowMap(
+    {
+      commands: { big: { program: '/bin/big', limits }, small: { program: '/bin/small' } },
+      scripts: { limits: { cpu: '150.5%' } },
+      packages: { web: { folder: '/opt/web' } },
+    },
+    { defaultUser, socket },
+  );
+  const big = { memory: 536_870_912, processes: 100, cpu: 0.5 };
+  t.like(map.argvOf(order({ command: 'big' })), { limits: big, startsService: false });
+  t.deepEqual(map.argvOf(order({ command: 'small' })).limits, {});
+  const args = ['http://h/a', `sha256:${'a'.repeat(64)}`];
+  const script = order({ command: 'script.run', args });
+  t.like(map.argvOf(script), { limits: { cpu: 1.505 }, startsService: false });
+  const change = order({ command: 'package.switch', args: ['web', 'none', '1000'] });
+  t.like(map.argvOf(change), { limits: {}, startsService: true });
+  t.deepEqual([...map.limits].toSorted(), ['cpu', 'memory', 'processes']);
+  t.is(AllowMap.builtIn({ defaultUser, socket }).limits.size, 0);
 });
 
 test('AllowMap.argvOf() refuses what the host does not let be run, or not so', async (t) => {
@@ -153,6 +179,13 @@ test('AllowMap.load() names the file and the field that is wrong', async (t) => 
     ["refuse: ['a', '(']", /\/refuse\/1: is no RE2 pattern/],
     ['commands: { x: { program: /bin/x, grace: soon } }', /\/commands\/x\/grace: is no duration/],
     ['commands: { x: { program: /bin/x, grace: 1h } }', /\/commands\/x\/grace: is above/],
+    ['commands: { x: { program: /bin/x, limits: { disk: 1g } } }', /\/limits\/disk: is not known/],
+    ['commands: { x: { program: /bin/x, limits: { memory: much } } }', /\/memory: is no size/],
+    ['commands: { x: { program: /bin/x, limits: { memory: 1k } } }', /\/memory: is below 4MiB/],
+    ['commands: { x: { program: /bin/x, limits: { cpu: 0% } } }', /\/limits\/cpu: is no share/],
+    ["commands: { x: { program: /bin/x, limits: { cpu: '2' } } }", /\/limits\/cpu: is no share/],
+    ['commands: { x: { program: /bin/x, limits: { processes: 0 } } }', /\/limits\/processes/],
+    ['scripts: { limits: { memory: 1x } }', /: \/scripts\/limits\/memory: is no size/],
     ['commands: { x: { program: /bin/x, runAs: -root } }', /\/commands\/x\/runAs/],
     [
       "commands: { x: { program: /bin/x, parameters: [{ name: a, pattern: '(' }] } }",

@@ -18,6 +18,8 @@ import {
 import { parser } from '../../core/wire/parse-message.ts';
 import { ParameterSchema, compileParameter } from './command-parameter.ts';
 import type { Parameter } from './command-parameter.ts';
+import { LimitsSchema, compileLimits, namesOf } from './command-limits.ts';
+import type { CommandLimits, LimitName } from './command-limits.ts';
 import { defaultCommands } from './default-commands.ts';
 import type { PackageToResume } from './host-tools.ts';
 import { FilesSchema, HostTools, PackagesSchema, ScriptsSchema, isToolName } from './host-tools.ts';
@@ -35,6 +37,7 @@ const CommandSchema = Type.Object({
   lane: Type.Optional(Type.Union([Type.Literal('fast'), Type.Literal('slow')])),
   grace: Type.Optional(Type.String()),
   readOnly: Type.Optional(Type.Boolean()),
+  limits: Type.Optional(LimitsSchema),
 });
 type CommandFields = Static<typeof CommandSchema>;
 
@@ -66,6 +69,7 @@ interface Command {
   readonly lane: Lane | undefined;
   readonly graceMs: number;
   readonly isReadOnly: boolean;
+  readonly limits: CommandLimits;
 }
 
 /** What an order comes to on this host. */
@@ -80,6 +84,9 @@ export interface AllowedRun {
   readonly isTool: boolean;
   /** True for what this host's file says changes nothing: it is run however old the host's revocations are. */
   readonly isReadOnly: boolean;
+  /** True for one that may start what outlives the call. */
+  readonly startsService: boolean;
+  readonly limits: CommandLimits;
 }
 
 /** Whom what names no user runs as, and the dfdaemon by which files and packages come. */
@@ -137,6 +144,12 @@ export class AllowMap {
     return this.#tools.toResume();
   }
 
+  /** Limits that any command has. */
+  get limits(): ReadonlySet<LimitName> {
+    const all = [...this.#commands.values(), this.#tools];
+    return new Set(all.flatMap(({ limits }) => namesOf(limits)));
+  }
+
   get names(): readonly string[] {
     return [...this.#commands.keys(), ...this.#tools.names];
   }
@@ -164,12 +177,14 @@ export class AllowMap {
       throw refused('timeoutMs', `is above the ${command.maxTimeoutMs} ms of this command`);
     }
     checkArguments(command, order.args);
-    const { program, args, runAs, graceMs, isReadOnly } = command;
+    const { program, args, runAs, graceMs, isReadOnly, limits } = command;
     const rest = [...args, ...order.args];
     if (isAnyFound(this.#refused, lineOf(program, rest))) {
       throw new CodedError('ERR_FORBIDDEN', 'this host refuses such a command line');
     }
-    return { argv: [program, ...rest], runAs, graceMs, isTool: false, isReadOnly };
+    const argv = [program, ...rest] as const;
+    const isOurs = { isTool: false, startsService: false };
+    return { argv, runAs, graceMs, ...isOurs, isReadOnly, limits };
   }
 }
 
@@ -230,6 +245,7 @@ function compileCommand(name: string, fields: CommandFields, defaultUser: string
       max: MAX_GRACE_MS,
     }),
     isReadOnly: fields.readOnly === true,
+    limits: compileLimits(fields.limits, `${at}/limits`),
   };
 }
 

@@ -2,6 +2,7 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,8 +24,10 @@ import { until } from '../../test/support/until.ts';
 import { AllowMap } from './allow-map.ts';
 import { CallAgent } from './call-agent.ts';
 import type { LaneLimits } from './call-agent.ts';
+import { CallGroups } from './call-groups.ts';
 import { CallJournal } from './call-journal.ts';
-import { Launcher } from './launcher.ts';
+import { findCgroupPlace } from './cgroup-place.ts';
+import { Launcher, argvInGroup } from './launcher.ts';
 import { ownUser } from './local-user.ts';
 import { markerVariable } from './process-tree.ts';
 
@@ -39,6 +42,7 @@ const commands = {
     append: { program: '/bin/sh', args: ['-c', 'echo "$0" >> "$1"'], rest: true },
     wait: { program: '/bin/sh', args: ['-c', 'echo ready; exec sleep 1000'], grace: '5s' },
     flood: { program: '/usr/bin/head', args: ['-c', '300000', '/dev/zero'] },
+    bound: { program: '/bin/true', limits: { memory: '1g' } },
     gone: { program: '/nonexistent/program' },
   },
 };
@@ -57,15 +61,27 @@ class TestHost {
   isConnected = true;
   isDiskFull = false;
   isStuck = false;
+  /** False: as on a host that can make none. */
+  hasGroups = true;
+  readonly allowMap = new AllowMap(commands, {
+    defaultUser: ownUser().name,
+    socket: '/nonexistent',
+  });
   agent: CallAgent | undefined;
+  groups: CallGroups | undefined;
   #store: LevelStateStore | undefined;
 
   private constructor(directory: string) {
     this.directory = directory;
   }
 
-  static async open(t: ExecutionContext, limits?: LaneLimits): Promise<TestHost> {
+  static async open(
+    t: ExecutionContext,
+    limits?: LaneLimits,
+    { hasGroups = true } = {},
+  ): Promise<TestHost> {
     const host = new TestHost(await mkdtemp(join(tmpdir(), 'odonata-agent-')));
+    host.hasGroups = hasGroups;
     t.teardown(async () => {
       await host.close();
       await rm(host.directory, { recursive: true, force: true });
@@ -79,10 +95,12 @@ class TestHost {
     const self = ownUser();
     this.#store = await LevelStateStore.open(join(this.directory, 'calls'));
     const { journal, begun } = await CallJournal.open(this.#onFullDisk(this.#store));
+    this.groups = await this.#groups();
     this.agent = new CallAgent({
       way: this.#way(),
-      allowMap: new AllowMap(commands, { defaultUser: self.name, socket: '/nonexistent' }),
+      allowMap: this.allowMap,
       launcher: await Launcher.find(self, { log: silentLog }),
+      groups: this.groups,
       journal,
       begun,
       maxRevocationAgeMs: 86_400_000,
@@ -91,6 +109,12 @@ class TestHost {
       ...(limits === undefined ? {} : { limits }),
     });
     return this.agent;
+  }
+
+  async #groups(): Promise<CallGroups> {
+    if (!this.hasGroups) return CallGroups.none();
+    const { limits: wanted } = this.allowMap;
+    return CallGroups.open({ dataDir: this.directory, wanted, clock, log: silentLog });
   }
 
   async close(): Promise<void> {
@@ -470,6 +494,67 @@ test('a call that ran when the daemon was killed is unknown, is ended, and never
   t.true(host.results(order.call).every(({ outcome }) => outcome === 'unknown'));
   t.deepEqual(host.running.counts, { taken: 0, refused: 0, repeated: 2 });
 });
+
+const inGroups = findCgroupPlace() === undefined ? test.skip : test;
+const needsGroups = findCgroupPlace() === undefined ? ' (needs a writable cgroup v2)' : '';
+
+inGroups(
+  `what was left in the cgroup of a call that a dead daemon ran is ended${needsGroups}`,
+  async (t) => {
+    const host = await TestHost.open(t);
+    const order = host.order({ command: 'wait' });
+    const { expires } = order;
+    const marker = randomHex(16);
+    const group = await host.groups?.make(marker, {});
+    await host.close();
+    if (group === undefined) return t.fail('no group');
+    {
+      await using store = await LevelStateStore.open(join(host.directory, 'calls'));
+      const { journal } = await CallJournal.open(store);
+      const { path } = group;
+      await journal.begin(order.call, {
+        expires,
+        began: NOW,
+        marker,
+        group: path,
+        maxBytes: 1_000,
+      });
+    }
+    // Nothing but its cgroup tells that it is of the call.
+    const [sh, ...args] = argvInGroup(['/bin/sleep', '1000'], group);
+    const child = spawn(sh, args, { env: {}, detached: true, stdio: 'ignore' });
+    const ended = once(child, 'exit');
+    await until(
+      () => child.pid !== undefined && readFileSync(group.entry, 'utf8').includes(`${child.pid}`),
+    );
+    await host.start();
+    t.like(await host.result(order.call), { outcome: 'unknown', code: 'ERR_OUTCOME_UNKNOWN' });
+    t.like(await ended, [null, 'SIGTERM']);
+    await host.close();
+    t.false(existsSync(group.path));
+  },
+);
+
+for (const hasGroups of [true, false]) {
+  const way = hasGroups ? 'with a cgroup for each call, where there can be one' : 'without cgroups';
+  test(`CallAgent runs, stops and refuses calls ${way}`, async (t) => {
+    const host = await TestHost.open(t, undefined, { hasGroups });
+    t.like(await host.run({ command: 'say', args: ['%s', 'a'] }), { outcome: 'ok' });
+    t.like(await host.run({ command: 'false' }), { outcome: 'failed', exitCode: 1 });
+    t.like(await host.run({ command: 'gone' }), { outcome: 'failed', code: 'ERR_COMMAND_START' });
+    const order = host.order({ command: 'wait' });
+    host.running.take(host.message(order));
+    await until(() => host.output(order.call) !== '');
+    host.running.take({ type: 'call-stop', calls: [order.call] });
+    const stopped = { outcome: 'failed', code: 'ERR_INTERRUPTED', signal: 'SIGTERM' };
+    t.like(await host.result(order.call), stopped);
+    if (host.groups?.limits.has('memory') !== true) {
+      const result = await host.run({ command: 'bound' });
+      t.like(result, { outcome: 'refused', code: 'ERR_FORBIDDEN' });
+      t.regex(result.message ?? '', /cannot keep the limit of memory/);
+    }
+  });
+}
 
 test('CallAgent ends what runs when it is stopped itself, and tells it after the next start', async (t) => {
   const host = await TestHost.open(t);

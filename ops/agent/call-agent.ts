@@ -13,6 +13,7 @@ import type { AllowMap, AllowedRun } from './allow-map.ts';
 import type { BegunRow, CallJournal } from './call-journal.ts';
 import { resultOf, resultOfRun, resultOfStart } from './call-result.ts';
 import type { Became } from './call-result.ts';
+import type { CallGroups } from './call-groups.ts';
 import { CallTeller } from './call-teller.ts';
 import { CapturedOutput } from './captured-output.ts';
 import type { Launcher } from './launcher.ts';
@@ -39,6 +40,7 @@ export interface CallAgentParts {
   readonly way: CallWay;
   readonly allowMap: AllowMap;
   readonly launcher: Launcher;
+  readonly groups: CallGroups;
   readonly journal: CallJournal;
   /** What had begun in an earlier run of this program and has no end. */
   readonly begun: ReadonlyMap<string, BegunRow>;
@@ -135,6 +137,7 @@ export class CallAgent implements CallTaker {
     this.#forgetting.cancel();
     for (const { abort } of this.#live.values()) abort.abort();
     await this.quiet();
+    await this.#parts.groups.tidy();
     // Nobody waits for a supernode here: what it was not told it is told by the next run of this program.
     this.#teller[Symbol.dispose]();
   }
@@ -211,6 +214,7 @@ export class CallAgent implements CallTaker {
     try {
       const allowed = this.#parts.allowMap.argvOf(order);
       if (!allowed.isReadOnly) this.#refuseStale(order);
+      this.#parts.groups.check(allowed.limits);
       const user = await this.#parts.launcher.userOf(allowed.runAs);
       using slot = await this.#lanes[lane].acquire({ signal: abort.signal });
       void slot;
@@ -231,30 +235,51 @@ export class CallAgent implements CallTaker {
     if (problem !== undefined) throw new CodedError('ERR_REVOCATIONS_STALE', problem);
   }
 
-  async #run(
-    live: LiveCall,
-    { argv, graceMs, isTool, user }: AllowedRun & { readonly user: LocalUser },
-  ): Promise<void> {
-    const { journal, launcher, clock, way, log } = this.#parts;
-    const { order, abort, stdout, stderr } = live;
-    const { call: id, expires, timeoutMs, maxOutputBytes } = order;
+  async #run(live: LiveCall, allowed: AllowedRun & { readonly user: LocalUser }): Promise<void> {
+    const { user } = allowed;
+    const { journal, groups, way, log } = this.#parts;
+    const { order, abort } = live;
+    const { call: id, expires, maxOutputBytes } = order;
     const marker = randomHex(16);
+    // What such a tool starts is to outlive the call.
+    const group = allowed.startsService ? undefined : groups.pathFor(marker);
     const began = Math.round(way.now());
     abort.signal.throwIfAborted();
-    await journal.begin(id, { expires, began, marker, maxBytes: 2 * maxOutputBytes });
+    const maxBytes = 2 * maxOutputBytes;
+    await journal.begin(id, {
+      expires,
+      began,
+      marker,
+      ...(group === undefined ? {} : { group }),
+      maxBytes,
+    });
     let became: Became;
     try {
-      // A tool becomes its user once it holds what only this program may open: the socket of the local API.
-      const launch = await launcher.launch(argv, { user: isTool ? launcher.self : user, marker });
-      const { signal } = abort;
-      const options = { marker, stdout, stderr, timeoutMs, graceMs, signal, clock };
-      became = resultOfRun(await runCommand(launch, options), timeoutMs);
+      became = await this.#runToEnd(live, { ...allowed, marker });
     } catch (error) {
       became = resultOfStart(CodedError.from(error));
     }
     const facts = { call: id, command: order.command, principal: order.principal, user: user.name };
     log.info({ ...facts, outcome: became.outcome, code: became.error?.code }, 'call ended');
     await this.#end(live, { ...became, began });
+  }
+
+  async #runToEnd(
+    { order: { timeoutMs }, abort: { signal }, stdout, stderr }: LiveCall,
+    allowed: AllowedRun & { readonly user: LocalUser; readonly marker: string },
+  ): Promise<Became> {
+    const { launcher, groups, clock } = this.#parts;
+    const { argv, graceMs, limits, isTool, startsService, marker } = allowed;
+    // A tool becomes its user once it holds what only this program may open: the socket of the local API.
+    const user = isTool ? launcher.self : allowed.user;
+    const group = startsService ? undefined : await groups.make(marker, limits);
+    try {
+      const launch = await launcher.launch(argv, { user, marker, group });
+      const options = { marker, group, stdout, stderr, timeoutMs, graceMs, signal, clock };
+      return resultOfRun(await runCommand(launch, options), timeoutMs);
+    } finally {
+      if (group !== undefined) await groups.release(group);
+    }
   }
 
   /** Nothing of it has run, and nothing will. */
@@ -302,9 +327,12 @@ export class CallAgent implements CallTaker {
   }
 
   /** Of a call that had begun when this program ended the last time. */
-  async #recover(id: string, { marker, began, expires }: BegunRow): Promise<void> {
-    const { journal, clock, log } = this.#parts;
-    const left = await new ProcessTree(marker).kill({ clock, graceMs: LEFTOVER_GRACE_MS });
+  async #recover(id: string, { marker, began, expires, group: path }: BegunRow): Promise<void> {
+    const { journal, groups, clock, log } = this.#parts;
+    const group = groups.leftover(path, marker);
+    const tree = new ProcessTree(marker, { group });
+    const left = await tree.kill({ clock, graceMs: LEFTOVER_GRACE_MS });
+    await group?.remove();
     log.warn({ call: id, left }, 'a call had begun when this program ended');
     const error = new CodedError(
       'ERR_OUTCOME_UNKNOWN',
@@ -333,8 +361,9 @@ export class CallAgent implements CallTaker {
   }
 
   #forget(): void {
-    const { journal, way } = this.#parts;
+    const { journal, groups, way } = this.#parts;
     this.#follow(this.#hearing.run(async () => journal.forget(way.now())));
+    this.#follow(groups.tidy());
   }
 
   #follow(work: Promise<void>): void {

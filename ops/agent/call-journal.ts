@@ -34,6 +34,8 @@ const Row = Type.Union([
     began: Type.Integer(),
     /** In the environment of its processes. */
     marker: Type.String(),
+    /** Path of their cgroup, if they have one. */
+    group: Type.Optional(Type.String()),
   }),
   Type.Object({
     state: Type.Literal('ended'),
@@ -124,13 +126,14 @@ export class CallJournal {
    * ERR_STORE_IO when it cannot be written: in none of these cases may it begin.
    */
   async begin(id: string, row: Omit<BegunRow, 'state'> & { maxBytes: number }): Promise<void> {
-    const { expires, began, marker, maxBytes } = row;
+    const { maxBytes, ...begun } = row;
+    const { expires } = begun;
     if (this.isForgotten(expires)) throw new CodedError('ERR_CONFLICT', 'the call was known once');
     this.#refuseWhenFull(maxBytes);
     if (this.#unheard.has(id)) throw new CodedError('ERR_CONFLICT', `call ${id} is known`);
     this.#hold(id, maxBytes);
     try {
-      await this.#put(id, { state: 'begun', expires, began, marker }, { isNew: true });
+      await this.#put(id, { state: 'begun', ...begun }, { isNew: true });
     } catch (error) {
       this.#release(id);
       throw error;

@@ -31,7 +31,10 @@ export function resultOfStart(error: CodedError): Became {
   return { outcome: 'failed', error };
 }
 
-function errorOf({ ended, left, exitCode, signal }: RunEnd, timeoutMs: number): CodedError {
+function errorOf(
+  { ended, left, exitCode, signal, exceeded }: RunEnd,
+  timeoutMs: number,
+): CodedError {
   const rest = left === 0 ? '' : `; ${left} of its processes cannot be killed`;
   switch (ended) {
     case 'timeout':
@@ -40,7 +43,8 @@ function errorOf({ ended, left, exitCode, signal }: RunEnd, timeoutMs: number): 
       return new CodedError('ERR_INTERRUPTED', `the call was stopped${rest}`);
     case undefined: {
       const how = signal === undefined ? `with status ${exitCode}` : `by ${signal}`;
-      return new CodedError('ERR_COMMAND_FAILED', `the program ended ${how}`);
+      const why = exceeded === undefined ? '' : `: it was above its limit of ${exceeded}`;
+      return new CodedError('ERR_COMMAND_FAILED', `the program ended ${how}${why}`);
     }
   }
 }

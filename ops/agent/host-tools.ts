@@ -6,6 +6,8 @@ import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { packageNamePattern } from '../../core/base/package-name.ts';
 import type { CallOrder } from '../../core/identity/call-order.ts';
+import { LimitsSchema, compileLimits } from './command-limits.ts';
+import type { CommandLimits } from './command-limits.ts';
 import { parseInstall, parsePut, parseScript, parseSwitch } from './tools/tool-requests.ts';
 import type { ToolName, ToolRules } from './tools/tool-rules.ts';
 
@@ -27,7 +29,7 @@ export const PackagesSchema = Type.Record(
   { maxProperties: 1_000 },
 );
 /** `scripts:` of the host's file. */
-export const ScriptsSchema = Type.Object({ runAs: RunAs });
+export const ScriptsSchema = Type.Object({ runAs: RunAs, limits: Type.Optional(LimitsSchema) });
 
 /** Versions of a package that stay unpacked, besides those in use. */
 const DEFAULT_KEEP = 3;
@@ -50,6 +52,9 @@ interface Place {
 export interface ToolRun {
   readonly argv: readonly [string, ...string[]];
   readonly runAs: string;
+  /** True for one that may start what outlives the call. */
+  readonly startsService: boolean;
+  readonly limits: CommandLimits;
 }
 
 /** A package of this host, and how what ran of it is started again. */
@@ -70,6 +75,8 @@ export class HostTools {
   readonly #packages: ReadonlyMap<string, Place & { readonly keep: number }>;
   /** As whom scripts run; undefined: none does. */
   readonly #scripts: { readonly runAs: string; readonly refuse: readonly string[] } | undefined;
+  /** Of scripts. */
+  readonly limits: CommandLimits;
   readonly #socket: string;
 
   /** Fields as the file has them; `socket` is that of the dfdaemon by which content comes. ERR_CONFIG. */
@@ -85,6 +92,7 @@ export class HostTools {
     const { defaultUser, socket } = options;
     this.#socket = socket;
     const { scripts, refuse } = fields;
+    this.limits = compileLimits(scripts?.limits, '/scripts/limits');
     if (scripts !== undefined) this.#scripts = { runAs: scripts.runAs ?? defaultUser, refuse };
     this.#files = fields.files.map(({ folder, runAs = defaultUser }, at) => {
       return { folder: normal(folder, `/files/${at}/folder`), runAs };
@@ -137,10 +145,9 @@ export class HostTools {
         if (this.#scripts === undefined) return undefined;
         const { runAs, refuse } = this.#scripts;
         parseScript(args);
-        return toolRun(
-          { tool: 'script.run', user: runAs, socket: this.#socket, refuse: [...refuse] },
-          args,
-        );
+        const socket = this.#socket;
+        const run = toolRun({ tool: 'script.run', user: runAs, socket, refuse: [...refuse] }, args);
+        return { ...run, limits: this.limits };
       }
       default:
         return undefined;
@@ -167,6 +174,8 @@ function toolRun(rules: ToolRules, args: readonly string[]): ToolRun {
   return {
     argv: [process.execPath, PROGRAM, JSON.stringify(rules), ...args],
     runAs: rules.user,
+    startsService: rules.tool === 'package.switch' || rules.tool === 'package.resume',
+    limits: {},
   };
 }
 

@@ -5,6 +5,7 @@ import { LevelStateStore } from '../../core/store/level-state-store.ts';
 import type { CallTaker, CallWay } from '../../core/swarm/call-taker.ts';
 import { AllowMap } from './allow-map.ts';
 import { CallAgent } from './call-agent.ts';
+import { CallGroups } from './call-groups.ts';
 import { CallJournal } from './call-journal.ts';
 import { Launcher } from './launcher.ts';
 import { ownUser } from './local-user.ts';
@@ -46,11 +47,14 @@ export async function startCallAgent(options: CallAgentOptions): Promise<CallTak
   const store = stack.use(
     await LevelStateStore.openWhenFree(join(dataDir, 'calls'), { clock, waitMs: JOURNAL_WAIT_MS }),
   );
+  const groups = await CallGroups.open({ dataDir, wanted: allowMap.limits, clock, log });
   const { journal, begun } = await CallJournal.open(store);
-  const parts = { way, allowMap, launcher, journal, begun, maxRevocationAgeMs, clock, log };
-  const agent = stack.use(new CallAgent(parts));
+  const state = { journal, begun, maxRevocationAgeMs };
+  const agent = stack.use(new CallAgent({ way, allowMap, launcher, groups, ...state, clock, log }));
   const commands = allowMap.names.length;
-  log.info({ commands, file: commandsFile, unfinished: begun.size }, 'calls are taken');
+  const { facts } = groups;
+  const about = { commands, file: commandsFile, unfinished: begun.size, ...facts };
+  log.info(about, 'calls are taken');
   const stopping = new AbortController();
   const packages = allowMap.packagesToResume;
   const { signal } = stopping;
@@ -64,6 +68,7 @@ export async function startCallAgent(options: CallAgentOptions): Promise<CallTak
     get active() {
       return agent.active;
     },
+    facts,
     onConnected: () => agent.onConnected(),
     take: (message) => agent.take(message),
     [Symbol.asyncDispose]: async () => resources.disposeAsync(),

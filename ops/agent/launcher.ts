@@ -3,6 +3,7 @@ import { access, constants, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
+import type { CallGroup } from './call-group.ts';
 import { inheritedFiles } from './inherited-files.ts';
 import { findUser } from './local-user.ts';
 import type { LocalUser } from './local-user.ts';
@@ -22,6 +23,12 @@ const PRIVILEGES = [
   ['--no-new-privs', '--inh-caps=-all'],
   ['--no-new-privs'],
 ];
+
+/**
+ * Node cannot start anything in another cgroup than its own, so a shell goes there and becomes the program. It gets
+ * all of it as positional parameters, which are data to it, and leaves nothing of its own in the environment.
+ */
+const ENTER = `unset PWD OLDPWD SHLVL; echo 0 >"$0" || exit 125; exec "$@"`;
 
 /** What is started for a command. */
 export interface Launch {
@@ -91,16 +98,21 @@ export class Launcher {
     }
   }
 
-  /** How to start `argv` as `user`; ERR_FORBIDDEN as `check()`, ERR_COMMAND_START when there is no such program. */
+  /** How to start `argv` as `user`, in `group` from its first instruction on; ERR_FORBIDDEN as `check()`, ERR_COMMAND_START when there is no such program. */
   async launch(
     argv: readonly [string, ...string[]],
-    options: { readonly user: LocalUser; readonly marker: string },
+    options: {
+      readonly user: LocalUser;
+      readonly marker: string;
+      readonly group?: CallGroup | undefined;
+    },
   ): Promise<Launch> {
-    const { user, marker } = options;
+    const { user, marker, group } = options;
     this.check(user);
     await checkProgram(argv[0]);
+    const wrapped = this.#wrapped(argv, user);
     return {
-      argv: this.#wrapped(argv, user),
+      argv: group === undefined ? wrapped : argvInGroup(wrapped, group),
       environment: { ...environmentOf(user), [markerVariable]: marker },
       covered: inheritedFiles(),
     };
@@ -115,6 +127,14 @@ export class Launcher {
       this.self.uid === 0 ? [`--reuid=${name}`, `--regid=${gid}`, '--init-groups'] : [];
     return [...this.#setpriv, ...change, '--', ...argv];
   }
+}
+
+/** How to start `argv` in that group; it ends with 125, and nothing is started, when it cannot be entered. */
+export function argvInGroup(
+  argv: readonly [string, ...string[]],
+  { entry }: CallGroup,
+): readonly [string, ...string[]] {
+  return ['/bin/sh', '-c', ENTER, entry, ...argv];
 }
 
 /** The longest form of the command line that this machine's `setpriv` and kernel take. */

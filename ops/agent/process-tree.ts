@@ -1,10 +1,11 @@
 // Finds and ends everything that one call has started. A process cannot leave its tree unseen by a new session or a
 // double fork: it carries a random mark in its environment, and whoever wiped that is still found by its parent or its
-// session. Only who does all three (clears the environment, leaves the session, and outlives its parent before anybody
-// looked) is not found; the user as whom it runs bounds what it can do then.
+// session. Who does all three (clears the environment, leaves the session, and outlives its parent before anybody
+// looked) is found where the call has a cgroup; elsewhere the user as whom it runs bounds what it can do then.
 import { readFileSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
 import type { Clock } from '../../core/base/clock.ts';
+import type { CallGroup } from './call-group.ts';
 
 /** In the environment of everything that a call starts. */
 export const markerVariable = 'ODONATA_CALL';
@@ -33,15 +34,21 @@ export interface ProcessEntry {
 export class ProcessTree {
   readonly #mark: Buffer;
   readonly #notBefore: number;
+  readonly #group: CallGroup | undefined;
   /** Found at an earlier look: members for good, whatever they do with their environment. */
   #known = new Map<number, number>();
 
-  /** `root`: the first of them, when it is known; `variable`: where they carry the mark. */
+  /** `root`: the first of them, when it is known; `variable`: where they carry the mark; `group`: where they began. */
   constructor(
     marker: string,
-    root?: Pick<ProcessEntry, 'pid' | 'started'>,
-    variable: typeof markerVariable | typeof serviceVariable = markerVariable,
+    options: {
+      readonly root?: Pick<ProcessEntry, 'pid' | 'started'> | undefined;
+      readonly variable?: typeof markerVariable | typeof serviceVariable;
+      readonly group?: CallGroup | undefined;
+    } = {},
   ) {
+    const { root, variable = markerVariable, group } = options;
+    this.#group = group;
     this.#mark = Buffer.from(`${variable}=${marker}\0`);
     this.#notBefore = root?.started ?? 0;
     if (root !== undefined) this.#known.set(root.pid, root.started);
@@ -49,11 +56,16 @@ export class ProcessTree {
 
   /** Those that live now. */
   async members(): Promise<ProcessEntry[]> {
+    const inGroup = (await this.#group?.pids()) ?? new Set<number>();
     const alive = (await allProcesses()).filter(
       ({ pid, state, started }) =>
         started >= this.#notBefore && !'ZX'.includes(state) && pid !== process.pid && pid !== 1,
     );
-    const found = new Set(await inBatches(alive, async (entry) => this.#isSurely(entry)));
+    const found = new Set(
+      await inBatches(alive, async (entry) =>
+        inGroup.has(entry.pid) ? entry : this.#isSurely(entry),
+      ),
+    );
     // Children and sessions of members are members. No member is in a session of others: the first began one.
     for (let size = -1; size !== found.size;) {
       size = found.size;
@@ -73,20 +85,26 @@ export class ProcessTree {
     const killFrom = clock.monotonic() + graceMs;
     const asked = new Set<number>();
     let looks = 0;
-    let left: ProcessEntry[] = [];
+    let left = 0;
     for (let empty = 0; empty < EMPTY_LOOKS && looks < MAX_LOOKS;) {
-      left = await this.members();
-      empty = left.length === 0 ? empty + 1 : 0;
       const isLate = clock.monotonic() >= killFrom;
-      if (isLate) looks += 1;
-      for (const { pid } of left) {
+      if (isLate) {
+        looks += 1;
+        await this.#group?.kill();
+      }
+      const members = await this.members();
+      left = members.length;
+      // What forks faster than we read /proc, or is in another pid namespace.
+      if (left === 0 && (await this.#group?.isPopulated()) === true) left = 1;
+      empty = left === 0 ? empty + 1 : 0;
+      for (const { pid } of members) {
         if (isLate) signal(pid, 'SIGKILL');
         else if (!asked.has(pid)) signal(pid, 'SIGTERM');
         asked.add(pid);
       }
-      if (left.length > 0) await clock.sleep(POLL_MS);
+      if (left > 0) await clock.sleep(POLL_MS);
     }
-    return left.length;
+    return left;
   }
 
   async #isSurely(entry: ProcessEntry): Promise<ProcessEntry | undefined> {

@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import type { Clock, Deadline } from '../../core/base/clock.ts';
 import { silentLog } from '../../core/base/log.ts';
 import { randomHex } from '../../core/base/random.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
+import { processesWith } from '../../test/support/processes.ts';
 import { until } from '../../test/support/until.ts';
 import { CapturedOutput } from './captured-output.ts';
 import { Launcher } from './launcher.ts';
@@ -60,21 +61,6 @@ async function run(
     clock,
   });
   return { end, stdout, stderr };
-}
-
-/** Processes, the dead ones aside, that carry the mark in their environment or this text among their arguments. */
-function found(text: string): string[] {
-  return readdirSync('/proc')
-    .filter((pid) => /^\d+$/.test(pid) && !/\) [ZX] /.test(ofProcess(pid, 'stat')))
-    .filter((pid) => `${ofProcess(pid, 'environ')}${ofProcess(pid, 'cmdline')}`.includes(text));
-}
-
-function ofProcess(pid: string, name: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${name}`, 'latin1');
-  } catch {
-    return '';
-  }
 }
 
 test('runCommand() passes arguments byte for byte, and no shell sees them', async (t) => {
@@ -236,14 +222,14 @@ async function killedFamily(t: ExecutionContext, ending: 'timeout' | 'cancelled'
     graceMs: 100,
   });
   // The first and its five, all of which have come to rest.
-  await until(() => found(name).length === 6);
+  await until(() => processesWith(name).length === 6);
   if (ending === 'cancelled') abort.abort();
   else ofDeadlines.hand.advance(3_000);
   const { end } = await running;
   t.is(end.ended, ending);
   t.is(end.left, 0);
-  t.deepEqual(found(name), []);
-  t.deepEqual(found(marker), []);
+  t.deepEqual(processesWith(name), []);
+  t.deepEqual(processesWith(marker), []);
 }
 
 test('runCommand() leaves no descendant when it is cancelled, whatever they did to get away', async (t) => {
@@ -271,7 +257,7 @@ test('runCommand() does not wait for what a program left behind, though it holds
   const { end, stdout } = await run(['/bin/sh', '-c', 'sleep 1000 & echo done'], { marker });
   t.is(end.exitCode, 0);
   t.is(stdout.contents().toString(), 'done\n');
-  t.is(found(marker).length, 1);
+  t.is(processesWith(marker).length, 1);
   t.is(await new ProcessTree(marker).kill({ clock: systemClock, graceMs: 1_000 }), 0);
-  t.deepEqual(found(marker), []);
+  t.deepEqual(processesWith(marker), []);
 });

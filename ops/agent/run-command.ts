@@ -1,7 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../core/base/clock.ts';
+import type { CallGroup } from './call-group.ts';
 import type { CapturedOutput } from './captured-output.ts';
+import type { LimitName } from './command-limits.ts';
 import type { Launch } from './launcher.ts';
 import { ProcessTree, startedProcess } from './process-tree.ts';
 import { startDetached, startError } from './start-detached.ts';
@@ -15,6 +17,8 @@ const DRAIN = { everyMs: 250, quietLooks: 3, looks: 20 } as const;
 export interface RunOptions {
   /** In the environment of the launch. */
   readonly marker: string;
+  /** Of the launch; whoever made it takes it away. */
+  readonly group?: CallGroup | undefined;
   readonly stdout: CapturedOutput;
   readonly stderr: CapturedOutput;
   /** Longest run, then all its processes are ended. */
@@ -34,6 +38,8 @@ export interface RunEnd {
   readonly ended: 'timeout' | 'cancelled' | undefined;
   /** Processes that were to be ended and could not be killed within 10 s. */
   readonly left: number;
+  /** Limit that any of its processes was killed for. */
+  readonly exceeded: LimitName | undefined;
 }
 
 /**
@@ -62,6 +68,7 @@ export async function runCommand(launch: Launch, options: RunOptions): Promise<R
       signal: signal ?? undefined,
       ended: left === undefined ? undefined : cause,
       left: left ?? 0,
+      exceeded: await options.group?.exceeded(),
     };
   } finally {
     pipes.stdout.destroy();
@@ -104,7 +111,7 @@ async function endOn(
   child: ChildProcess,
   options: RunOptions & { readonly exit: Promise<Exit> },
 ): Promise<number | undefined> {
-  const { signal, marker, clock, graceMs, exit } = options;
+  const { signal, marker, group, clock, graceMs, exit } = options;
   const root = child.pid === undefined ? undefined : startedProcess(child.pid);
   const { promise: aborted, resolve: abort } = Promise.withResolvers<'aborted'>();
   const onAbort = (): void => abort('aborted');
@@ -115,7 +122,7 @@ async function endOn(
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
-  return new ProcessTree(marker, root).kill({ clock, graceMs });
+  return new ProcessTree(marker, { root, group }).kill({ clock, graceMs });
 }
 
 /** A process that lives on may hold the pipes for ever; nobody waits for that. */

@@ -70,7 +70,7 @@ export async function stopService(folder: PackageFolder, tools: PackageTools): P
   const service = await folder.service();
   if (service === undefined) return;
   const { clock, signal, say } = tools;
-  const tree = new ProcessTree(service.mark, service.process, serviceVariable);
+  const tree = new ProcessTree(service.mark, { root: service.process, variable: serviceVariable });
   const path = folder.pathOf(service.directory);
   const manifest = await readManifest(path).catch(() => undefined);
   const timeoutMs = manifest?.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS;
