@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { digestOfHosts } from '../../core/identity/call-order.ts';
 import type { CallOutcome, CallResult } from '../../core/identity/call-order.ts';
 import type { CallOutput } from '../../core/wire/messages.ts';
+import { digestOfTargets } from './call-record.ts';
 import type { CallCounts, CallEvent, CallRecord, CallTarget, HostResult } from './call-record.ts';
 
 /** Bytes of output that all running calls together hold here; what is more is on the host alone. */
@@ -33,7 +33,6 @@ export class ActiveCall {
   readonly #watchers = new Set<(event: CallEvent) => void>();
   readonly #outcomes: Record<CallOutcome, number> = { ok: 0, failed: 0, refused: 0, unknown: 0 };
   #running = 0;
-  #hostsDigest: string | undefined;
 
   constructor(record: CallRecord, room: OutputRoom) {
     this.record = record;
@@ -50,10 +49,9 @@ export class ActiveCall {
     this.#parts = new Map(parts);
   }
 
-  /** Of all hosts of the call: `digestOfHosts()`. */
+  /** Of all hosts of the call. */
   get hostsDigest(): string {
-    this.#hostsDigest ??= digestOfHosts(this.#parts.keys());
-    return this.#hostsDigest;
+    return digestOfTargets(this.record.hosts);
   }
 
   get id(): string {

@@ -3,10 +3,9 @@
 import { createHash } from 'node:crypto';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
-import { digestOfHosts } from '../../core/identity/call-order.ts';
 import { KeyId, PrincipalName } from './api-key.ts';
 import { canonical } from './audit-record.ts';
-import { CallTarget } from './call-record.ts';
+import { CallTarget, digestOfTargets } from './call-record.ts';
 
 /** Bounds of what waits. */
 export const approvalLimits = {
@@ -79,7 +78,7 @@ export type Asked = Pick<
 /** SHA-256 over all that was asked; ERR_REQUEST for what has no canonical text. */
 export function digestOf(asked: Asked): string {
   const { verb, principal, key, input, command, args, hosts, plan } = asked;
-  const peers = hosts === undefined ? undefined : digestOfHosts(hosts.map(({ peer }) => peer));
+  const peers = hosts === undefined ? undefined : digestOfTargets(hosts);
   const text = canonical({ verb, principal, key, input, command, args, hosts: peers, plan });
   return createHash('sha256').update(text).digest('hex');
 }

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
-import { callLimits, callOutcomes, lanes } from '../../core/identity/call-order.ts';
+import { callLimits, callOutcomes, digestOfHosts, lanes } from '../../core/identity/call-order.ts';
 
 /** Longest that a call waits for a host that is busy or away, ms. */
 export const MAX_WAIT_MS = 24 * 3_600_000;
@@ -114,3 +114,14 @@ export type CallEvent =
     }
   | ({ readonly type: 'result' } & Omit<HostResult, 'stdout' | 'stderr' | 'signed'>)
   | { readonly type: 'ended'; readonly counts: CallCounts };
+
+const digests = new WeakMap<readonly Pick<CallTarget, 'peer'>[], string>();
+
+/** `digestOfHosts()` of the hosts of a call or a wish, which do not change: made once for each list of them. */
+export function digestOfTargets(hosts: readonly Pick<CallTarget, 'peer'>[]): string {
+  const known = digests.get(hosts);
+  if (known !== undefined) return known;
+  const digest = digestOfHosts(hosts.map(({ peer }) => peer));
+  digests.set(hosts, digest);
+  return digest;
+}

@@ -4,7 +4,6 @@ import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import type { Random } from '../../core/base/random.ts';
-import { digestOfHosts } from '../../core/identity/call-order.ts';
 import type { CallResult } from '../../core/identity/call-order.ts';
 import type { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
@@ -13,6 +12,7 @@ import { ApprovalTable } from './approval-table.ts';
 import { Approvals } from './approvals.ts';
 import { AuditLog } from './audit-log.ts';
 import { CallDesk } from './call-desk.ts';
+import { digestOfTargets } from './call-record.ts';
 import type { CallRecord, CallRequest } from './call-record.ts';
 import { CallStore } from './call-store.ts';
 import { Caps } from './caps.ts';
@@ -205,7 +205,7 @@ export class OpsControl implements AsyncDisposable {
       argsDigest: createHash('sha256').update(JSON.stringify(args)).digest('hex'),
       on: on.slice(0, 200),
       hosts: hosts.length,
-      hostsDigest: digestOfHosts(hosts.map(({ peer }) => peer)),
+      hostsDigest: digestOfTargets(hosts),
       lane,
       ...(runAs === undefined ? {} : { runAs }),
     };

@@ -2,12 +2,12 @@ import { abortable } from '../../core/base/clock.ts';
 import type { Clock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
-import { digestOfHosts } from '../../core/identity/call-order.ts';
 import { Serial } from '../../core/store/serial.ts';
 import type { AuditLog } from './audit-log.ts';
 import type { AuditEntry } from './audit-record.ts';
 import type { CallDesk } from './call-desk.ts';
 import type { CallPlan } from './call-plan.ts';
+import { digestOfTargets } from './call-record.ts';
 import type { CallEvent, CallRequest, HostResult } from './call-record.ts';
 import type { CallStore } from './call-store.ts';
 import type { OwedTable } from './owed-table.ts';
@@ -232,7 +232,7 @@ function entryOf(
     command,
     version: args[1],
     hosts: hosts.length,
-    hostsDigest: digestOfHosts(hosts.map(({ peer }) => peer)),
+    hostsDigest: digestOfTargets(hosts),
   }));
   const where = { phase, step, batch, batches: batches.length, failures: failuresOf(state) };
   return {
