@@ -3,15 +3,17 @@
  * that answer at once, for what the supernode itself can pass on. Every call is audited, signed, answered and kept.
  */
 import { writeFile } from 'node:fs/promises';
+import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import { Workplace } from '../cluster/workplace.ts';
+import { ApiClient } from '../../ops/cli/api-client.ts';
 import { processCpuSeconds } from '../measure/process-usage.ts';
-import { CallClient } from './call-client.ts';
 import { newToken } from './crowd.ts';
 import { CrowdProcess } from './crowd-process.ts';
+import { endOfCall } from './end-of-call.ts';
 
 /** What is measured. */
 export interface CallsCase {
@@ -94,7 +96,9 @@ export async function runCalls(calls: CallsCase, running: CallsRunning): Promise
     supernodeArgs: ['--api-key-file', keys],
     daemonArgs: () => ['--call-commands', commands],
   });
-  using client = new CallClient(cluster.apiUrl, KEY);
+  using kept = new DisposableStack();
+  const agent = kept.adopt(new Agent({ keepAlive: true, maxSockets: 512 }), (it) => it.destroy());
+  const client = new ApiClient(cluster.apiUrl, KEY, { agent });
   const real = await callReal(calls, { cluster, client, running });
   onStep(`connecting ${calls.light} light hosts`);
   await Promise.all(cluster.hosts.map(async (host) => host.daemon[Symbol.asyncDispose]()));
@@ -125,7 +129,7 @@ async function callReal(
   { hosts, rounds, queued }: CallsCase,
   parts: {
     readonly cluster: Cluster;
-    readonly client: CallClient;
+    readonly client: ApiClient;
     readonly running: CallsRunning;
   },
 ): Promise<Pick<CallsResult, 'oneMs' | 'allMs' | 'amidSlowMs' | 'idleCores'>> {
@@ -153,14 +157,16 @@ async function callReal(
   const idleCores =
     ((await cpuOf(cluster)) - before) / ((clock.monotonic() - restedMs) / 1000) / hosts;
   onStep(`putting ${queued} slow calls in line`);
-  const slow = { command: 'sleep', args: ['3600'], lane: 'slow', on: 'all' };
+  const slow = { command: 'sleep', args: ['3600'], lane: 'slow', on: 'all' } as const;
+  const times = { waitMs: 3_600_000, timeoutMs: 7_200_000 };
   const ids: string[] = [];
   for (let left = queued; left > 0; left -= hosts) {
-    ids.push(await client.begin({ ...slow, waitMs: 3_600_000, timeoutMs: 7_200_000 }));
+    const begun = await client.ask('call.run', { ...slow, ...times, args: [...slow.args] });
+    ids.push(begun.id);
   }
   onStep('calls to real hosts, amid them');
   const amidSlowMs = await oneByOne();
-  for (const id of ids) await client.stop(id);
+  for (const id of ids) await client.ask('call.cancel', { id });
   return { oneMs, allMs, idleCores, amidSlowMs };
 }
 
@@ -172,16 +178,20 @@ async function cpuOf(cluster: Cluster): Promise<number> {
   return seconds.reduce((sum, each) => sum + each, 0);
 }
 
-async function timed(client: CallClient, on: string, hosts: number): Promise<number> {
+async function timed(client: ApiClient, on: string, hosts: number): Promise<number> {
   const beganMs = clock.monotonic();
-  const counts = await client.ended(await client.begin({ command: 'true', on }));
+  const { id } = await client.ask('call.run', { command: 'true', on });
+  const counts = await endOfCall(client, id);
   if (counts.ok === hosts) return clock.monotonic() - beganMs;
   throw new CodedError('ERR_INTERNAL', `ended well on ${counts.ok} of ${hosts} hosts`);
 }
 
-async function timedQuery(client: CallClient, hosts: number): Promise<number> {
+async function timedQuery(client: ApiClient, hosts: number): Promise<number> {
   const beganMs = clock.monotonic();
-  const { answered } = await client.query('memoryAvailableBytes > 1GiB');
+  let answered = 0;
+  for await (const event of client.follow('host.query', { where: 'memoryAvailableBytes > 1GiB' })) {
+    if (event.type === 'ended') ({ answered } = event.counts);
+  }
   if (answered === hosts) return clock.monotonic() - beganMs;
   throw new CodedError('ERR_INTERNAL', `${answered} of ${hosts} hosts answered`);
 }
@@ -217,7 +227,7 @@ async function sustain(
   calls: CallsCase,
   parts: {
     readonly cluster: Cluster;
-    readonly client: CallClient;
+    readonly client: ApiClient;
     readonly processes: readonly CrowdProcess[];
     readonly peers: readonly string[];
   },

@@ -7,11 +7,12 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
+import { ApiClient } from '../../ops/cli/api-client.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import { freePorts } from '../cluster/free-ports.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
 import { Workplace } from '../cluster/workplace.ts';
-import { CallClient } from './call-client.ts';
+import { endOfCall } from './end-of-call.ts';
 import { SERVICE, packService } from './release-service.ts';
 import type { PackedService } from './release-service.ts';
 import { ReleaseVisitor, versionAt } from './release-visitor.ts';
@@ -86,7 +87,7 @@ export async function runReleases(
       return ['--idc', `idc-${(number - 1) % idcs}`, '--call-commands', map];
     },
   });
-  using client = new CallClient(cluster.apiUrl, KEY);
+  const client = new ApiClient(cluster.apiUrl, KEY);
   const outcomes: ReleaseOutcome[] = [];
   const parts = { cluster, client, files, ports, running };
   const versions = [
@@ -99,9 +100,9 @@ export async function runReleases(
     outcomes.push(await release(about, { ...parts, packed, isKilled }));
   }
   onStep('taking it off again');
-  await client.ended(
-    await client.begin({ command: 'package.switch', args: [SERVICE, 'none', '1000'], on: 'all' }),
-  );
+  const off = { command: 'package.switch', args: [SERVICE, 'none', '1000'], on: 'all' };
+  const { id } = await client.ask('call.run', off);
+  await endOfCall(client, id);
   return outcomes;
 }
 
@@ -119,7 +120,7 @@ async function hostFiles(files: Workplace, number: number, port: number): Promis
 
 interface ReleaseParts {
   readonly cluster: Cluster;
-  readonly client: CallClient;
+  readonly client: ApiClient;
   readonly files: Workplace;
   readonly ports: readonly number[];
   readonly running: ReleaseRunning;
@@ -141,14 +142,12 @@ async function release(about: ReleaseCase, parts: ReleaseParts): Promise<Release
   await using visitor = isThere ? new ReleaseVisitor(ports) : undefined;
   const beganMs = clock.monotonic();
   const published = { name: SERVICE, version, digest, length, url: origin.url };
-  await client.json('POST', '/api/v1/packages', published);
+  await client.ask('package.publish', published);
   const batches = { count: about.batches };
-  const asked = { application: SERVICE, version, on: 'all', pause: 'none', batches };
+  const asked = { application: SERVICE, version, on: 'all', pause: 'none', batches } as const;
   const request = { ...asked, healthTimeoutMs: HEALTH_MS };
-  const preview = await client.json('POST', '/api/v1/releases/preview', request);
-  const { digest: plan } = preview as { digest: string };
-  const started = await client.json('POST', '/api/v1/releases', { ...request, plan });
-  const { id } = started as { id: string };
+  const { digest: plan } = await client.ask('release.preview', request);
+  const { id } = await client.ask('release.start', { ...request, plan });
   const { seen, deaths } = await followed(id, { cluster, client, isKilled });
   const seconds = (clock.monotonic() - beganMs) / 1000;
   const visits = await visitor?.end();
@@ -174,16 +173,14 @@ async function release(about: ReleaseCase, parts: ReleaseParts): Promise<Release
 /** Looks at a release until it has ended; where it is to be, the supernode is killed whenever a new step is seen. */
 async function followed(
   id: string,
-  parts: { readonly cluster: Cluster; readonly client: CallClient; readonly isKilled: boolean },
+  parts: { readonly cluster: Cluster; readonly client: ApiClient; readonly isKilled: boolean },
 ): Promise<{ readonly seen: Seen; readonly deaths: number }> {
   const { cluster, client, isKilled } = parts;
   const steps = new Set<string>();
   const beganMs = clock.monotonic();
   let deaths = 0;
   while (clock.monotonic() - beganMs < MOST_MS) {
-    const seen = (await client.json('GET', `/api/v1/releases/${id}`).catch(() => undefined)) as
-      | Seen
-      | undefined;
+    const seen = await client.ask('release.show', { id }).catch(() => undefined);
     if (seen !== undefined && !['planned', 'running'].includes(seen.phase)) return { seen, deaths };
     const step = seen === undefined ? undefined : `${seen.phase} ${seen.step} ${seen.batch}`;
     if (isKilled && step !== undefined && !steps.has(step)) {

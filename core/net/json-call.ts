@@ -23,7 +23,7 @@ const parseError = parser(
 
 /** One call of a supernode's HTTP API, over whatever leads there. */
 export interface JsonCall {
-  /** Method, path, and where: a socket, or what `urlToHttpOptions()` makes of a URL. */
+  /** Method, path, and where: a socket, or what `urlToHttpOptions()` makes of a URL; without an agent it has a connection of its own. */
   readonly target: Omit<RequestOptions, 'headers'>;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
@@ -116,7 +116,7 @@ async function send({
   const isSecure = target.protocol === 'https:';
   const { request: begin } = isSecure ? process.getBuiltinModule('node:https') : http;
   return new Promise((resolve, reject) => {
-    const request = begin({ ...target, agent: false, headers, timeout: timeoutMs });
+    const request = begin({ agent: false, ...target, headers, timeout: timeoutMs });
     request.once('response', resolve);
     request.once('timeout', () => request.destroy(new Error('no answer in time')));
     request.once('error', (error) => reject(unreachable(error)));

@@ -1,3 +1,4 @@
+import type { Agent } from 'node:http';
 import type { Readable } from 'node:stream';
 import { urlToHttpOptions } from 'node:url';
 import type { TSchema } from 'typebox';
@@ -58,16 +59,21 @@ export class ApiClient {
   readonly #base: URL;
   readonly #key: string | undefined;
   readonly #approval: string | undefined;
+  readonly #agent: Agent | undefined;
 
-  /** `approval`: id of the one that is quoted for whatever is asked. */
+  /** `approval`: id of the one that is quoted for whatever is asked; `agent`: keeps connections for who asks much. */
   constructor(
     base: string,
     key: string | undefined,
-    { approval }: { readonly approval?: string | undefined } = {},
+    {
+      approval,
+      agent,
+    }: { readonly approval?: string | undefined; readonly agent?: Agent | undefined } = {},
   ) {
     this.#base = new URL(base);
     this.#key = key;
     this.#approval = approval;
+    this.#agent = agent;
   }
 
   /**
@@ -142,6 +148,7 @@ export class ApiClient {
         ...urlToHttpOptions(url),
         method,
         ...(signal === undefined ? {} : { signal }),
+        ...(this.#agent === undefined ? {} : { agent: this.#agent }),
       },
       headers,
       body,

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { Workplace } from '../../bench/cluster/workplace.ts';
-import { CallClient } from '../../bench/scenario/call-client.ts';
+import { endOfCall } from '../../bench/scenario/end-of-call.ts';
 import { SeededRandom } from '../../core/base/random.ts';
+import { ApiClient } from '../../ops/cli/api-client.ts';
 import { withCluster } from '../support/with-cluster.ts';
 
 const KEY = 'a-key-of-the-test-and-of-nobody-else';
@@ -45,7 +46,7 @@ test.serial(
       daemonArgs: (number: number) => ['--call-commands', maps[number - 1] ?? ''],
     };
     await withCluster(t, options, async (cluster) => {
-      using client = new CallClient(cluster.apiUrl, KEY);
+      const client = new ApiClient(cluster.apiUrl, KEY);
       const random = new SeededRandom(SEED);
       const peers = await Promise.all(
         cluster.hosts.map(async (host) => (await host.status()).peer),
@@ -72,9 +73,10 @@ test.serial(
           const body = { command: 'count', args: [word], on: `host=${peer}`, waitMs: 120_000 };
           // While the supernode is away, or does not know the host yet, the same word is asked for again.
           for (;;) {
-            const id = await client.begin({ ...body, idempotencyKey: word }).catch(() => undefined);
-            if (id !== undefined) {
-              ids.set(word, id);
+            const asked = { ...body, idempotencyKey: word };
+            const begun = await client.ask('call.run', asked).catch(() => undefined);
+            if (begun !== undefined) {
+              ids.set(word, begun.id);
               break;
             }
             await delay(50);
@@ -84,7 +86,7 @@ test.serial(
       await Promise.all([kill(), ...Array.from({ length: LANES }, call)]);
       const outcomes = new Map<string, string>();
       for (const [word, id] of ids) {
-        outcomes.set(word, outcomeOf(await client.ended(id)));
+        outcomes.set(word, outcomeOf(await endOfCall(client, id)));
       }
       const runs = await runsIn([1, 2, 3].map((number) => join(files.folder, `runs-${number}`)));
       for (const [word, outcome] of outcomes) {
