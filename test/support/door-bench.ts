@@ -166,3 +166,21 @@ export function found(bench: DoorBench, key: string): Principal {
   if (principal === undefined) throw new Error('the key opens nothing');
   return principal;
 }
+
+export const runner: PolicyRule = {
+  effect: 'allow',
+  principals: ['ann'],
+  verbs: ['call.run'],
+};
+export const fiveAnHour: PrincipalCaps = { hosts: { max: 5, windowMs: 3_600_000 } };
+
+/** Names of hosts. */
+export const numbered = (count: number, from = 0): string[] =>
+  Array.from({ length: count }, (_, at) => `host-${from + at}`);
+
+/** ann, who may run on five hosts an hour. */
+export async function ann(bench: DoorBench): Promise<{ issued: IssuedKey; principal: Principal }> {
+  const issued = await bench.create('ann', fiveAnHour);
+  await bench.put('runner', runner);
+  return { issued, principal: found(bench, issued.key) };
+}
