@@ -96,6 +96,10 @@ export const answers = {
     records: Type.Array(AuditRecordRow),
     next: Type.Optional(Type.Integer()),
   }),
+  'audit.prune': Type.Object({
+    through: Type.Object({ seq: Type.Integer(), hash: Type.String() }),
+    records: Type.Integer(),
+  }),
 } as const satisfies { readonly [Name in VerbName]?: TSchema };
 
 /** What a verb answers; what is not in the table is nothing, or no JSON. */

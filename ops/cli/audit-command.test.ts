@@ -83,23 +83,30 @@ async function bench(t: ExecutionContext): Promise<{
   return { audit, api, folder };
 }
 
-/** Lets everybody look, and nobody change anything. */
-const door: AuditParts['door'] = {
-  read: async (_request, look) => look(),
-  perform: async () => {
-    throw new TypeError('the audit is only read');
-  },
-};
-
 async function served(t: ExecutionContext, audit: AuditParts['audit']): Promise<string> {
   const app = newApiApp(silentLog);
   addAuditRoutes(app, {
-    parts: () => ({ audit, door }),
+    parts: () => ({ audit, door: openDoor(audit) }),
     callerOf: ({ ip }) => ({ principal: operator, source: ip }),
   });
   const api = await app.listen({ host: '127.0.0.1', port: 0 });
   t.teardown(async () => app.close());
   return api;
+}
+
+/** Lets everybody do everything, and writes it down as the door does. */
+function openDoor(audit: AuditParts['audit']): AuditParts['door'] {
+  return {
+    read: async (_request, look) => look(),
+    perform: async ({ verb, caller }, effect) => {
+      const { changes, expect = [], detail, answer } = await effect();
+      if (!(audit instanceof AuditLog)) throw new TypeError('this audit is only read');
+      const { source } = caller;
+      const about = { kind: verb, principal: caller.principal.name, source, object: '' } as const;
+      await audit.append({ ...about, decision: 'allowed', detail }, { changes, expect });
+      return answer();
+    },
+  };
 }
 
 async function complaint(...argv: readonly string[]): Promise<string> {
@@ -146,6 +153,38 @@ test('dfops audit export writes what dfops audit verify finds good, without a su
   t.regex(cut.error?.message ?? '', /truncated/);
 });
 
+test('dfops audit prune cuts off what was exported, and what is left says from where it verifies', async (t) => {
+  const { api, audit, folder } = await bench(t);
+  const file = join(folder, 'kept.ndjson');
+  await writeFile(file, (await dfops(['export', '--api', api])).output);
+  const kept = (await dfops(['verify', file, '--cell', cell])).output;
+  const head = /^head +(\S+)$/m.exec(kept)?.[1] ?? '';
+  const prune = ['prune', '--api', api, '--exported', head, '--before'];
+  t.regex(await complaint(...prune, '1d'), /^ERR_NOT_FOUND no checkpoint is of before that time/);
+  await audit.append({
+    kind: 'call.run',
+    principal: 'alice',
+    source: '',
+    decision: 'allowed',
+    object: 'uptime',
+    detail: {},
+  });
+  const done = await dfops([...prune, '0']);
+  t.is(done.error, undefined);
+  t.is(done.output, `3 records are not kept any more, up to ${head}\n`);
+  const left = Buffer.from((await dfops(['export', '--api', api])).output);
+  const verified = await dfops(['verify', '-', '--cell', cell, '--since', head], left);
+  t.is(verified.error, undefined);
+  t.regex(verified.output, new RegExp(`^good\\nrecords      2\\nfrom         ${head}, signed 20`));
+  const shown = (await dfops(['list', '--api', api])).output.trimEnd().split('\n');
+  t.is(shown.length, 2);
+  t.regex(shown[0] ?? '', /^5 .* allowed {2}audit\.prune /);
+  t.regex(
+    await complaint('prune', '--api', api, '--before', '1d', '--exported', 'x'),
+    /^ERR_USAGE --exported: /,
+  );
+});
+
 test('dfops audit list shows the newest first, of a kind, of a principal, safe for a terminal', async (t) => {
   const { api } = await bench(t);
   const listed = await dfops(['list', '--api', api]);
@@ -165,7 +204,7 @@ test('dfops audit list shows the newest first, of a kind, of a principal, safe f
 
 test('dfops audit tells what is wrong with how it is asked', async (t) => {
   const { api, folder } = await bench(t);
-  t.regex(await complaint(), /^ERR_USAGE .*list, export, verify/);
+  t.regex(await complaint(), /^ERR_USAGE .*list, export, prune, verify/);
   t.regex(await complaint('verify', '-', '--cell', 'mine'), /^ERR_USAGE --cell/);
   t.regex(await complaint('verify', '-', '--cell', cell, '--since', '3'), /^ERR_USAGE --since/);
   const missing = join(folder, 'none');
@@ -184,6 +223,10 @@ test('GET /api/v1/audit/export that fails on its way is no whole answer, and few
   const under = new Set<() => void>();
   const api = await served(t, {
     list: async () => ({ records: [] }),
+    prune: async () => {
+      throw new TypeError('nothing is pruned here');
+    },
+    sweep: async () => undefined,
     async *export() {
       yield '{"v":1}\n';
       await new Promise<void>((resolve) => under.add(resolve));

@@ -15,7 +15,7 @@ import type { AuditVerdict } from '../control/audit-verify.ts';
 import type { VerbAnswer } from './answers.ts';
 import { ApiClient } from './api-client.ts';
 import type { CommandTools } from './preheat-command.ts';
-import { apiOptions } from './preheat-options.ts';
+import { apiOptions, changeOptions } from './preheat-options.ts';
 
 /** The flags of `dfops audit verify`. */
 export const auditVerifyOptions = defineOptions({
@@ -32,6 +32,22 @@ export const auditVerifyOptions = defineOptions({
     help: 'The head that an earlier verification printed; the export has to hold it',
   },
   json: { kind: 'boolean', help: 'Print JSON, one object a line, instead of text' },
+});
+
+/** The flags of `dfops audit prune`. */
+export const auditPruneOptions = defineOptions({
+  ...changeOptions,
+  before: {
+    kind: 'duration',
+    required: true,
+    help: 'Only records that are older, as 90d',
+  },
+  exported: {
+    kind: 'string',
+    required: true,
+    valueName: 'SEQ:HASH',
+    help: 'The head that verifying an export printed, which you keep: nothing after it goes',
+  },
 });
 
 /** The flags of `dfops audit list`. */
@@ -56,12 +72,12 @@ export interface AuditTools extends CommandTools {
   readonly output: Writable;
 }
 
-/** Adds `audit verify|export|list` to the program. */
+/** Adds `audit verify|export|list|prune` to the program. */
 export function addAuditCommands(program: Command, tools: AuditTools): void {
   const { env, print, signal } = tools;
   const audit = program.command('audit').description('What was done and denied, and by whom');
   audit.action(() => {
-    throw new CodedError('ERR_USAGE', 'dfops audit what? One of: list, export, verify');
+    throw new CodedError('ERR_USAGE', 'dfops audit what? One of: list, export, prune, verify');
   });
   bindCommand(audit.command('list').description('List records, the newest first'), {
     table: auditListOptions,
@@ -80,6 +96,19 @@ export function addAuditCommands(program: Command, tools: AuditTools): void {
       await written(bytes, tools.output);
     },
   });
+  bindCommand(audit.command('prune').description('Cut off what is old and was exported'), {
+    table: auditPruneOptions,
+    env,
+    action: async ({ options: { api, apiKey, approval, json, before: ageMs, exported } }) => {
+      const head = pointFrom('--exported', exported);
+      const before = Math.max(0, Math.round(tools.clock.now()) - ageMs);
+      const client = new ApiClient(api, apiKey, { approval });
+      const pruned = await client.ask('audit.prune', { before, exported: head }, { signal });
+      const { records, through } = pruned;
+      const text = `${records} records are not kept any more, up to ${through.seq}:${through.hash}`;
+      print(`${json ? JSON.stringify(pruned) : text}\n`);
+    },
+  });
   const verify = audit
     .command('verify')
     .description('Find out whether an export was changed or cut');
@@ -87,7 +116,7 @@ export function addAuditCommands(program: Command, tools: AuditTools): void {
     table: auditVerifyOptions,
     env,
     action: async ({ options: { cell, since, json }, args: [file = ''] }) => {
-      const atLeast = since === undefined ? undefined : pointFrom(since);
+      const atLeast = since === undefined ? undefined : pointFrom('--since', since);
       if (!peerIdPattern.test(cell))
         throw new CodedError('ERR_USAGE', '--cell: is no id of a cell');
       const bytes = file === '-' ? tools.input() : contentOf(file);
@@ -133,9 +162,14 @@ function lineOf(record: AuditRecord): string {
 }
 
 function textOf(verdict: AuditVerdict): string {
-  const { records, checkpoints, unsigned, first, last, head } = verdict;
+  const { records, from, checkpoints, unsigned, first, last, head } = verdict;
   const lines = [
     `records      ${records}`,
+    ...(from === undefined
+      ? []
+      : [
+          `from         ${from.seq}:${from.hash}, signed ${timeOf(from.at)}; before that it was pruned`,
+        ]),
     ...(first === undefined ? [] : [`first        ${timeOf(first.at)}`]),
     ...(last === undefined ? [] : [`last         ${timeOf(last.at)}`]),
     `checkpoints  ${checkpoints}`,
@@ -157,10 +191,10 @@ function broken({ problem, seq, line, message }: NonNullable<AuditVerdict['fault
   });
 }
 
-function pointFrom(text: string): ChainPoint {
+function pointFrom(flag: string, text: string): ChainPoint {
   const [, seq, hash] = /^([0-9]{1,15}):([0-9a-f]{64})$/.exec(text) ?? [];
   if (seq !== undefined && hash !== undefined) return { seq: Number(seq), hash };
-  throw new CodedError('ERR_USAGE', '--since: expected SEQ:HASH as "dfops audit verify" prints it');
+  throw new CodedError('ERR_USAGE', `${flag}: expected SEQ:HASH as "dfops audit verify" prints it`);
 }
 
 async function* contentOf(file: string): AsyncGenerator<Uint8Array> {

@@ -45,6 +45,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   'packages list': ['web'],
   'audit list': ['--kind', 'call.run'],
   'audit export': [],
+  'audit prune': ['--before', '90d', '--exported', `7:${KEY.repeat(4)}`],
   'audit verify': ['FOLDER/script', '--cell', peer],
   'keys create': ['ann', '--hosts-cap', '5/1h'],
   'keys list': [],

@@ -6,7 +6,14 @@ import { openCheckpoint } from './audit-checkpoint.ts';
 import { readAuditHead } from './audit-head.ts';
 import { chainStart, parseRecord } from './audit-record.ts';
 import type { AuditEntry, AuditRecord, ChainPoint } from './audit-record.ts';
-import { checkpointKey, placeOf, readCertificates, recordKey, rowsAfter } from './audit-rows.ts';
+import {
+  checkpointKey,
+  placeOf,
+  readBase,
+  readCertificates,
+  recordKey,
+  rowsAfter,
+} from './audit-rows.ts';
 import type { AuditTail } from './audit-rows.ts';
 
 interface InspectedParts {
@@ -109,7 +116,11 @@ async function faultByHead(
       const message = `the store ends with record ${head.seq}, record ${seq} had been signed with hash ${hash}`;
       return { problem: 'truncated', seq: head.seq + 1, message };
     }
-    const record = recordIn((await state.get(recordKey(seq)))?.value, seq);
+    const { base } = await readBase(state);
+    // The file is behind by more than is kept: what it says can be held against nothing.
+    if (seq < base.seq) return undefined;
+    const record =
+      seq === base.seq ? base : recordIn((await state.get(recordKey(seq)))?.value, seq);
     if ('problem' in record) return record;
     if (record.hash === hash) return undefined;
     const message = `record ${seq} had been signed with hash ${hash}, and has another`;

@@ -11,10 +11,20 @@ import { writeAuditHead } from './audit-head.ts';
 import { inspectAudit } from './audit-inspection.ts';
 import { exportAudit, listAudit } from './audit-reading.ts';
 import type { AuditPage, AuditQuery } from './audit-reading.ts';
+import { dropPruned, pruneEffect } from './audit-pruning.ts';
+import type { Pruned, PruneInput } from './audit-pruning.ts';
 import { checkedEntry, recordAfter } from './audit-record.ts';
 import type { AuditEntry, AuditRecord, ChainPoint } from './audit-record.ts';
-import { certificateKey, checkpointKey, isOfAudit, readTail, recordKey } from './audit-rows.ts';
+import {
+  certificateKey,
+  checkpointKey,
+  isOfAudit,
+  readBase,
+  readTail,
+  recordKey,
+} from './audit-rows.ts';
 import type { AuditTail } from './audit-rows.ts';
+import type { Effect } from './door-effect.ts';
 
 export interface AuditLogParts {
   readonly state: StateStore;
@@ -98,6 +108,7 @@ export class AuditLog implements AsyncDisposable {
     }
     const audit = new AuditLog(parts, { tail, findings });
     if (findings.length > 0) await audit.#checkpoint();
+    await audit.sweep();
     return audit;
   }
 
@@ -139,6 +150,27 @@ export class AuditLog implements AsyncDisposable {
     await this.#checkpoint();
     const { state, cell } = this.#parts;
     yield* exportAudit(state, { cell, tail: this.#tail ?? (await readTail(state)) });
+  }
+
+  /** What cuts off old records; the rows go by `sweep()`. See `pruneEffect()`. */
+  async prune(input: PruneInput): Promise<Effect<Pruned>> {
+    // Nobody would believe the cut.
+    void this.#parts.control.certificate;
+    return pruneEffect(this.#parts, input);
+  }
+
+  /** Deletes what was cut off, if the record that says so is signed; what is left the next start deletes. */
+  async sweep(): Promise<void> {
+    const { state, log } = this.#parts;
+    try {
+      const { base } = await readBase(state);
+      if (base.seq === 0) return;
+      const head = this.#tail?.head.seq ?? Number.MAX_SAFE_INTEGER;
+      await this.#checkpoint();
+      if ((this.#tail?.signed ?? 0) >= head) await dropPruned(state);
+    } catch (error) {
+      log.error({ err: error }, 'what was pruned of the audit is not deleted yet');
+    }
   }
 
   /** Writes what waits, and a last checkpoint; harmless when closed. */

@@ -2,7 +2,14 @@ import { CodedError } from '../../core/base/error.ts';
 import type { StateStore } from '../../core/store/state-store.ts';
 import { canonical, parseRecord } from './audit-record.ts';
 import type { AuditRecord } from './audit-record.ts';
-import { checkpointKey, placeOf, readCertificates, recordKey, rowsAfter } from './audit-rows.ts';
+import {
+  checkpointKey,
+  placeOf,
+  readBase,
+  readCertificates,
+  recordKey,
+  rowsAfter,
+} from './audit-rows.ts';
 import type { AuditTail } from './audit-rows.ts';
 
 /** Which records are asked for. */
@@ -57,8 +64,8 @@ function recordAt(seq: number, value: unknown): AuditRecord {
 }
 
 /**
- * The lines of an export up to `tail`: `{v, cell, certificates, head}` with `head` the last checkpoint, then a record
- * or `{checkpoint}` each. Rows are given as they are: what is wrong with them is for the verifier to find.
+ * The lines of an export up to `tail`: `{v, cell, certificates, head}` with `head` the last checkpoint, that of the last
+ * record that was cut off, if any was, then a record or `{checkpoint}` each. Rows are given as they are: what is wrong with them is for the verifier to find.
  */
 export async function* exportAudit(
   state: StateStore,
@@ -66,8 +73,10 @@ export async function* exportAudit(
 ): AsyncGenerator<string, void, undefined> {
   const head = (await state.get(checkpointKey(tail.signed)))?.value;
   const certificates = await readCertificates(state);
+  const { base } = await readBase(state);
   yield lineOf({ v: 1, cell, certificates, head });
-  for await (const { key, value } of state.range(rowsAfter(0, tail.head.seq))) {
+  if (base.seq > 0) yield lineOf({ checkpoint: (await state.get(checkpointKey(base.seq)))?.value });
+  for await (const { key, value } of state.range(rowsAfter(base.seq, tail.head.seq))) {
     const { seq, isCheckpoint } = placeOf(key);
     // Written since the header was.
     if (isCheckpoint && seq > tail.signed) continue;

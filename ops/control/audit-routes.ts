@@ -9,7 +9,7 @@ import { VerbRoutes } from './verb-routes.ts';
 
 /** What the routes speak for, once that runs. */
 export interface AuditParts {
-  readonly audit: Pick<AuditLog, 'list' | 'export'>;
+  readonly audit: Pick<AuditLog, 'list' | 'export' | 'prune' | 'sweep'>;
   readonly door: Pick<Door, 'perform' | 'read'>;
 }
 
@@ -22,7 +22,7 @@ export interface AuditRoutesOptions {
 /** Exports at one time: each holds a view of the store as it was. */
 const MAX_EXPORTS = 4;
 
-/** Routes of the audit: a page of records, and all of it as lines that can be verified. */
+/** Routes of the audit: a page of records, all of it as lines that can be verified, and the end of what is old. */
 export function addAuditRoutes(app: ApiApp, { parts, callerOf }: AuditRoutesOptions): void {
   const routes = new VerbRoutes(app, { callerOf, door: () => parts().door });
   routes.read('audit.list', async ({ limit = pageLimits.default, ...query }) =>
@@ -39,5 +39,13 @@ export function addAuditRoutes(app: ApiApp, { parts, callerOf }: AuditRoutesOpti
     stream.once('close', () => slot[Symbol.dispose]());
     void reply.type('application/x-ndjson').header('cache-control', 'no-store');
     return stream;
+  });
+
+  routes.handle('audit.prune', async ({ input, caller }) => {
+    const { audit, door } = parts();
+    const asked = { verb: 'audit.prune', caller, input, object: { id: '' } } as const;
+    const pruned = await door.perform(asked, async () => audit.prune(input));
+    await audit.sweep();
+    return pruned;
   });
 }

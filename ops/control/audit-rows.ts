@@ -14,6 +14,8 @@ export interface AuditTail {
 }
 
 const RECORD = 'audit/';
+/** The last record that was cut off; written with the record that says so. */
+export const baseKey = 'audit-base';
 const CERTIFICATE = 'audit-certificate/';
 const CHECKPOINT = '/checkpoint';
 /** Of the largest whole number. */
@@ -58,6 +60,20 @@ export async function readCertificates(state: StateStore): Promise<string[]> {
     if (typeof value === 'string') certificates.push(value);
   }
   return certificates;
+}
+
+/** The last record that was cut off, `chainStart` when none was; what is kept follows it. */
+export async function readBase(
+  state: StateStore,
+): Promise<{ readonly base: ChainPoint; readonly revision: number }> {
+  const row = await state.get(baseKey);
+  if (row === undefined) return { base: chainStart, revision: 0 };
+  const seq = isRecord(row.value) ? row.value['seq'] : undefined;
+  const isPlace = typeof seq === 'number' && Number.isSafeInteger(seq) && seq > 0;
+  return {
+    base: isPlace ? { seq, hash: hashIn(row.value) } : chainStart,
+    revision: row.revision,
+  };
 }
 
 /** Where the chain goes on. Rows are taken as they are: whether they are right is for those to find out who verify. */

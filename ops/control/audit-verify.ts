@@ -5,6 +5,7 @@ import { parser } from '../../core/wire/parse-message.ts';
 import { AuditSigners, checkpointFault, recordFault } from './audit-chain.ts';
 import type { AuditFault } from './audit-chain.ts';
 import type { AuditCheckpoint } from './audit-checkpoint.ts';
+import { isPruneOf } from './audit-pruning.ts';
 import { canonical, chainStart, parseRecord } from './audit-record.ts';
 import type { AuditRecord, ChainPoint } from './audit-record.ts';
 
@@ -21,6 +22,8 @@ export interface AuditVerdict {
   readonly fault?: AuditFault & { readonly line: number };
   /** Records before the fault, all of them without one. */
   readonly records: number;
+  /** The checkpoint of the last record that was pruned: from there on this verifies. Undefined: from the first record. */
+  readonly from?: ChainPoint & { readonly at: number };
   readonly checkpoints: number;
   /** Records after the last checkpoint: the chain holds, but nobody signed for it yet. */
   readonly unsigned: number;
@@ -56,6 +59,10 @@ export class AuditVerifier {
   #announced: AuditCheckpoint | undefined;
   #head: ChainPoint = chainStart;
   #signed: AuditCheckpoint | undefined;
+  /** That of the last record that was pruned. */
+  #base: AuditCheckpoint | undefined;
+  /** The record that says that it was. */
+  #pruneSeq: number | undefined;
   #checkpoints = 0;
   #first: AuditVerdict['first'];
   #last: AuditVerdict['last'];
@@ -79,7 +86,8 @@ export class AuditVerifier {
     const { seq } = this.#head;
     return {
       ...(this.#fault === undefined ? {} : { fault: this.#fault }),
-      records: seq,
+      records: seq - (this.#base?.seq ?? 0),
+      ...(this.#base === undefined ? {} : { from: headOf(this.#base) }),
       checkpoints: this.#checkpoints,
       unsigned: seq - (this.#signed?.seq ?? 0),
       ...(this.#first === undefined ? {} : { first: this.#first }),
@@ -135,12 +143,40 @@ export class AuditVerifier {
       this.#found({ problem: 'rewritten', seq, message });
     } else {
       this.#head = { seq, hash };
+      if (this.#base !== undefined && isPruneOf(record, this.#base)) this.#pruneSeq ??= seq;
       this.#first ??= { seq, at };
       this.#last = { seq, at };
     }
   }
 
+  /** What stands before the first record: all up to it was pruned, if a record says so that is signed. */
+  #takeBase(envelope: string): void {
+    const opened = this.#signers?.open(envelope, 0);
+    if (opened === undefined) return;
+    if ('problem' in opened) {
+      this.#found(opened);
+      return;
+    }
+    const { seq, hash } = opened;
+    const { atLeast } = this.#options;
+    if (atLeast !== undefined && atLeast.seq < seq) {
+      const message = `it begins after record ${seq}, and cannot be held against record ${atLeast.seq}: verify what was exported before that was pruned, and give its head`;
+      this.#found({ problem: 'missing', seq: atLeast.seq, message });
+    } else if (atLeast?.seq === seq && atLeast.hash !== hash) {
+      const message = `record ${seq} had hash ${atLeast.hash} before: it, or one before it, was written anew`;
+      this.#found({ problem: 'rewritten', seq, message });
+    } else {
+      this.#base = opened;
+      this.#signed = opened;
+      this.#head = { seq, hash };
+    }
+  }
+
   #takeCheckpoint(envelope: string): void {
+    if (this.#line === 2) {
+      this.#takeBase(envelope);
+      return;
+    }
     const opened = this.#signers?.open(envelope, this.#head.seq);
     if (opened === undefined) return;
     const fault =
@@ -186,6 +222,9 @@ export class AuditVerifier {
     } else if (signed > announced || this.#signed?.hash !== this.#announced?.hash) {
       const message = `its header has record ${announced} as the last that was signed, not ${signed}`;
       this.#found({ problem: 'rewritten', seq: signed, message });
+    } else if (this.#base !== undefined && (this.#pruneSeq ?? signed + 1) > signed) {
+      const message = `the records up to ${this.#base.seq} are not there, and no signed record says that they were pruned`;
+      this.#found({ problem: 'missing', seq: 1, message });
     }
   }
 

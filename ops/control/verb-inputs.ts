@@ -48,6 +48,15 @@ export const AuditList = Type.Object({
   principal: Type.Optional(Type.String({ maxLength: 256 })),
 });
 
+/** `exported`: the head that verifying an export prints; nothing after it is pruned. */
+export const AuditPrune = Type.Object({
+  before: Type.Integer({ minimum: 0 }),
+  exported: Type.Object({
+    seq: Type.Integer({ minimum: 1 }),
+    hash: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+  }),
+});
+
 const CallId = Type.String({ pattern: '^[0-9a-z]{8,32}$' });
 export const OneCall = Type.Object({ id: CallId });
 /** The newest first. */

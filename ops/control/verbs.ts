@@ -308,6 +308,14 @@ export const verbs = {
     at: 'GET /api/v1/audit/export',
     schema: inputs.Nothing,
   },
+  'audit.prune': {
+    ...cell,
+    permission: 'audit.prune',
+    risk: 'danger',
+    audit: 'audit.prune',
+    at: 'POST /api/v1/audit/prune',
+    schema: inputs.AuditPrune,
+  },
 } as const satisfies Readonly<Record<string, Verb>>;
 
 export type VerbName = keyof typeof verbs;

@@ -12,7 +12,11 @@ import {
   keysRotateOptions,
   policiesPutOptions,
 } from '../../ops/cli/keys-command.ts';
-import { auditListOptions, auditVerifyOptions } from '../../ops/cli/audit-command.ts';
+import {
+  auditListOptions,
+  auditPruneOptions,
+  auditVerifyOptions,
+} from '../../ops/cli/audit-command.ts';
 import { hostsLabelOptions, hostsListOptions } from '../../ops/cli/hosts-command.ts';
 import { limitsSetOptions } from '../../ops/cli/limits-command.ts';
 import { apiOptions, imageOptions, urlOptions } from '../../ops/cli/preheat-options.ts';
@@ -46,6 +50,7 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops push': pushOptions,
   'dfops audit list': auditListOptions,
   'dfops audit verify': auditVerifyOptions,
+  'dfops audit prune': auditPruneOptions,
   'dfops keys create': keysCreateOptions,
   'dfops keys rotate': keysRotateOptions,
   'dfops policies put': policiesPutOptions,

@@ -51,4 +51,5 @@ export const verbSamples: { readonly [Name in VerbName]: VerbInput<Name> } = {
   'host.retire': { host: 'web-1' },
   'audit.list': { order: 'newest', after: 7, kind: 'call.run' },
   'audit.export': {},
+  'audit.prune': { before: 5, exported: { seq: 7, hash: HEX.repeat(4) } },
 };
