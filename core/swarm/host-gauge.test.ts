@@ -1,6 +1,7 @@
 import { tmpdir, totalmem } from 'node:os';
 import test from 'ava';
-import { SystemClock } from '../base/clock.ts';
+import { ManualClock, SystemClock } from '../base/clock.ts';
+import type { DiskSpace } from '../store/capacity.ts';
 import { LiveValues } from '../wire/messages.ts';
 import { parser } from '../wire/parse-message.ts';
 import { HostGauge } from './host-gauge.ts';
@@ -28,4 +29,27 @@ test('HostGauge.read() leaves out what cannot be made out', async (t) => {
     t.false(Object.hasOwn(values, name), name);
   }
   t.is(typeof values['rootFreeBytes'], 'number');
+});
+
+test('a filesystem that hangs is left out, and not asked again before it has answered', async (t) => {
+  const manual = new ManualClock();
+  const hanging = Promise.withResolvers<DiskSpace>();
+  const asked: string[] = [];
+  const room = { freeBytes: 3, totalBytes: 9 };
+  const space = async (path: string): Promise<DiskSpace> => {
+    asked.push(path);
+    return path === '/' ? room : hanging.promise;
+  };
+  const gauge = new HostGauge({ storeDir: '/mnt/far', counts: plain, space, clock: manual });
+  for (let look = 1; look <= 3; look += 1) {
+    const reading = gauge.read();
+    await new Promise((resolve) => setImmediate(resolve));
+    manual.advance(500);
+    const values = await reading;
+    t.like(values, { rootFreeBytes: 3, rootTotalBytes: 9, calls: 2 });
+    t.false(Object.hasOwn(values, 'storeFreeBytes'));
+  }
+  t.deepEqual(asked, ['/', '/mnt/far', '/', '/']);
+  hanging.resolve(room);
+  t.like(await gauge.read(), { storeFreeBytes: 3, storeTotalBytes: 9 });
 });

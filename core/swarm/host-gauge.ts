@@ -13,6 +13,8 @@ export interface LiveParts {
   readonly storeDir: string;
   /** Counts of this program, by name. */
   readonly counts: () => Readonly<Record<string, number>>;
+  /** The room on the filesystem of a folder; default `diskSpace`. */
+  readonly space?: (path: string) => Promise<DiskSpace>;
   readonly clock: Clock;
 }
 
@@ -22,10 +24,10 @@ export class HostGauge {
   readonly #root: FilesystemLook;
   readonly #store: FilesystemLook;
 
-  constructor({ storeDir, counts, clock }: LiveParts) {
+  constructor({ storeDir, counts, space = diskSpace, clock }: LiveParts) {
     this.#counts = counts;
-    this.#root = new FilesystemLook('/', clock);
-    this.#store = new FilesystemLook(storeDir, clock);
+    this.#root = new FilesystemLook(async () => space('/'), clock);
+    this.#store = new FilesystemLook(async () => space(storeDir), clock);
   }
 
   async read(): Promise<LiveValues> {
@@ -57,18 +59,18 @@ export class HostGauge {
 
 /** The room on a filesystem, asked for once at a time however long that takes. */
 class FilesystemLook {
-  readonly #path: string;
+  readonly #ask: () => Promise<DiskSpace>;
   readonly #clock: Clock;
   #pending: Promise<DiskSpace | undefined> | undefined;
 
-  constructor(path: string, clock: Clock) {
-    this.#path = path;
+  constructor(ask: () => Promise<DiskSpace>, clock: Clock) {
+    this.#ask = ask;
     this.#clock = clock;
   }
 
   /** Undefined when it cannot be asked, or not in time. */
   async space(): Promise<DiskSpace | undefined> {
-    this.#pending ??= diskSpace(this.#path)
+    this.#pending ??= this.#ask()
       .catch(() => undefined)
       .finally(() => (this.#pending = undefined));
     const { promise: late, resolve } = Promise.withResolvers<undefined>();

@@ -185,7 +185,7 @@ test('dfops query --json streams what is known before the silent have had their 
   const silent = new AskedHost(ops, 'silent');
   const away = new AskedHost(ops, 'away');
   away.leave();
-  const asking = query(['load1 < 1', '--columns', 'load1', '--columns', 'idc', '--json']);
+  const asking = query(['load1 < 1', '--columns', 'load1,idc', '--json']);
   await waitsFor(ops, silent);
   clock.advance(1_000);
   silent.leave();

@@ -22,9 +22,9 @@ export const queryOptions = defineOptions({
   columns: {
     kind: 'string',
     list: true,
-    valueName: 'NAME',
+    valueName: 'NAMES',
     defaultHelp: 'the values that the expression speaks of',
-    help: 'Value to show of each host; all for every value that there is',
+    help: 'Values to show of each host, with commas between; all for every value that there is',
   },
   timeout: {
     kind: 'duration',
@@ -53,7 +53,7 @@ export function addQueryCommand(program: Command, tools: CommandTools): void {
       const input = {
         where: where === '' ? undefined : where,
         on,
-        columns: columns.length === 0 ? undefined : [...columns],
+        columns: columns.length === 0 ? undefined : columns.flatMap((names) => names.split(',')),
         timeoutMs: timeout,
       };
       await ask(new ApiClient(options.api, options.apiKey), { input, json: options.json }, tools);
