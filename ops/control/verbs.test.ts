@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import test from 'ava';
 import { lanes } from '../../core/identity/call-order.ts';
 import { parser } from '../../core/wire/parse-message.ts';
@@ -28,4 +29,24 @@ test('verbOf() knows no name that every object has', (t) => {
   for (const name of ['toString', '__proto__', 'constructor', '', 'call']) {
     t.is(verbOf(name), undefined);
   }
+});
+
+test('whoever only asks for verbs draws in nothing of the server', (t) => {
+  const script = `
+    import { registerHooks } from 'node:module';
+    registerHooks({ load(url, context, next) { console.log(url); return next(url, context); } });
+    await import(${JSON.stringify(import.meta.resolve('./verb-request.ts'))});
+  `;
+  const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  t.is(status, 0);
+  const loaded = stdout.split('\n');
+  t.true(loaded.some((url) => url.endsWith('/ops/control/verbs.ts')));
+  const heavy =
+    /fastify|re2js|level|libp2p|wire\/messages|control\/(?:door|index|policy|host-record)\.ts/;
+  t.deepEqual(
+    loaded.filter((url) => heavy.test(url.replace(/^.*?\/node_modules\//, ''))),
+    [],
+  );
 });
