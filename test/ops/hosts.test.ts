@@ -87,7 +87,7 @@ test.serial(
         },
         { withinMs: 120_000 },
       );
-      t.regex(said, /refuse this key/);
+      t.regex(said, /this host is revoked/);
       t.like((await dfops(cluster, 'hosts', 'show', first))[0], { isConnected: false });
     });
   },
