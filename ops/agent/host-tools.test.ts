@@ -69,6 +69,7 @@ test('AllowMap.argvOf() comes to a tool of ours for files and packages, told the
     tool: 'package.switch',
     user: 'www-data',
     folder: '/opt/web',
+    keep: 3,
   });
 });
 

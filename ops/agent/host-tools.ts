@@ -138,8 +138,8 @@ export class HostTools {
         return toolRun({ tool: 'package.install', user: runAs, folder, socket, keep }, args);
       }
       case 'package.switch': {
-        const { runAs, folder } = this.#packageOf(parseSwitch(args).name);
-        return toolRun({ tool: 'package.switch', user: runAs, folder }, args);
+        const { runAs, folder, keep } = this.#packageOf(parseSwitch(args).name);
+        return toolRun({ tool: 'package.switch', user: runAs, folder, keep }, args);
       }
       case 'script.run': {
         if (this.#scripts === undefined) return undefined;

@@ -160,7 +160,7 @@ test('file.put that is killed leaves the former file, and what is left of it goe
 
 test('package.switch of what is not installed touches nothing', async (t) => {
   const { folder, user } = await place(t);
-  const rules: ToolRules = { tool: 'package.switch', user: user.name, folder };
+  const rules: ToolRules = { tool: 'package.switch', keep: 3, user: user.name, folder };
   const switched = await runTool(rules, ['web', '1.0', '1000']);
   t.is(switched.exitCode, 1);
   t.is(switched.stdout, '');

@@ -73,6 +73,8 @@ async function run(rules: ToolRules, words: readonly string[]): Promise<number> 
       await using opened = await PackageFolder.open(rules.folder, { clock });
       const { exit, ...result } = await switchPackage(opened, request, tools);
       print(result);
+      // The version runs, whatever becomes of the old ones.
+      if (exit === exitCodes.done) await opened.prune(rules.keep).catch(sayWhy);
       return exit;
     }
     case 'package.resume': {
@@ -80,6 +82,7 @@ async function run(rules: ToolRules, words: readonly string[]): Promise<number> 
       await using opened = await PackageFolder.open(rules.folder, { clock });
       const directory = await resumePackage(opened, tools);
       if (directory !== undefined) stdout.write(`${versionOf(directory)}\n`);
+      await opened.sweep().catch(sayWhy);
       return exitCodes.done;
     }
     case 'script.run': {
@@ -95,6 +98,10 @@ async function become({ user }: ToolRules): Promise<LocalUser> {
   // Loaded only when they are used, and then the user may not be one who can read this program.
   await Promise.all([import('level'), import('yaml')]);
   return becomeUser(user);
+}
+
+function sayWhy(error: unknown): void {
+  say(`old versions are not taken away: ${CodedError.from(error).message}`);
 }
 
 function toolsFor(user: LocalUser): PackageTools {

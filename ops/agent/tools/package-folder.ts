@@ -1,12 +1,13 @@
 // One package on this host: its versions side by side, the link to the one in use, and what is known of what runs. What
 // counts stands in a store of its own, which one process has at a time: it is the lock of the package, too. A folder of a
 // version that no row speaks of was begun and not finished, and is taken away.
-import { mkdir, open, readdir, readlink, rename, rm, symlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Type } from 'typebox';
 import type { Static } from 'typebox';
 import type { Clock } from '../../../core/base/clock.ts';
 import { CodedError, systemCode } from '../../../core/base/error.ts';
+import { randomHex } from '../../../core/base/random.ts';
 import { LevelStateStore } from '../../../core/store/level-state-store.ts';
 import { onOutput } from '../../../core/store/output-error.ts';
 import type { StateChange, StateStore } from '../../../core/store/state-store.ts';
@@ -57,8 +58,11 @@ export interface BegunSwitch {
 const VERSION = 'version/';
 const SERVICE = 'service';
 const SWITCH = 'switch';
+const FORMER = 'former';
 /** A version is made under this name. */
 const FRESH = '.new';
+/** A version that is being taken away has a name that begins so: it is none any more. */
+const GONE = /^\.old-[0-9a-f]{16}$/;
 const DIRECTORY = /^[0-9A-Za-z][0-9A-Za-z._+-]{0,63}-[0-9a-f]{12}$/;
 
 /** What the folder of a version is called. */
@@ -133,21 +137,44 @@ export class PackageFolder implements AsyncDisposable {
 
   /** Takes away the oldest versions beyond `keep`, none that is or was in use, and all that is no whole version. */
   async prune(keep: number): Promise<void> {
-    const service = await this.service();
-    const begun = await this.begunSwitch();
-    const used = [await this.current(), service?.directory, begun?.from, begun?.to];
+    const used = await this.#used();
     const versions = await this.versions();
-    const kept = versions.filter(({ directory }, at) => at < keep || used.includes(directory));
-    const dropped = versions.filter((version) => !kept.includes(version));
+    const dropped = versions.filter(({ directory }, at) => at >= keep && !used.has(directory));
     // First the rows: a folder that is taken away halfway is no version any more.
     await this.#store.commit(
       dropped.map(({ directory }) => ({ type: 'del', key: VERSION + directory })),
     );
-    const names = new Set(kept.map(({ directory }) => directory));
-    for (const name of await readdir(join(this.path, 'versions'))) {
-      const isOurs = name === FRESH || DIRECTORY.test(name);
-      if (isOurs && !names.has(name)) await rm(this.pathOf(name), { recursive: true, force: true });
-    }
+    await this.sweep();
+  }
+
+  /** Takes away all that is no whole version, as a process leaves it that was killed. */
+  async sweep(): Promise<void> {
+    const kept = new Set([
+      ...(await this.versions()).map(({ directory }) => directory),
+      ...(await this.#used()),
+    ]);
+    const folder = join(this.path, 'versions');
+    await onOutput(folder, async () => {
+      for (const name of await readdir(folder)) {
+        const isOurs = name === FRESH || GONE.test(name) || DIRECTORY.test(name);
+        if (isOurs && !kept.has(name)) await this.#remove(name);
+      }
+    });
+  }
+
+  /** First it has no name of a version any more; a link goes, and not what it points to. */
+  async #remove(name: string): Promise<void> {
+    const gone = GONE.test(name) ? name : `.old-${randomHex(8)}`;
+    if (gone !== name) await rename(this.pathOf(name), this.pathOf(gone));
+    await rm(this.pathOf(gone), { recursive: true, force: true });
+  }
+
+  async #used(): Promise<Set<string>> {
+    const begun = await this.begunSwitch();
+    const service = await this.service();
+    const former = (await this.#store.get(FORMER))?.value;
+    const used = [await this.current(), service?.directory, begun?.from, begun?.to, former];
+    return new Set(used.filter((name) => typeof name === 'string'));
   }
 
   /** The version that `current` points to. */
@@ -204,9 +231,16 @@ export class PackageFolder implements AsyncDisposable {
     return { from: from ?? undefined, to: to ?? undefined };
   }
 
-  async setBegunSwitch(begun: BegunSwitch | undefined): Promise<void> {
-    if (begun === undefined) await this.#store.commit([{ type: 'del', key: SWITCH }]);
-    else await this.#put(SWITCH, { from: begun.from ?? null, to: begun.to ?? null });
+  async setBegunSwitch(begun: BegunSwitch): Promise<void> {
+    await this.#put(SWITCH, { from: begun.from ?? null, to: begun.to ?? null });
+  }
+
+  /** It has ended. `former`: what ran before, when another version runs now; it stays installed until the next one. */
+  async setEndedSwitch(former?: string): Promise<void> {
+    const ended: StateChange = { type: 'del', key: SWITCH };
+    const kept: StateChange[] =
+      former === undefined ? [] : [{ type: 'put', key: FORMER, value: former }];
+    await this.#store.commit([ended, ...kept]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -219,10 +253,13 @@ export class PackageFolder implements AsyncDisposable {
   }
 }
 
+/** What is taken away in it must lie in it: a link to elsewhere is refused. */
 async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o755 });
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') throw error;
+    if ((await lstat(path)).isDirectory()) return;
+    throw new CodedError('ERR_OUTPUT_UNWRITABLE', `${path}: it is no folder`, { cause: error });
   }
 }

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { CodedError } from '../../../core/base/error.ts';
-import { onOutput } from '../../../core/store/output-error.ts';
+import { defaultReserveBytes, diskSpace } from '../../../core/store/capacity.ts';
+import { noSpace, onOutput } from '../../../core/store/output-error.ts';
 import { directoryOf, versionOf } from './package-folder.ts';
 import type { PackageFolder } from './package-folder.ts';
 import { readManifest } from './package-manifest.ts';
@@ -33,23 +34,49 @@ export async function installPackage(
   options: PackageTools & { readonly content: AsyncIterable<Uint8Array>; readonly keep: number },
 ): Promise<InstallResult> {
   const { name, version, digest } = request;
-  const { clock, content, keep } = options;
+  const { clock, keep } = options;
   const directory = directoryOf(version, digest);
-  const isThere = (await folder.versions()).some((found) => found.directory === directory);
-  if (!isThere) {
-    const fresh = await folder.fresh();
-    await unpackTarball(content, fresh, options);
-    refuseOther(await readManifest(fresh), request);
-    // Where it will run from: programs write down where they are.
-    const path = await folder.place(directory);
-    await prepare(path, options);
-    // What is a version stays one when the machine dies.
-    await onOutput(path, async () => syncTree(path, options.signal));
-    await folder.add({ directory, version, digest, at: clock.now() });
+  const [newest, ...others] = await folder.versions();
+  const isNewest = newest?.directory === directory;
+  if (!isNewest && !others.some((found) => found.directory === directory)) {
+    try {
+      await unpack(folder, request, options);
+    } catch (error) {
+      // A disk that is full has to have room again; what cannot be taken away now is later.
+      await folder.sweep().catch(() => undefined);
+      throw error;
+    }
   }
+  // Who asks for it again wants to keep it as much as a new one.
+  if (!isNewest) await folder.add({ directory, version, digest, at: clock.now() });
   await folder.prune(keep);
   const current = await folder.standing();
   return { name, version, current: current === undefined ? null : versionOf(current) };
+}
+
+async function unpack(
+  folder: PackageFolder,
+  request: InstallRequest,
+  options: PackageTools & { readonly content: AsyncIterable<Uint8Array> },
+): Promise<void> {
+  const { content, signal } = options;
+  const roomBytes = await roomIn(folder.path);
+  const fresh = await folder.fresh();
+  await unpackTarball(content, fresh, { signal, roomBytes });
+  refuseOther(await readManifest(fresh), request);
+  // Where it will run from: programs write down where they are.
+  const path = await folder.place(directoryOf(request.version, request.digest));
+  await prepare(path, options);
+  // What is a version stays one when the machine dies.
+  await onOutput(path, async () => syncTree(path, signal));
+}
+
+/** What may be written without the reserve that is left for others, bytes; ERR_NO_SPACE when that is nothing. */
+async function roomIn(path: string): Promise<number> {
+  const { freeBytes, totalBytes } = await diskSpace(path);
+  const roomBytes = freeBytes - defaultReserveBytes(totalBytes);
+  if (roomBytes > 0) return roomBytes;
+  throw noSpace(path, { freeBytes, reserveBytes: defaultReserveBytes(totalBytes) });
 }
 
 async function prepare(path: string, tools: PackageTools): Promise<void> {

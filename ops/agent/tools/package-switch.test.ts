@@ -10,6 +10,7 @@ import {
   readlink,
   rename,
   rm,
+  symlink,
   writeFile,
 } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -426,6 +427,66 @@ test('installPackage() keeps so many versions, and those in use', async (t) => {
   await site.switchTo('2');
   for (const version of ['4', '5']) await site.install(version, waiter(version), 2);
   t.deepEqual(await kept(), ['2', '4', '5']);
+});
+
+async function keptIn(site: Site): Promise<string[]> {
+  const names = await readdir(join(site.folder, 'versions'));
+  return names.map((name) => (name.startsWith('.') ? name : name.slice(0, -13))).toSorted();
+}
+
+test('installPackage() keeps what ran before the current version, and a version that is installed again', async (t) => {
+  const site = await Site.open(t);
+  for (const version of ['1', '2']) {
+    await site.install(version, waiter(version), 1);
+    await site.switchTo(version);
+  }
+  await site.install('3', waiter('3'), 1);
+  t.deepEqual(await keptIn(site), ['1', '2', '3']);
+  await site.install('1', waiter('1'), 1);
+  await site.install('1', waiter('1'), 1);
+  t.deepEqual(await keptIn(site), ['1', '2']);
+  t.deepEqual(await site.switchTo('1'), [0, '1', '2']);
+  await site.install('4', waiter('4'), 1);
+  await site.install('3', waiter('3'), 1);
+  await site.install('4', waiter('4'), 1);
+  t.deepEqual(await keptIn(site), ['1', '2', '4']);
+});
+
+test('installPackage() of a version that is there keeps it, were it the oldest of all', async (t) => {
+  const site = await Site.open(t);
+  for (const version of ['1', '2', '3']) await site.install(version, waiter(version));
+  await site.switchTo('3');
+  await site.install('1', waiter('1'), 1);
+  t.deepEqual(await keptIn(site), ['1', '3']);
+});
+
+test('PackageFolder.sweep() takes away what a killed removal left, and nothing that is not its own', async (t) => {
+  const site = await Site.open(t);
+  await site.install('1', waiter('1'));
+  const elsewhere = join(site.folder, 'elsewhere');
+  await mkdir(elsewhere);
+  await writeFile(join(elsewhere, 'precious'), '');
+  const versions = join(site.folder, 'versions');
+  await mkdir(join(versions, `.old-${'a'.repeat(16)}`, 'half'), { recursive: true });
+  await mkdir(join(versions, `9-${'b'.repeat(12)}`));
+  await mkdir(join(versions, 'notes'));
+  // Planted links in the place of versions.
+  await symlink(elsewhere, join(versions, `8-${'c'.repeat(12)}`));
+  await symlink(elsewhere, join(versions, `.old-${'d'.repeat(16)}`));
+  await symlink(elsewhere, join(versions, '.new'));
+  await using folder = await site.opened();
+  await folder.sweep();
+  t.deepEqual(await readdir(elsewhere), ['precious']);
+  t.deepEqual((await readdir(versions)).length, 2);
+  t.true((await readdir(versions)).includes('notes'));
+});
+
+test('PackageFolder.open() refuses versions that lie elsewhere', async (t) => {
+  const site = await Site.open(t);
+  const elsewhere = join(site.folder, 'elsewhere');
+  await mkdir(elsewhere);
+  await symlink(elsewhere, join(site.folder, 'versions'));
+  await t.throwsAsync(site.opened(), { code: 'ERR_OUTPUT_UNWRITABLE', message: /is no folder/ });
 });
 
 test('PackageFolder.open() lets one process in at a time', async (t) => {

@@ -58,18 +58,18 @@ export async function switchPackage(
     former: from === undefined ? null : versionOf(from),
   });
   if (current === to && (await stands(to, switching))) {
-    await folder.setBegunSwitch(undefined);
+    await folder.setEndedSwitch(from === to ? undefined : from);
     return { ...result(to), exit: switchExits.done };
   }
   await folder.setBegunSwitch({ from, to });
   if (await isBrought(to, switching)) {
-    await folder.setBegunSwitch(undefined);
+    await folder.setEndedSwitch(from === to ? undefined : from);
     return { ...result(to), exit: switchExits.done };
   }
   const hasFormer = from !== undefined && from !== to;
   const isRestored = hasFormer && (await isBrought(from, switching));
   if (from === undefined) await takeAway(switching);
-  await folder.setBegunSwitch(undefined);
+  await folder.setEndedSwitch();
   return { ...result(from), exit: isRestored ? switchExits.restored : switchExits.down };
 }
 

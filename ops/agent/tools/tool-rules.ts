@@ -2,6 +2,8 @@ import { Type } from 'typebox';
 import type { Static } from 'typebox';
 
 const Path = Type.String({ pattern: '^/[^\\x00]{1,4094}$' });
+/** Versions that stay unpacked, besides those in use. */
+const Keep = Type.Integer({ minimum: 1, maximum: 100 });
 const common = {
   /** As whom all of it is done that touches the disk or starts anything. */
   user: Type.String({ pattern: '^[^\\x00:]{1,256}$' }),
@@ -18,10 +20,9 @@ export const ToolRules = Type.Union([
     tool: Type.Literal('package.install'),
     folder: Path,
     socket: Path,
-    /** Versions that stay unpacked, besides those in use. */
-    keep: Type.Integer({ minimum: 1, maximum: 100 }),
+    keep: Keep,
   }),
-  Type.Object({ ...common, tool: Type.Literal('package.switch'), folder: Path }),
+  Type.Object({ ...common, tool: Type.Literal('package.switch'), folder: Path, keep: Keep }),
   // Never called for: a dfdaemon that starts runs it by itself.
   Type.Object({ ...common, tool: Type.Literal('package.resume'), folder: Path }),
   Type.Object({

@@ -130,3 +130,12 @@ test('unpackTarball() refuses what is no tar, or a part of one', async (t) => {
     );
   }
 });
+
+test('unpackTarball() writes nothing of a file for which there is no room', async (t) => {
+  const { inside } = await freshFolder(t);
+  const bytes = tarball({ path: 'a', text: 'x'.repeat(100) }, { path: 'b', text: 'x'.repeat(101) });
+  const unpacking = unpackTarball(inChunks(bytes), inside, { signal, roomBytes: 200 });
+  await t.throwsAsync(unpacking, { code: 'ERR_NO_SPACE' });
+  t.false((await readdir(inside)).includes('b'));
+  await unpackTarball(inChunks(bytes), (await freshFolder(t)).inside, { signal, roomBytes: 201 });
+});

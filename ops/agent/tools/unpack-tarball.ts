@@ -1,7 +1,7 @@
 import { Unpack } from 'tar';
 import type { ReadEntry } from 'tar';
 import { CodedError, systemCode } from '../../../core/base/error.ts';
-import { onOutput } from '../../../core/store/output-error.ts';
+import { noSpace, onOutput } from '../../../core/store/output-error.ts';
 
 /** What a package may hold. */
 export interface TarballLimits {
@@ -31,10 +31,15 @@ const KINDS: readonly string[] = [
 export async function unpackTarball(
   content: AsyncIterable<Uint8Array>,
   folder: string,
-  options: { readonly signal: AbortSignal; readonly limits?: TarballLimits },
+  options: {
+    readonly signal: AbortSignal;
+    readonly limits?: TarballLimits;
+    /** What the disk has for it; the first file that would not fit is not written, and all ends with ERR_NO_SPACE. */
+    readonly roomBytes?: number;
+  },
 ): Promise<void> {
-  const { signal, limits = tarballLimits } = options;
-  const guard = new EntryGuard(limits);
+  const { signal, limits = tarballLimits, roomBytes = Infinity } = options;
+  const guard = new EntryGuard(limits, { folder, roomBytes });
   const unpack = new Unpack({
     cwd: folder,
     strict: true,
@@ -77,12 +82,17 @@ async function written(
 /** Looks at each entry before anything of it is written; the first that is wrong ends it all. */
 class EntryGuard {
   readonly #limits: TarballLimits;
+  readonly #disk: { readonly folder: string; readonly roomBytes: number };
   #entries = 0;
   #bytes = 0;
   #problem: CodedError | undefined;
 
-  constructor(limits: TarballLimits) {
+  constructor(
+    limits: TarballLimits,
+    disk: { readonly folder: string; readonly roomBytes: number },
+  ) {
     this.#limits = limits;
+    this.#disk = disk;
   }
 
   lets(entry: ReadEntry): boolean {
@@ -92,6 +102,11 @@ class EntryGuard {
     const problem = this.#problemOf(entry);
     if (problem !== undefined) {
       this.#problem = refused(`${JSON.stringify(entry.path.slice(0, 200))} ${problem}`);
+      return false;
+    }
+    const { folder, roomBytes } = this.#disk;
+    if (this.#bytes > roomBytes) {
+      this.#problem = noSpace(folder, { neededBytes: this.#bytes, roomBytes });
       return false;
     }
     entry.mode = (entry.mode ?? 0o755) & 0o777;
