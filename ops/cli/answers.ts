@@ -55,6 +55,7 @@ const Package = Type.Object({
   publishedBy: Type.String(),
   at: Type.Number(),
 });
+const Removed = Type.Object({ ...Package.properties, isFreed: Type.Boolean() });
 const Blob = Type.Object({ digest: Type.String(), length: Type.Number(), url: Type.String() });
 
 export const answers = {
@@ -75,6 +76,7 @@ export const answers = {
   'call.follow': CallEvent,
   'blob.put': Blob,
   'package.publish': Package,
+  'package.remove': Removed,
   'package.list': pageOf(Package),
   'package.versions': pageOf(Package),
   'release.preview': Preview,

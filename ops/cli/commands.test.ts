@@ -42,6 +42,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   push: ['FOLDER/script', '--to', 'all', '--path', '/etc/f'],
   script: ['FOLDER/script', '--on', 'all'],
   'packages publish': ['FOLDER/web.tar'],
+  'packages remove': ['web/1.2.3'],
   'packages list': ['web'],
   'audit list': ['--kind', 'call.run'],
   'audit export': [],

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
-import { packageNamePattern } from '../../core/base/package-name.ts';
+import { packageNamePattern, packageVersionPattern } from '../../core/base/package-name.ts';
 import { printable } from '../../core/base/printable.ts';
 import { formatSize } from '../../core/base/units.ts';
 import { ApiClient } from './api-client.ts';
@@ -14,14 +14,14 @@ import { uploadBlob } from './upload-blob.ts';
 
 type Package = ItemOf<'package.list'>;
 
-/** Adds `packages publish|list` to the program. */
+/** Adds `packages publish|remove|list` to the program. */
 export function addPackagesCommands(program: Command, tools: CommandTools): void {
   const { env, print, signal } = tools;
   const packages = program
     .command('packages')
     .description('Publish versions of packages, and list them');
   packages.action(() => {
-    throw new CodedError('ERR_USAGE', 'dfops packages what? One of: publish, list');
+    throw new CodedError('ERR_USAGE', 'dfops packages what? One of: publish, remove, list');
   });
   const publish = packages
     .command('publish')
@@ -39,6 +39,20 @@ export function addPackagesCommands(program: Command, tools: CommandTools): void
       print(options.json ? `${JSON.stringify(published)}\n` : lineOf(published));
     },
   });
+  const remove = packages
+    .command('remove')
+    .description('Take a version out of the supernode that no release and no host needs')
+    .argument('<NAME/VERSION>');
+  bindCommand(remove, {
+    table: changeOptions,
+    env,
+    action: async ({ options, args: [what = ''] }) => {
+      const client = new ApiClient(options.api, options.apiKey, options);
+      const removed = await client.ask('package.remove', versionIn(what), { signal });
+      const freed = removed.isFreed ? `${formatSize(removed.length)} freed` : 'its content stays';
+      print(options.json ? `${JSON.stringify(removed)}\n` : `${what} removed, ${freed}\n`);
+    },
+  });
   const list = packages
     .command('list')
     .description('List packages, or the versions of one')
@@ -52,6 +66,16 @@ export function addPackagesCommands(program: Command, tools: CommandTools): void
       }
     },
   });
+}
+
+/** ERR_USAGE for what is no name with a version. */
+function versionIn(what: string): { name: string; version: string } {
+  const [name = '', version = '', ...more] = what.split('/');
+  const isName = new RegExp(packageNamePattern).test(name);
+  if (isName && new RegExp(packageVersionPattern).test(version) && more.length === 0) {
+    return { name, version };
+  }
+  throw new CodedError('ERR_USAGE', `not NAME/VERSION: ${JSON.stringify(what)}`);
 }
 
 async function* listPackages(

@@ -185,6 +185,14 @@ export class BlobStore {
     return { [Symbol.dispose]: () => void (this.#promisedBytes -= length) };
   }
 
+  /** Takes a blob away that nobody refers to or holds; true when it is gone. ERR_STORE_IO. */
+  async remove(digest: string): Promise<boolean> {
+    return this.#changes.run(async () => {
+      if (this.#blobs.has(digest)) await onDisk(async () => this.#evict(digest));
+      return !this.#blobs.has(digest);
+    });
+  }
+
   #isEvictable(digest: string): boolean {
     return !this.#held.has(digest) && !this.#options.isReferred(digest);
   }

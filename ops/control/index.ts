@@ -21,6 +21,7 @@ import { Door } from './door.ts';
 import { HostTable } from './host-table.ts';
 import type { Revocations } from './host-table.ts';
 import { OwedTable } from './owed-table.ts';
+import { PackageRemoval } from './package-removal.ts';
 import { PackageTable } from './package-table.ts';
 import { PolicyTable } from './policy-table.ts';
 import type { Caller } from './principal.ts';
@@ -65,6 +66,7 @@ export class OpsControl implements AsyncDisposable {
   readonly approvals: Approvals;
   readonly packages: PackageTable;
   readonly uploads: Uploads;
+  readonly removal: PackageRemoval;
   readonly releases: Releases;
   readonly stamps: RevocationStamps;
   readonly #log: Log;
@@ -84,6 +86,7 @@ export class OpsControl implements AsyncDisposable {
       | 'approvals'
       | 'packages'
       | 'uploads'
+      | 'removal'
       | 'releases'
       | 'stamps'
     >,
@@ -100,6 +103,7 @@ export class OpsControl implements AsyncDisposable {
     this.approvals = parts.approvals;
     this.packages = parts.packages;
     this.uploads = parts.uploads;
+    this.removal = parts.removal;
     this.releases = parts.releases;
     this.stamps = parts.stamps;
     this.#log = log;
@@ -159,7 +163,10 @@ export class OpsControl implements AsyncDisposable {
     const owed = await OwedTable.open(state);
     const shared = { store, desk, calls, audit, door, principals, packages, owed };
     const releases = stack.use(await Releases.open({ ...shared, clock, random, log }));
+    const { repairs } = releases;
+    const removal = await PackageRemoval.open({ ...shared, uploads, hosts, repairs, state });
     const parts = {
+      removal,
       stamps: new RevocationStamps({ control, cell, clock, log }),
       releases,
       desk,

@@ -20,6 +20,9 @@ export const PackagePublish = Type.Object({
 });
 export type PackagePublish = Static<typeof PackagePublish>;
 
+/** Which version of which package. */
+export const PackageVersionOf = Type.Object({ name: PackageName, version: PackageVersion });
+
 /** A version of a package; it never changes. */
 export const PackageRecord = Type.Object({
   name: PackageName,

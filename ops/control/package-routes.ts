@@ -4,6 +4,7 @@ import { CodedError } from '../../core/base/error.ts';
 import { pageLimits } from '../../core/base/paging.ts';
 import type { CallerOf } from './door-app.ts';
 import type { Door } from './door.ts';
+import type { PackageRemoval } from './package-removal.ts';
 import type { PackageTable } from './package-table.ts';
 import type { Uploads } from './uploads.ts';
 import { VerbRoutes } from './verb-routes.ts';
@@ -16,6 +17,7 @@ export interface PackageParts {
   readonly door: Door;
   readonly packages: PackageTable;
   readonly uploads: Uploads;
+  readonly removal: PackageRemoval;
 }
 
 /** How the routes come to what they need at each request. */
@@ -35,6 +37,7 @@ export function addPackageRoutes(app: ApiApp, options: PackageRoutesOptions): vo
   routes.handle('package.publish', ({ input, caller }) => parts().uploads.publish(input, caller), {
     status: 201,
   });
+  routes.handle('package.remove', ({ input, caller }) => parts().removal.remove(input, caller));
   routes.read('package.list', async ({ limit = pageLimits.default, after = '' }) =>
     parts().packages.list({ limit, after }),
   );

@@ -15,10 +15,11 @@ export const MAX_VERSIONS = 100_000;
 const PREFIX = 'package/';
 const parseRecord = parser(PackageRecord, { code: 'ERR_STORE_IO' });
 
-/** Which packages there are, in which versions, and where each is. What is published never changes. */
+/** Which packages there are, in which versions, and where each is. What is published never changes; it can be removed. */
 export class PackageTable {
   readonly #store: StateStore;
-  readonly #digests = new Set<string>();
+  /** How many versions are the content of a digest. */
+  readonly #digests = new Map<string, number>();
   #versions = 0;
 
   private constructor(store: StateStore) {
@@ -102,9 +103,32 @@ export class PackageTable {
     };
   }
 
+  /** Takes a version away; ERR_NOT_FOUND when it was not published. */
+  async remove(name: string, version: string): Promise<Effect<PackageRecord>> {
+    const key = keyOf({ name, version });
+    const row = await this.#store.get(key);
+    if (row === undefined) {
+      throw new CodedError('ERR_NOT_FOUND', `no package ${name} ${version} was published`);
+    }
+    const record = parseRecord(row.value);
+    const { digest, length } = record;
+    return {
+      changes: [{ type: 'del', key }],
+      expect: [{ key, revision: row.revision }],
+      detail: { digest, length },
+      answer: () => {
+        this.#versions -= 1;
+        const left = (this.#digests.get(digest) ?? 1) - 1;
+        if (left === 0) this.#digests.delete(digest);
+        else this.#digests.set(digest, left);
+        return record;
+      },
+    };
+  }
+
   #count({ digest }: PackageRecord): void {
     this.#versions += 1;
-    this.#digests.add(digest);
+    this.#digests.set(digest, (this.#digests.get(digest) ?? 0) + 1);
   }
 }
 

@@ -90,12 +90,17 @@ export class ReleaseStore {
     return Array.fromAsync(rows, ({ value }) => parseRelease(value));
   }
 
-  /** The id of the last release of an application. */
-  async newestOf(application: string): Promise<string | undefined> {
+  /** All releases of an application, the newest first. */
+  async *of(application: string): AsyncGenerator<ReleaseRecord, void, undefined> {
     for await (const { value } of this.#state.range(keysWith('release/'), { reverse: true })) {
       const record = parseRelease(value);
-      if (record.application === application) return record.id;
+      if (record.application === application) yield record;
     }
+  }
+
+  /** The id of the last release of an application. */
+  async newestOf(application: string): Promise<string | undefined> {
+    for await (const { id } of this.of(application)) return id;
     return undefined;
   }
 

@@ -100,6 +100,7 @@ export class Releases implements AsyncDisposable {
     return repairs.alone(async () =>
       door.perform(asked, async () => {
         await this.#checkRoom(application);
+        await this.#checkPackage(planned);
         const stopped = repairs.inTheWayOf(planned);
         const by = key === undefined ? { principal } : { principal, key };
         const record = { ...planned, id, ...by, created };
@@ -202,6 +203,12 @@ export class Releases implements AsyncDisposable {
     this.#closing.abort(new CodedError('ERR_INTERRUPTED', 'the supernode stops'));
     await this.repairs[Symbol.asyncDispose]();
     await Promise.all([...this.#drivers.values()].map(async (driver) => driver.idle()));
+  }
+
+  /** It may have been removed since it was looked for. */
+  async #checkPackage({ application, version, digest }: ReleasePlan): Promise<void> {
+    if ((await this.#parts.packages.find(application, version))?.digest === digest) return;
+    throw new CodedError('ERR_NOT_FOUND', `${application} ${version} was removed just now`);
   }
 
   async #checkRoom(application: string): Promise<void> {

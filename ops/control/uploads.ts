@@ -103,6 +103,20 @@ export class Uploads implements AsyncDisposable {
     );
   }
 
+  /**
+   * Takes the content of a version away that was removed, unless another one has it too; true when it is gone. What is
+   * not is like any other upload: it goes when there is no room for another.
+   */
+  async release(digest: string): Promise<boolean> {
+    const { log } = this.#options;
+    try {
+      return await this.#blobs.remove(digest);
+    } catch (error) {
+      log.error({ err: error, digest }, 'the content of a removed package is not taken away');
+      return false;
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#server[Symbol.asyncDispose]();
   }

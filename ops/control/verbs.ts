@@ -5,7 +5,7 @@
 import type { Static, TObject } from 'typebox';
 import type { Lane } from '../../core/identity/call-order.ts';
 import { CallRequest } from './call-record.ts';
-import { PackagePublish } from './package-record.ts';
+import { PackagePublish, PackageVersionOf } from './package-record.ts';
 import type { Risk } from './policy-rule.ts';
 import {
   ReleaseControl,
@@ -192,6 +192,14 @@ export const verbs = {
     audit: 'package.publish',
     at: 'POST /api/v1/packages',
     schema: PackagePublish,
+  },
+  'package.remove': {
+    ...cell,
+    permission: 'package.remove',
+    risk: 'change',
+    audit: 'package.remove',
+    at: 'DELETE /api/v1/packages/:name/:version',
+    schema: PackageVersionOf,
   },
   'package.list': {
     ...looks('package.list'),

@@ -189,6 +189,10 @@ test.serial(
         const plan1 = ['release', 'repair', lostId, '--on', 'all', '--yes', '--wait'];
         t.regex(await ok(plan1), /^2 hosts$/);
         t.deepEqual(await answers(), ['200 1.0', '200 1.0', '200 1.0']);
+
+        t.regex(await ok(['packages', 'remove', 'web/2.0']), /^web\/2\.0 removed, .* freed$/);
+        const needed = await dfops(cluster, ['packages', 'remove', 'web/1.0']);
+        t.regex(needed.stderr, /ERR_CONFLICT: web 1\.0 is needed: 3 hosts run it/);
       } finally {
         await dfops(cluster, [
           'call',

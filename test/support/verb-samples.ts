@@ -34,6 +34,7 @@ export const verbSamples: { readonly [Name in VerbName]: VerbInput<Name> } = {
   'call.follow': { id: call },
   'blob.put': { digest, length: 3 },
   'package.publish': { name: 'web', version: '1.2.3', digest, length: 3 },
+  'package.remove': { name: 'web', version: '1.2.3+a' },
   'package.list': { after: 'web/1.2.3' },
   'package.versions': { name: 'web', limit: 1 },
   'release.preview': release,
