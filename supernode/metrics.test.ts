@@ -22,7 +22,13 @@ const nothing: MetricsSnapshot = {
   warmUpsEnded: new Map(),
   calls: 0,
   queriedHosts: new Map(),
+  blobs: 0,
   blobBytes: 0,
+  releases: new Map(),
+  releasesEnded: new Map(),
+  owedHosts: new Map(),
+  approvals: new Map(),
+  approvalEvents: new Map(),
   callResults: new Map(),
   budgets: { download: 0, origin: 0 },
   outstanding: { download: 0, origin: 0 },
@@ -81,4 +87,28 @@ test('SupernodeMetrics.render() gives two scrapers at once the same figures', as
   const snapshot = { ...nothing, uploadBytes: 5 };
   const answers = await Promise.all([metrics.render(snapshot), metrics.render(snapshot)]);
   for (const { text } of answers) t.is(valueOf(text, `${metricPrefix}link_sent_bytes_total`), 5);
+});
+
+test('SupernodeMetrics.render() shows releases and approvals by state, those that there are none of too', async (t) => {
+  using metrics = new SupernodeMetrics();
+  const { text } = await metrics.render({
+    ...nothing,
+    blobs: 2,
+    releases: new Map([['paused', 1]]),
+    releasesEnded: new Map([['rolled-back', 3]]),
+    owedHosts: new Map([['left', 4]]),
+    approvals: new Map([['waiting', 5]]),
+    approvalEvents: new Map([['denied', 6]]),
+  });
+  const series: readonly (readonly [string, number])[] = [
+    ['blobs', 2],
+    ['releases{state="paused"}', 1],
+    ['releases{state="running"}', 0],
+    ['releases_ended_total{state="rolled-back"}', 3],
+    ['owed_hosts{state="left"}', 4],
+    ['approvals{state="waiting"}', 5],
+    ['approvals{state="denied"}', 0],
+    ['approval_events_total{event="denied"}', 6],
+  ];
+  for (const [name, value] of series) t.is(valueOf(text, `odonata_supernode_${name}`), value, name);
 });

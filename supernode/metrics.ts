@@ -34,7 +34,18 @@ export interface MetricsSnapshot {
   /** Hosts that were asked how they are, by what they made of it. */
   readonly queriedHosts: ReadonlyMap<string, number>;
   /** Of what was uploaded for hosts. */
+  readonly blobs: number;
   readonly blobBytes: number;
+  /** Those that have not ended, by phase. */
+  readonly releases: ReadonlyMap<string, number>;
+  /** By the phase in which they ended. */
+  readonly releasesEnded: ReadonlyMap<string, number>;
+  /** By stage. */
+  readonly owedHosts: ReadonlyMap<string, number>;
+  /** By state. */
+  readonly approvals: ReadonlyMap<string, number>;
+  /** What became of them, by event. */
+  readonly approvalEvents: ReadonlyMap<string, number>;
   readonly callResults: ReadonlyMap<string, number>;
   /** Of the cell, bytes per second, 0 for no limit; and what of them hosts have. */
   readonly budgets: CellBudgets;
@@ -119,6 +130,24 @@ export const supernodeMetrics = {
     help: 'Hosts that queries asked how they are, by what became of it',
     labels: ['outcome'],
   },
+  releases: { kind: 'gauge', help: 'Releases that have not ended, by state', labels: ['state'] },
+  releases_ended_total: {
+    kind: 'counter',
+    help: 'Releases that ended, by state',
+    labels: ['state'],
+  },
+  owed_hosts: {
+    kind: 'gauge',
+    help: 'Hosts that had not come to what a release decided when it ended, by state',
+    labels: ['state'],
+  },
+  approvals: { kind: 'gauge', help: 'Approvals that were asked for, by state', labels: ['state'] },
+  approval_events_total: {
+    kind: 'counter',
+    help: 'What became of approvals, by event',
+    labels: ['event'],
+  },
+  blobs: { kind: 'gauge', help: 'Files that were uploaded for hosts' },
   blob_bytes: { kind: 'gauge', help: 'Bytes of what was uploaded for hosts' },
   revoked_hosts: { kind: 'gauge', help: 'Hosts that the cell map puts out of the cell' },
   certificate_expiry_timestamp_seconds: {
@@ -212,6 +241,24 @@ export class SupernodeMetrics implements Disposable {
     for (const [result, count] of joins) this.#set('joins_total', count, { result });
   }
 
+  #setReleases(snapshot: MetricsSnapshot): void {
+    for (const state of ['planned', 'running', 'paused']) {
+      this.#set('releases', snapshot.releases.get(state) ?? 0, { state });
+    }
+    for (const [state, count] of snapshot.releasesEnded) {
+      this.#set('releases_ended_total', count, { state });
+    }
+    for (const state of ['waiting', 'installing', 'switching', 'left', 'mended']) {
+      this.#set('owed_hosts', snapshot.owedHosts.get(state) ?? 0, { state });
+    }
+    for (const state of ['waiting', 'approved', 'denied']) {
+      this.#set('approvals', snapshot.approvals.get(state) ?? 0, { state });
+    }
+    for (const [event, count] of snapshot.approvalEvents) {
+      this.#set('approval_events_total', count, { event });
+    }
+  }
+
   #setCounts(snapshot: MetricsSnapshot): void {
     this.#set('origin_requests_total', snapshot.originRequests);
     this.#set('origin_received_bytes_total', snapshot.originBytes);
@@ -228,7 +275,9 @@ export class SupernodeMetrics implements Disposable {
       this.#set('warm_ups', snapshot.warmUps.get(state) ?? 0, { state });
     }
     this.#set('calls', snapshot.calls);
+    this.#set('blobs', snapshot.blobs);
     this.#set('blob_bytes', snapshot.blobBytes);
+    this.#setReleases(snapshot);
     for (const [outcome, count] of snapshot.callResults) {
       this.#set('call_results_total', count, { outcome });
     }

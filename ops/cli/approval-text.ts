@@ -11,6 +11,7 @@ const about = {
   agreed: Type.Array(Type.String()),
   open: Type.Array(Type.Array(Type.String())),
   deniedBy: Type.Optional(Type.String()),
+  deniedFor: Type.Optional(Type.String()),
   created: Type.Number(),
   expires: Type.Number(),
 };
@@ -79,9 +80,11 @@ export function approvalText(approval: ApprovalDetail): string {
   return `${lines.join('\n')}\n`;
 }
 
-function stateOf({ state, open, agreed, deniedBy }: ApprovalLine): string {
+function stateOf({ state, open, agreed, deniedBy, deniedFor }: ApprovalLine): string {
   const by = agreed.length === 0 ? '' : `, ${agreed.join(', ')} agreed`;
-  if (deniedBy !== undefined) return `denied by ${deniedBy}`;
+  if (deniedBy !== undefined) {
+    return `denied by ${deniedBy}${deniedFor === undefined ? '' : `: ${exact(deniedFor)}`}`;
+  }
   if (state !== 'waiting') return `${state}${by}`;
   const lists = open.map((names) =>
     names.length === 1 ? names.join() : `one of ${names.join(', ')}`,

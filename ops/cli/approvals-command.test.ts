@@ -123,7 +123,7 @@ test('dfops call waits for somebody who sees exactly what was asked, and is made
 });
 
 test('dfops approvals deny ends it; --json prints what the API says', async (t) => {
-  const { dfops } = await openBench(t);
+  const { dfops, ops } = await openBench(t);
   const call = ['call', 'df', '--on', 'all'];
   const id = await askedBy(t, dfops(call, 'ann'));
   const shown = JSON.parse(await dfops(['approvals', 'show', id, '--json'], 'eve')) as {
@@ -132,9 +132,21 @@ test('dfops approvals deny ends it; --json prints what the API says', async (t) 
   };
   t.like(shown.input, { command: 'df', on: 'all' });
   t.is(shown.hosts.length, 1);
-  t.regex(await dfops(['approvals', 'deny', id], 'eve'), / {2}denied by eve\n$/);
+  for (const reason of ['a\nb', 'x'.repeat(501), '\u{202e}x']) {
+    const wrong = dfops(['approvals', 'deny', id, '--reason', reason], 'eve');
+    await t.throwsAsync(wrong, { code: 'ERR_REQUEST' });
+  }
+  const deny = ['approvals', 'deny', id, '--reason', 'not on a Friday'];
+  t.regex(await dfops(deny, 'eve'), / {2}denied by eve: "not on a Friday"\n$/);
+  t.regex(await dfops(['approvals', 'show', id], 'ann'), /denied by eve: "not on a Friday"/);
   const quoted = dfops([...call, '--approval', id], 'ann');
-  await t.throwsAsync(quoted, { code: 'ERR_APPROVAL_NEEDED', message: /eve denied it/ });
+  const message = /eve denied it: not on a Friday/;
+  await t.throwsAsync(quoted, { code: 'ERR_APPROVAL_NEEDED', message });
+  const { records } = await ops.audit.list({ kind: 'approval.deny', limit: 1 });
+  t.like(records, [{ object: id, detail: { reason: 'not on a Friday' } }]);
+  t.deepEqual([...ops.approvals.standing()], [['denied', 1]]);
+  t.is(ops.approvals.counts.get('denied'), 1);
+  t.is(ops.approvals.counts.get('asked'), 1);
 });
 
 test('what is wrong is named', async (t) => {

@@ -2,10 +2,21 @@
 import type { Command } from 'commander';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
+import { defineOptions } from '../../core/base/options.ts';
 import { ApiClient } from './api-client.ts';
 import { approvalLine, approvalText } from './approval-text.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { apiOptions } from './preheat-options.ts';
+
+/** The flags of `dfops approvals deny`. */
+export const approvalsDenyOptions = defineOptions({
+  ...apiOptions,
+  reason: {
+    kind: 'string',
+    valueName: 'TEXT',
+    help: 'Why, at most 500 characters; who asked is told, and it is in the audit',
+  },
+});
 
 /** Adds `approvals list|show|approve|deny` to the program. */
 export function addApprovalsCommands(program: Command, tools: CommandTools): void {
@@ -38,24 +49,32 @@ export function addApprovalsCommands(program: Command, tools: CommandTools): voi
       },
     },
   );
-  for (const [word, verb, description] of [
-    [
-      'approve',
-      'approval.give',
-      'Agree to what `show` shows; it is done when who asked asks again',
-    ],
-    ['deny', 'approval.deny', 'Deny it for good, or take back what you asked'],
-  ] as const) {
-    bindCommand(approvals.command(word).description(description).argument('<ID>'), {
-      table: apiOptions,
-      env,
-      action: async ({ options: { api, apiKey, json }, args: [id = ''] }) => {
-        const client = new ApiClient(api, apiKey);
-        const said = await client.ask(verb, { id: idFrom(id) }, { signal });
-        print(json ? `${JSON.stringify(said)}\n` : approvalLine(said));
-      },
-    });
-  }
+  const approve = approvals
+    .command('approve')
+    .description('Agree to what `show` shows; it is done when who asked asks again')
+    .argument('<ID>');
+  bindCommand(approve, {
+    table: apiOptions,
+    env,
+    action: async ({ options: { api, apiKey, json }, args: [id = ''] }) => {
+      const client = new ApiClient(api, apiKey);
+      const said = await client.ask('approval.give', { id: idFrom(id) }, { signal });
+      print(json ? `${JSON.stringify(said)}\n` : approvalLine(said));
+    },
+  });
+  const deny = approvals
+    .command('deny')
+    .description('Deny it for good, or take back what you asked')
+    .argument('<ID>');
+  bindCommand(deny, {
+    table: approvalsDenyOptions,
+    env,
+    action: async ({ options: { api, apiKey, json, reason }, args: [id = ''] }) => {
+      const client = new ApiClient(api, apiKey);
+      const said = await client.ask('approval.deny', { id: idFrom(id), reason }, { signal });
+      print(json ? `${JSON.stringify(said)}\n` : approvalLine(said));
+    },
+  });
 }
 
 function idFrom(id: string): string {

@@ -58,7 +58,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   'approvals list': [],
   'approvals show': [KEY],
   'approvals approve': [KEY],
-  'approvals deny': [KEY],
+  'approvals deny': [KEY, '--reason', 'not today'],
   'hosts list': ['--on', 'idc=hz', '--retired'],
   'hosts show': [peer],
   'hosts label': ['web-1', 'role=web', 'old-'],

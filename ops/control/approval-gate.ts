@@ -95,8 +95,11 @@ export class ApprovalGate {
     const { principals, approvals } = this.#parts;
     const { record } = kept;
     const { id, denied } = record;
-    if (denied !== undefined)
-      throw this.#refusal('denied', record, `${denied.principal} denied it`);
+    if (denied !== undefined) {
+      const { principal, reason } = denied;
+      const why = reason === undefined ? '' : `: ${reason}`;
+      throw this.#refusal('denied', record, `${principal} denied it${why}`);
+    }
     if (record.digest !== digestOf(asked)) {
       const why = `${differenceOf(record, asked)}; ask without it for another`;
       throw this.#refusal('changed', record, why);

@@ -40,6 +40,14 @@ const Word = Type.Object({
   at: Type.Integer(),
 });
 
+/** Why somebody denies it: one line, for people. */
+export const DenialReason = Type.String({
+  minLength: 1,
+  maxLength: 500,
+  // Nothing that could pass for another line, or turn one around.
+  pattern: '^[^\\x00-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]*$',
+});
+
 export const ApprovalRecord = Type.Object({
   id: ApprovalId,
   verb: Type.String(),
@@ -60,7 +68,7 @@ export const ApprovalRecord = Type.Object({
   owners: Type.Array(Type.String()),
   needs: Type.Array(Need),
   agreed: Type.Array(Word),
-  denied: Type.Optional(Word),
+  denied: Type.Optional(Type.Object({ ...Word.properties, reason: Type.Optional(DenialReason) })),
   /** Cell time, ms. */
   created: Type.Integer(),
   expires: Type.Integer(),

@@ -16,5 +16,5 @@ export function addApprovalRoutes(app: ApiApp, { parts, callerOf }: ApprovalRout
   routes.handle('approval.list', ({ input, caller }) => parts().approvals.list(input, caller));
   routes.handle('approval.show', ({ input, caller }) => parts().approvals.show(input.id, caller));
   routes.handle('approval.give', ({ input, caller }) => parts().approvals.agree(input.id, caller));
-  routes.handle('approval.deny', ({ input, caller }) => parts().approvals.deny(input.id, caller));
+  routes.handle('approval.deny', ({ input, caller }) => parts().approvals.deny(input, caller));
 }

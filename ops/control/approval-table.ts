@@ -12,6 +12,10 @@ const SWEEP_MS = 60_000;
 const PREFIX = 'approval/';
 const parseRecord = parser(ApprovalRecord, { code: 'ERR_STORE_IO' });
 
+/** What happens to approvals: `given` is each word of one who agrees, `expired` those that nobody denied. */
+export const approvalEvents = ['asked', 'given', 'denied', 'used', 'expired'] as const;
+type ApprovalCount = (typeof approvalEvents)[number];
+
 /** An approval as the store has it. */
 export interface KeptApproval {
   readonly record: ApprovalRecord;
@@ -28,6 +32,8 @@ export class ApprovalTable implements AsyncDisposable {
   readonly #log: Log;
   readonly #held = new Map<string, { readonly record: ApprovalRecord; readonly bytes: number }>();
   readonly #timer: Timer;
+  /** What has become of them since the start: see `approvalEvents`. */
+  readonly counts = new Map<ApprovalCount, number>(approvalEvents.map((name) => [name, 0]));
   #sweeping: Promise<void> = Promise.resolve();
 
   private constructor(store: StateStore, options: { readonly clock: Clock; readonly log: Log }) {
@@ -79,7 +85,10 @@ export class ApprovalTable implements AsyncDisposable {
       expect: [{ key: keyOf(record.id), revision: 0 }],
       detail: {},
       undo: () => void this.#held.delete(record.id),
-      answer: () => record,
+      answer: () => {
+        this.#count('asked');
+        return record;
+      },
     };
   }
 
@@ -92,7 +101,10 @@ export class ApprovalTable implements AsyncDisposable {
     return {
       changes: [{ type: 'del', key: keyOf(id) }],
       expect: [{ key: keyOf(id), revision }],
-      done: () => void this.#held.delete(id),
+      done: () => {
+        this.#held.delete(id);
+        this.#count('used');
+      },
     };
   }
 
@@ -101,13 +113,30 @@ export class ApprovalTable implements AsyncDisposable {
     const { record, revision } = await this.#waiting(id);
     const word = this.#wordOf(by);
     const others = record.agreed.filter(({ principal }) => principal !== by.name);
-    return this.#replace({ ...record, agreed: [...others, word] }, revision);
+    const effect = this.#replace({ ...record, agreed: [...others, word] }, revision);
+    return {
+      ...effect,
+      answer: () => {
+        this.#count('given');
+        return effect.answer();
+      },
+    };
   }
 
   /** Somebody denies, for good. As `#waiting()` throws. */
-  async deny(id: string, by: Principal): Promise<Effect<ApprovalRecord>> {
+  async deny(id: string, by: Principal, reason?: string): Promise<Effect<ApprovalRecord>> {
     const { record, revision } = await this.#waiting(id);
-    return this.#replace({ ...record, denied: this.#wordOf(by) }, revision);
+    const said = reason === undefined ? {} : { reason };
+    const denied = { ...this.#wordOf(by), ...said };
+    const effect = this.#replace({ ...record, denied }, revision);
+    return {
+      ...effect,
+      detail: { ...effect.detail, ...said },
+      answer: () => {
+        this.#count('denied');
+        return effect.answer();
+      },
+    };
   }
 
   /** Removes what has expired; what cannot be removed is tried again. Never rejects. */
@@ -149,6 +178,10 @@ export class ApprovalTable implements AsyncDisposable {
     return { principal: name, ...(key === undefined ? {} : { key }), at };
   }
 
+  #count(event: ApprovalCount): void {
+    this.counts.set(event, (this.counts.get(event) ?? 0) + 1);
+  }
+
   #hold(record: ApprovalRecord): void {
     this.#held.set(record.id, { record, bytes: bytesOf(record) });
   }
@@ -181,7 +214,10 @@ export class ApprovalTable implements AsyncDisposable {
       this.#log.warn({ code }, 'expired approvals could not be removed');
       return;
     }
-    for (const id of gone) this.#held.delete(id);
+    for (const id of gone) {
+      if (this.#held.get(id)?.record.denied === undefined) this.#count('expired');
+      this.#held.delete(id);
+    }
   }
 }
 

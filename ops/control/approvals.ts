@@ -30,6 +30,7 @@ export interface ApprovalSummary extends Pick<
   /** Of each of these lists one is still to agree. */
   readonly open: readonly ApproverList[];
   readonly deniedBy?: string;
+  readonly deniedFor?: string;
 }
 
 /** All of what was asked: the approver agrees to exactly this. */
@@ -81,17 +82,37 @@ export class Approvals {
     return this.#viewOf(record);
   }
 
-  /** The caller denies it, for good, or takes back what he asked. As `agree()` throws. */
-  async deny(id: string, caller: Caller): Promise<ApprovalView> {
+  /** The caller denies it, for good, or takes back what he asked; who asked is told the reason. As `agree()` throws. */
+  async deny({ id, reason }: VerbInput<'approval.deny'>, caller: Caller): Promise<ApprovalView> {
     const { door, approvals } = this.#parts;
     const { principal } = caller;
     const whyNot = whyNotDeny(await this.#read(id), principal);
     const object = { id, isNamed: whyNot === undefined, whyNot };
     const record = await door.perform(
-      { verb: 'approval.deny', caller, input: { id }, object },
-      async () => approvals.deny(id, principal),
+      {
+        verb: 'approval.deny',
+        caller,
+        input: reason === undefined ? { id } : { id, reason },
+        object,
+      },
+      async () => approvals.deny(id, principal, reason),
     );
     return this.#viewOf(record);
+  }
+
+  /** How many there are, by how far they are. */
+  standing(): Map<ApprovalSummary['state'], number> {
+    const counts = new Map<ApprovalSummary['state'], number>();
+    for (const record of this.#parts.approvals.list()) {
+      const { state } = this.#summaryOf(record);
+      counts.set(state, (counts.get(state) ?? 0) + 1);
+    }
+    return counts;
+  }
+
+  /** What became of them since the start. */
+  get counts(): ReadonlyMap<string, number> {
+    return this.#parts.approvals.counts;
   }
 
   async #read(id: string): Promise<ApprovalRecord> {
@@ -114,6 +135,7 @@ export class Approvals {
       agreed,
       open,
       ...(denied === undefined ? {} : { deniedBy: denied.principal }),
+      ...(denied?.reason === undefined ? {} : { deniedFor: denied.reason }),
       created,
       expires,
     };

@@ -75,6 +75,11 @@ export class BlobStore {
     return this.#usedBytes;
   }
 
+  /** How many there are. */
+  get size(): number {
+    return this.#blobs.size;
+  }
+
   /** Its length, if there is such a blob. */
   lengthOf(digest: string): number | undefined {
     return this.#blobs.get(digest);

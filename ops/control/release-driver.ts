@@ -19,7 +19,7 @@ import { advance } from './release-machine.ts';
 import type { ReleaseEvent, ReleaseMove, StepCall } from './release-machine.ts';
 import type { ReleaseRecord } from './release-record.ts';
 import { failuresOf, isEnded } from './release-state.ts';
-import type { ReleaseState } from './release-state.ts';
+import type { ReleasePhase, ReleaseState } from './release-state.ts';
 import type { ReleaseStore } from './release-store.ts';
 
 /** After what could not be written: how long until it is tried again, at first and at most, ms. */
@@ -57,6 +57,8 @@ export type ReleaseNews =
  */
 export class ReleaseDriver {
   readonly record: ReleaseRecord;
+  /** Where it stands, as far as was heard. */
+  phase: ReleasePhase = 'planned';
   readonly #parts: ReleaseDriverParts;
   readonly #serial = new Serial();
   readonly #watchers = new Set<(news: ReleaseNews) => void>();
@@ -124,6 +126,7 @@ export class ReleaseDriver {
   /** False when there is nothing to do before somebody wishes something. */
   async #step(): Promise<boolean> {
     const { state } = await this.#parts.store.state(this.record.id);
+    this.phase = state.phase;
     if (isEnded(state)) {
       await this.#parts.onEnd(this.record);
       return false;
@@ -212,6 +215,7 @@ export class ReleaseDriver {
   }
 
   #tell(news: ReleaseNews): void {
+    if (news.type === 'state') this.phase = news.state.phase;
     for (const watcher of this.#watchers) watcher(news);
   }
 }

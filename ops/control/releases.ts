@@ -38,6 +38,8 @@ export interface ReleasesParts extends Omit<ReleaseDriverParts, 'signal' | 'onEn
 export class Releases implements AsyncDisposable {
   readonly repairs: Repairs;
   readonly orders: RepairOrders;
+  /** Since the start, by how they ended. */
+  readonly ended = new Map<string, number>();
   readonly #parts: ReleasesParts;
   readonly #drivers = new Map<string, ReleaseDriver>();
   readonly #closing = new AbortController();
@@ -198,6 +200,16 @@ export class Releases implements AsyncDisposable {
     return this.#drivers.get(id);
   }
 
+  /** How many have not ended, by where they stand. */
+  standing(): Map<string, number> {
+    return countsOf([...this.#drivers.values()].map(({ phase }) => phase));
+  }
+
+  /** How many hosts are owed something, or were and are mended, by how far that is. */
+  owedHosts(): Map<string, number> {
+    return countsOf([...this.#parts.owed.all()].map(({ stage }) => stage));
+  }
+
   /** Stops leading; calls that were made go on, and are waited for by the next run. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new CodedError('ERR_INTERRUPTED', 'the supernode stops'));
@@ -255,7 +267,9 @@ export class Releases implements AsyncDisposable {
   async #ended({ id, application }: ReleaseRecord): Promise<void> {
     const { owed } = this.#parts;
     await this.repairs.alone(async () => owed.reread(application));
+    const phase = this.#drivers.get(id)?.phase;
     this.#drivers.delete(id);
+    if (phase !== undefined) this.ended.set(phase, (this.ended.get(phase) ?? 0) + 1);
     this.repairs.look();
   }
 
@@ -267,4 +281,10 @@ export class Releases implements AsyncDisposable {
       log.error({ err: error }, 'old releases are not removed');
     }
   }
+}
+
+function countsOf(words: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);
+  return counts;
 }

@@ -43,6 +43,11 @@ export class Uploads implements AsyncDisposable {
     return new Uploads(blobs, await BlobServer.open(blobs, { dataDir, log }), options);
   }
 
+  /** How many blobs there are. */
+  get blobs(): number {
+    return this.#blobs.size;
+  }
+
   /** Bytes of all blobs. */
   get usedBytes(): number {
     return this.#blobs.usedBytes;

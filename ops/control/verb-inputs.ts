@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { pageLimits } from '../../core/base/paging.ts';
 import { peerIdPattern } from '../../core/identity/peer-id.ts';
 import { KeyId, keyLimits, PrincipalName } from './api-key.ts';
-import { ApprovalId } from './approval-record.ts';
+import { ApprovalId, DenialReason } from './approval-record.ts';
 import { PrincipalCaps } from './caps.ts';
 import { expressionLimits } from './expression-tokens.ts';
 import { LabelChange } from './host-labels.ts';
@@ -39,6 +39,7 @@ export const PolicyPut = Type.Object({ name: PolicyName, policy: PolicyRule });
 export const PolicyRemove = Type.Object({ name: PolicyName });
 
 export const OneApproval = Type.Object({ id: ApprovalId });
+export const DenyApproval = Type.Object({ id: ApprovalId, reason: Type.Optional(DenialReason) });
 
 export const AuditList = Type.Object({
   order: Type.Optional(Type.Enum(['oldest', 'newest'])),

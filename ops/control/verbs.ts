@@ -142,7 +142,7 @@ export const verbs = {
     audit: 'approval.deny',
     at: 'POST /api/v1/approvals/:id/deny',
     isForNamed: true,
-    schema: inputs.OneApproval,
+    schema: inputs.DenyApproval,
   },
   'call.run': {
     permission: 'call.run',

@@ -12,6 +12,7 @@ import {
   keysRotateOptions,
   policiesPutOptions,
 } from '../../ops/cli/keys-command.ts';
+import { approvalsDenyOptions } from '../../ops/cli/approvals-command.ts';
 import {
   auditListOptions,
   auditPruneOptions,
@@ -51,6 +52,7 @@ export const optionTables: Readonly<Record<string, OptionTable>> = {
   'dfops audit list': auditListOptions,
   'dfops audit verify': auditVerifyOptions,
   'dfops audit prune': auditPruneOptions,
+  'dfops approvals deny': approvalsDenyOptions,
   'dfops keys create': keysCreateOptions,
   'dfops keys rotate': keysRotateOptions,
   'dfops policies put': policiesPutOptions,

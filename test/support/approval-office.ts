@@ -50,7 +50,8 @@ export class Office {
   }
 
   async deny(name: string, id: string): Promise<string> {
-    return (await this.approvals.deny(id, { principal: this.who(name), source: '10.0.0.2' })).state;
+    return (await this.approvals.deny({ id }, { principal: this.who(name), source: '10.0.0.2' }))
+      .state;
   }
 
   /** A key that somebody other than the operator had made, and so has seen. */

@@ -26,7 +26,7 @@ export const verbSamples: { readonly [Name in VerbName]: VerbInput<Name> } = {
   'approval.list': { after: HEX },
   'approval.show': { id: HEX },
   'approval.give': { id: HEX },
-  'approval.deny': { id: HEX },
+  'approval.deny': { id: HEX, reason: 'not before the freeze is over' },
   'call.run': { command: 'uptime', args: ['-s', '', 'a&b'], on: 'all', timeoutMs: 9 },
   'call.cancel': { id: call },
   'call.list': { limit: 2, before: call },
