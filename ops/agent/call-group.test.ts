@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,7 +14,7 @@ import { CallGroup } from './call-group.ts';
 import { CallGroups } from './call-groups.ts';
 import { CapturedOutput } from './captured-output.ts';
 import { findCgroupPlace } from './cgroup-place.ts';
-import { Launcher } from './launcher.ts';
+import { Launcher, argvInGroup } from './launcher.ts';
 import { ownUser } from './local-user.ts';
 import { runCommand } from './run-command.ts';
 import type { RunEnd } from './run-command.ts';
@@ -215,6 +216,16 @@ inGroups(
     await until(() => !existsSync(at.path));
   },
 );
+
+test('a program whose group cannot be entered is not started', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'odonata-group-'));
+  t.teardown(async () => rm(folder, { recursive: true, force: true }));
+  const mark = join(folder, 'ran');
+  const [sh, ...args] = argvInGroup(['/bin/touch', mark], new CallGroup(join(folder, 'gone')));
+  const end = spawnSync(sh, args, { env: {}, cwd: '/' });
+  t.is(end.status, 125);
+  t.false(existsSync(mark));
+});
 
 test('CallGroups.none() makes no group and keeps no limit', async (t) => {
   const groups = CallGroups.none();
