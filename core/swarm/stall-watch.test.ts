@@ -4,15 +4,23 @@ import { StallWatch } from './stall-watch.ts';
 
 /** Lets `seconds` pass, with `bytesPerSecond` coming in; the second at which it was found stalled. */
 function run(
-  parts: { readonly clock: ManualClock; readonly watch: StallWatch },
+  parts: {
+    readonly clock: ManualClock;
+    readonly watch: StallWatch;
+    /** Parents in all, and what each other one brings, bytes per second. */
+    readonly line?: { readonly parents: number; readonly each: number };
+  },
   seconds: number,
   bytesPerSecond: number,
 ): number | undefined {
   const { clock, watch } = parts;
+  const { parents, each } = parts.line ?? { parents: 1, each: 0 };
   for (let tenths = 0; tenths < seconds * 10; tenths += 1) {
     clock.advance(100);
     const bytes = (tenths * bytesPerSecond) / 10;
-    if (watch.isCountDue() && watch.note({ bytes, isHeldBack: false })) return tenths / 10;
+    const allBytes = bytes + ((parents - 1) * tenths * each) / 10;
+    const received = { bytes, allBytes, parents, isHeldBack: false };
+    if (watch.isCountDue() && watch.note(received)) return tenths / 10;
   }
   return undefined;
 }
@@ -42,13 +50,34 @@ test('StallWatch leaves a slow parent alone, and one that trickles not', (t) => 
   }
 });
 
+test('StallWatch leaves each of many parents alone that share a slow line, and finds the one that brings nothing', (t) => {
+  for (const [rate, isStalled] of [
+    [15_000, false],
+    [4_000, false],
+    [1_000, true],
+    [0, true],
+  ] as const) {
+    const clock = new ManualClock();
+    const watch = new StallWatch(clock);
+    watch.asked();
+    const line = { parents: 14, each: 16_000 };
+    t.is(run({ clock, watch, line }, 60, rate) !== undefined, isStalled, `${rate} bytes/s`);
+  }
+  const clock = new ManualClock();
+  const watch = new StallWatch(clock);
+  watch.asked();
+  const line = { parents: 4, each: 5_000_000 };
+  t.true(run({ clock, watch, line }, 60, 15_000) !== undefined, 'where others are fast');
+});
+
 test('StallWatch leaves a parent alone whose bytes wait for a limit of this host', (t) => {
   const clock = new ManualClock();
   const watch = new StallWatch(clock);
   watch.asked();
   for (let second = 0; second < 60; second += 1) {
     clock.advance(1_000);
-    if (watch.isCountDue()) t.false(watch.note({ bytes: 1_000_000, isHeldBack: true }));
+    const received = { bytes: 1_000_000, allBytes: 1_000_000, parents: 1, isHeldBack: true };
+    if (watch.isCountDue()) t.false(watch.note(received));
   }
   t.true(run({ clock, watch }, 60, 0) !== undefined, 'and not when they do no longer');
 });

@@ -4,9 +4,12 @@ import type { ReceivedBytes } from './transfer-messages.ts';
 /** Without a whole piece for this long, bytes are counted. */
 const QUIET_MS = 2_000;
 const COUNT_EVERY_MS = 500;
-/** Who brings less than this within that time brings nothing. */
+/** Who brings less than this within that time brings nothing, unless others bring little, too. */
 const STALL_BYTES = 64 * 1024;
 const STALL_MS = 3_000;
+/** Who brings less than this part of what others bring on average brings nothing, however slow the line of this host is. */
+const STALL_SHARE = 1 / 8;
+const LEAST_BYTES = 8 * 1024;
 /** A parent that stalled is passed over for so long, twice as long each time until it brings something. */
 const FIRST_AVOID_MS = 30_000;
 const MAX_AVOID_MS = 600_000;
@@ -19,7 +22,7 @@ export class StallWatch {
   readonly #clock: Clock;
   #askedSinceMs: number | undefined;
   #countDueMs = 0;
-  #seen: { readonly bytes: number; readonly ms: number } | undefined;
+  #seen: { readonly bytes: number; readonly allBytes: number; readonly ms: number } | undefined;
   #stalls = 0;
   #avoidUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -61,16 +64,22 @@ export class StallWatch {
 
   /**
    * Takes the bytes brought so far, pieces that are not whole among them; true when it has stalled. Nobody stalls whose
-   * bytes wait for a limit of ours.
+   * bytes wait for a limit of ours, nor where our own line is so slow that each of many parents brings little.
    */
-  note({ bytes, isHeldBack }: ReceivedBytes): boolean {
+  note({ bytes, allBytes, parents, isHeldBack }: ReceivedBytes): boolean {
     const now = this.#clock.monotonic();
     if (this.#askedSinceMs === undefined) return false;
-    if (isHeldBack || this.#seen === undefined || bytes - this.#seen.bytes >= STALL_BYTES) {
-      this.#seen = { bytes, ms: now };
+    const seen = this.#seen;
+    if (isHeldBack || seen === undefined || bytes - seen.bytes >= STALL_BYTES) {
+      this.#seen = { bytes, allBytes, ms: now };
       return false;
     }
-    if (now - this.#seen.ms < STALL_MS || this.isStalled) return false;
+    if (now - seen.ms < STALL_MS || this.isStalled) return false;
+    const others = allBytes - seen.allBytes - (bytes - seen.bytes);
+    if (parents > 1 && bytes - seen.bytes >= leastOf(others / (parents - 1))) {
+      this.#seen = { bytes, allBytes, ms: now };
+      return false;
+    }
     this.#avoidUntilMs = now + Math.min(MAX_AVOID_MS, FIRST_AVOID_MS * 2 ** this.#stalls);
     this.#stalls += 1;
     return true;
@@ -80,4 +89,9 @@ export class StallWatch {
     if (this.#askedSinceMs !== undefined) this.#askedSinceMs = this.#clock.monotonic();
     this.#seen = undefined;
   }
+}
+
+/** Bytes below which a parent brings nothing, where others bring so many each. */
+function leastOf(othersMean: number): number {
+  return Math.min(STALL_BYTES, Math.max(LEAST_BYTES, othersMean * STALL_SHARE));
 }

@@ -68,7 +68,7 @@ class Transfers {
         await writePiece(to.task, index);
         return { bytes: length, wireBytes: length, ms: 1 };
       },
-      receivedBytes: async () => ({ bytes: 0, isHeldBack: false }),
+      receivedBytes: async () => ({ bytes: 0, allBytes: 0, parents: 1, isHeldBack: false }),
       askManifest: async () => undefined,
       renew: async () => undefined,
       close: async () => undefined,

@@ -229,6 +229,10 @@ export interface TransferOperations {
 /** What came of a parent. */
 export interface ReceivedBytes {
   readonly bytes: number;
+  /** What came of all parents that the same thread takes pieces of, this one among them. */
+  readonly allBytes: number;
+  /** Parents that it takes pieces of at this moment. */
+  readonly parents: number;
   /** Some of it waits for a limit here, so that no more may have been asked for. */
   readonly isHeldBack: boolean;
 }

@@ -192,7 +192,14 @@ export class LinkHost {
 
   receivedBytes(id: number): ReceivedBytes {
     const channel = this.#channels.get(id);
-    return { bytes: channel?.receivedBytes ?? 0, isHeldBack: channel?.isHeldBack === true };
+    return {
+      bytes: channel?.receivedBytes ?? 0,
+      allBytes: this.#endpoint.stats().bytesIn,
+      parents: this.#channels
+        .values()
+        .reduce((sum, { fetching }) => sum + Math.min(1, fetching), 0),
+      isHeldBack: channel?.isHeldBack === true,
+    };
   }
 
   /** Takes one piece: hashed and written as it comes, and kept only if its digest is right. */
