@@ -1,6 +1,5 @@
-// `fixtures/swarm-8-hosts.json` is what `npm run bench -- swarm --hosts 8 --size 16MiB --rate 3mbit --json FILE` wrote
-// of a real run, without its curves. The machine was busy with other work, which is not simulated: the bar of 10 % is
-// for quiet machines.
+// `fixtures/swarm-8-hosts.json` is what `npm run bench -- swarm --hosts 8 --size 64MiB --rate 20mbit --json FILE` wrote
+// of a real run on a quiet machine, without its curves.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +15,7 @@ const usual = simCase({ hosts: 1, size: 1, rate: 1 });
 test('a real run takes about as long in virtual time', async (t) => {
   const recorded = await readRecorded(real);
   const swarm = replayCase(recorded, usual);
-  t.like(swarm, { hosts: 8, size: 16 * 1024 * 1024, up: recorded.goodput, kill: 0, idcs: 1 });
+  t.like(swarm, { hosts: 8, size: 64 * 1024 * 1024, up: recorded.goodput, kill: 0, idcs: 1 });
   t.is(Math.min(...(swarm.joinAtMs ?? [])), 0);
   const compared = compareReplay(recorded, simulate(swarm));
   t.deepEqual(
@@ -24,7 +23,7 @@ test('a real run takes about as long in virtual time', async (t) => {
     ['p50', 'max'],
   );
   for (const { what, difference } of compared) {
-    t.true(difference <= 0.02 && difference >= -0.15, `${what}: ${difference}`);
+    t.true(difference <= 0.02 && difference >= -0.1, `${what}: ${difference}`);
   }
 });
 
