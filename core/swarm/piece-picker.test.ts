@@ -140,6 +140,23 @@ test('a late piece is asked of a second parent, and the loser is named when it c
   t.is(made.inFlight, 0);
 });
 
+test('in the end, a parent that is always slow is late when others would not be', (t) => {
+  const made = linked(40, { fast: Array.from({ length: 40 }, (_item, at) => at), slow: [0] });
+  made.rest('slow', true);
+  for (let count = 0; count < 39; count += 1) {
+    const ask = made.next(0);
+    if (ask?.piece === 0) made.failed('fast', 0);
+    else made.brought('fast', ask?.piece ?? 0, 100);
+  }
+  made.rest('slow', false);
+  made.rest('fast', true);
+  for (let piece = 1; piece < 40; piece += 1) made.unwant(piece);
+  t.like(made.next(1000), { peer: 'slow', piece: 0 });
+  made.rest('fast', false);
+  t.is(made.hedge(1050), undefined, 'not late yet');
+  t.like(made.hedge(2000), { peer: 'fast', piece: 0, isHedge: true });
+});
+
 test('while something else is open, a late piece is asked of a second parent only where a reader is at it', (t) => {
   const made = linked(40, { slow: Array.from({ length: 40 }, (_item, at) => at), other: [] });
   for (let count = 0; count < 8; count += 1) {

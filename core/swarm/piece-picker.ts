@@ -3,6 +3,7 @@ import { Bitfield } from '../piece/bitfield.ts';
 import { ImportLicences } from './import-licences.ts';
 import { PickerParent } from './picker-parent.ts';
 import { MAX_LOOKED_AT, rarestPiece } from './rarest-piece.ts';
+import { ResponseTime } from './response-time.ts';
 
 /** One request to make. */
 export interface Ask {
@@ -50,7 +51,7 @@ const FAR_PATIENCE_MS = 2_000;
 const WINDOW_PIECES = 16;
 const URGENT_PIECES = 2;
 /** Pieces asked twice because a parent is late, of those that came: the loser has mostly been sent, too. */
-const HEDGE_SHARE = 0.01;
+const HEDGE_SHARE = 0.02;
 /** A new holder takes over this share of those who wait in a longer line: the line halves, the copies double. */
 const MOVE_CHANCE = 0.5;
 
@@ -83,6 +84,8 @@ export class PiecePicker {
   #near = 0;
   /** Parents in other idcs, seeds too. */
   #far = 0;
+  /** How long pieces take of anybody. */
+  readonly #usual = new ResponseTime();
   /** Sum of what the paths to all parents hold. */
   #onWay = 0;
   /** Pieces that near seeds offer to this host and that were not asked for yet. */
@@ -135,9 +138,8 @@ export class PiecePicker {
   }
 
   /** A parent is linked; `has` tells what of. */
-  open(peer: string, role: 'peer' | 'seed', options: { readonly isFar?: boolean } = {}): void {
+  open(peer: string, role: 'peer' | 'seed', { isFar = false }: { isFar?: boolean } = {}): void {
     if (this.#parents.has(peer)) return;
-    const { isFar = false } = options;
     this.#parents.set(peer, new PickerParent({ peer, role, isFar, pieces: this.#open.length }));
     if (isFar) this.#far += 1;
     if (isFar || role === 'seed') return;
@@ -249,7 +251,8 @@ export class PiecePicker {
 
   /**
    * A second request for the piece whose parent is latest, within the share of bytes that may come twice. While there is
-   * something else to ask for, a piece that comes late holds nobody up but a reader that is at it.
+   * something else to ask for, a piece that comes late holds nobody up but a reader that is at it; then a parent that is
+   * always slow is as late as one that is slow for once.
    */
   hedge(nowMs: number): Ask | undefined {
     if (this.#hedges >= 1 + this.#brought * HEDGE_SHARE) return undefined;
@@ -258,7 +261,8 @@ export class PiecePicker {
       const [request] = requests;
       if (request === undefined || requests.length > 1) continue;
       if (this.#open.count > 0 && !this.#isUrgent(piece)) continue;
-      const lateMs = nowMs - request.sinceMs - request.parent.response.lateMs;
+      const patienceMs = Math.min(request.parent.response.lateMs, this.#usual.lateMs);
+      const lateMs = nowMs - request.sinceMs - patienceMs;
       if (!(lateMs > (latest?.lateMs ?? 0))) continue;
       const parent = this.#shortestLine(
         (one) => one !== request.parent && !one.isFar && one.isAskable && one.pieces.has(piece),
@@ -314,6 +318,7 @@ export class PiecePicker {
       parent.response.note(ms, parent.inFlight);
       this.#onWay += parent.response.onWay - onWay;
     }
+    this.#usual.note(ms, 1);
     this.#brought += 1;
     this.#stirred = 'any';
     this.#licences.progressed();
