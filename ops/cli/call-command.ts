@@ -3,7 +3,9 @@ import type { Command } from 'commander';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { defineOptions } from '../../core/base/options.ts';
+import type { OptionValues } from '../../core/base/options.ts';
 import { lanes } from '../../core/identity/call-order.ts';
+import type { VerbAsk } from '../control/verb-request.ts';
 import { ApiClient } from './api-client.ts';
 import { callId, showCall } from './call-api.ts';
 import type { CallEvent } from './call-api.ts';
@@ -78,23 +80,9 @@ function addCall(program: Command, tools: CommandTools): void {
     table: callOptions,
     env,
     action: async ({ options, args: [command = '', ...args] }) => {
-      const { on, timeout, giveUp, lane, runAs, maxOutput, idempotencyKey, json } = options;
+      const { json } = options;
       const api = new ApiClient(options.api, options.apiKey, options);
-      const begun = await api.ask(
-        'call.run',
-        {
-          command,
-          args,
-          on,
-          lane,
-          timeoutMs: timeout,
-          waitMs: giveUp,
-          maxOutputBytes: maxOutput,
-          runAs,
-          idempotencyKey,
-        },
-        { signal },
-      );
+      const begun = await api.ask('call.run', { command, args, ...wishOf(options) }, { signal });
       const hosts = begun.hosts.length;
       if (!options.wait) {
         print(json ? `${JSON.stringify(begun)}\n` : `${begun.id}\n`);
@@ -105,6 +93,22 @@ function addCall(program: Command, tools: CommandTools): void {
       await follow(api, { id: begun.id, json }, tools);
     },
   });
+}
+
+/** What the flags say of a call. */
+export function wishOf(
+  options: Omit<OptionValues<typeof callOptions>, 'wait'>,
+): Omit<VerbAsk<'call.run'>, 'command' | 'args'> {
+  const { on, timeout, giveUp, lane, runAs, maxOutput, idempotencyKey } = options;
+  return {
+    on,
+    lane,
+    timeoutMs: timeout,
+    waitMs: giveUp,
+    maxOutputBytes: maxOutput,
+    runAs,
+    idempotencyKey,
+  };
 }
 
 function addLooks(program: Command, tools: CommandTools): void {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { bindCommand } from '../../core/base/command-line.ts';
 import { ApiClient } from './api-client.ts';
-import { callOptions, follow } from './call-command.ts';
+import { callOptions, follow, wishOf } from './call-command.ts';
 import type { CommandTools } from './preheat-command.ts';
 import { uploadBlob } from './upload-blob.ts';
 
@@ -22,24 +22,11 @@ export function addScriptCommand(program: Command, tools: CommandTools): void {
     table: scriptOptions,
     env,
     action: async ({ options, args: [file = '', ...args] }) => {
-      const { on, timeout, giveUp, lane, runAs, maxOutput, idempotencyKey, json } = options;
+      const { json } = options;
       const api = new ApiClient(options.api, options.apiKey, options);
       const { url, digest } = await uploadBlob(api, file, { signal });
-      const begun = await api.ask(
-        'call.run',
-        {
-          command: 'script.run',
-          args: [url, digest, ...args],
-          on,
-          lane,
-          timeoutMs: timeout,
-          waitMs: giveUp,
-          maxOutputBytes: maxOutput,
-          runAs,
-          idempotencyKey,
-        },
-        { signal },
-      );
+      const wish = { command: 'script.run', args: [url, digest, ...args], ...wishOf(options) };
+      const begun = await api.ask('call.run', wish, { signal });
       if (!json) complain(`call ${begun.id} on ${begun.hosts.length} hosts\n`);
       await follow(api, { id: begun.id, json }, tools);
     },
