@@ -2,13 +2,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Cluster } from '../../bench/cluster/cluster.ts';
-import { runCommand } from '../../bench/cluster/command.ts';
 import { eventually } from '../../bench/cluster/eventually.ts';
-import { checkout } from '../../bench/cluster/installation.ts';
 import { Workplace } from '../../bench/cluster/workplace.ts';
+import { dfopsLines, operatorKey } from '../support/dfops.ts';
 import { withCluster } from '../support/with-cluster.ts';
 
-const KEY = 'a-key-of-the-test-and-of-nobody-else';
 const HOSTS = 3;
 
 interface Line {
@@ -19,15 +17,8 @@ interface Line {
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** The JSON objects that `dfops` prints; fails with what it complains of. */
 async function dfops(cluster: Cluster, ...words: readonly string[]): Promise<readonly Line[]> {
-  const argv = [process.execPath, join(checkout, 'ops', 'cli', 'main.ts'), ...words, '--json'];
-  const { guard, env } = cluster.workplace;
-  const all = { ...env, ODONATA_API: cluster.apiUrl, ODONATA_API_KEY: KEY };
-  const { exitCode, stdout, stderr } = await runCommand(argv, { guard, env: all });
-  if (exitCode !== 0) throw new Error(`dfops ${words.join(' ')}: ${stderr}${stdout}`);
-  const lines = stdout.split('\n').filter((line) => line !== '');
-  return lines.map((line) => JSON.parse(line) as Line);
+  return (await dfopsLines(cluster, words)) as Line[];
 }
 
 /** The hosts on which a call ended well. */
@@ -45,7 +36,7 @@ test.serial(
   async (t) => {
     await using files = await Workplace.open();
     const keys = join(files.folder, 'keys');
-    await writeFile(keys, `${KEY}\n`, { mode: 0o600 });
+    await writeFile(keys, `${operatorKey}\n`, { mode: 0o600 });
     const options = { hosts: HOSTS, supernodeArgs: ['--api-key-file', keys] };
     await withCluster(t, options, async (cluster) => {
       const status = async (number: number) => cluster.hosts[number]?.status();

@@ -4,17 +4,14 @@ import { join } from 'node:path';
 import test from 'ava';
 import { create } from 'tar';
 import type { Cluster } from '../../bench/cluster/cluster.ts';
-import { runCommand } from '../../bench/cluster/command.ts';
 import { eventually } from '../../bench/cluster/eventually.ts';
 import { freePorts } from '../../bench/cluster/free-ports.ts';
-import { checkout } from '../../bench/cluster/installation.ts';
 import { Workplace } from '../../bench/cluster/workplace.ts';
 import { findUser, ownUser } from '../../ops/agent/local-user.ts';
 import { FolderServer } from '../support/folder-server.ts';
 import { until } from '../support/until.ts';
 import { fileDigest, withCluster } from '../support/with-cluster.ts';
-
-const KEY = 'a-key-of-the-test-and-of-nobody-else';
+import { operatorKey, runDfops } from '../support/dfops.ts';
 
 /** How a call on the only host ended. */
 interface Ended {
@@ -25,13 +22,8 @@ interface Ended {
 }
 
 async function call(cluster: Cluster, command: string, args: readonly string[]): Promise<Ended> {
-  const main = join(checkout, 'ops', 'cli', 'main.ts');
   const words = ['call', command, '--on', 'all', '--wait', '--json', '--', ...args];
-  const { guard, env } = cluster.workplace;
-  const { stdout } = await runCommand([process.execPath, main, ...words], {
-    guard,
-    env: { ...env, ODONATA_API: cluster.apiUrl, ODONATA_API_KEY: KEY },
-  });
+  const { stdout } = await runDfops(cluster, words);
   const lines = stdout
     .trimEnd()
     .split('\n')
@@ -102,7 +94,7 @@ test.serial(
     await using files = await Workplace.open();
     await chmod(files.folder, 0o755);
     const keys = join(files.folder, 'keys');
-    await writeFile(keys, `${KEY}\n`, { mode: 0o600 });
+    await writeFile(keys, `${operatorKey}\n`, { mode: 0o600 });
     // As root the service is nobody's, who may not use the socket of the dfdaemon.
     const isRoot = process.getuid?.() === 0;
     const user = isRoot ? await findUser('nobody') : ownUser();

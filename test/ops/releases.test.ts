@@ -2,25 +2,14 @@ import { chmod, chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { create } from 'tar';
-import type { Cluster } from '../../bench/cluster/cluster.ts';
-import { runCommand } from '../../bench/cluster/command.ts';
-import type { CommandResult } from '../../bench/cluster/command.ts';
 import { eventually } from '../../bench/cluster/eventually.ts';
 import { freePorts } from '../../bench/cluster/free-ports.ts';
-import { checkout } from '../../bench/cluster/installation.ts';
 import { Workplace } from '../../bench/cluster/workplace.ts';
 import { findUser, ownUser } from '../../ops/agent/local-user.ts';
+import { operatorKey, runDfops } from '../support/dfops.ts';
 import { withCluster } from '../support/with-cluster.ts';
 
-const KEY = 'a-key-of-the-test-and-of-nobody-else';
 const HOSTS = 3;
-
-async function dfops(cluster: Cluster, words: readonly string[]): Promise<CommandResult> {
-  const main = join(checkout, 'ops', 'cli', 'main.ts');
-  const { guard, env } = cluster.workplace;
-  const all = { ...env, ODONATA_API: cluster.apiUrl, ODONATA_API_KEY: KEY };
-  return runCommand([process.execPath, main, ...words], { guard, env: all });
-}
 
 /** A web service of this version, which listens where its host has it; one that is not well answers 500. */
 async function packed(
@@ -90,7 +79,7 @@ test.serial(
     await using files = await Workplace.open();
     await chmod(files.folder, 0o755);
     const keys = join(files.folder, 'keys');
-    await writeFile(keys, `${KEY}\n`, { mode: 0o600 });
+    await writeFile(keys, `${operatorKey}\n`, { mode: 0o600 });
     const ports = await freePorts('127.0.0.1', HOSTS);
     const rules = await hostFolders(files, ports);
     const daemonArgs = (number: number): readonly string[] => [
@@ -103,7 +92,7 @@ test.serial(
     const answers = async (): Promise<string[]> => Promise.all(ports.map(answerAt));
     await withCluster(t, options, async (cluster) => {
       const ok = async (words: readonly string[]): Promise<string> => {
-        const { exitCode, stdout, stderr } = await dfops(cluster, words);
+        const { exitCode, stdout, stderr } = await runDfops(cluster, words);
         t.is(exitCode, 0, `${words.join(' ')}: ${stdout}${stderr}`);
         return stdout.trim();
       };
@@ -117,10 +106,10 @@ test.serial(
         }
         const plan = ['--on', 'all', '--batch-size', '1', '--health-timeout', '10s'];
         t.regex(await ok(['release', 'preview', 'web', '1.0', ...plan]), /to 3 hosts in 3 batches/);
-        const unasked = await dfops(cluster, ['release', 'start', 'web', '1.0', ...plan]);
+        const unasked = await runDfops(cluster, ['release', 'start', 'web', '1.0', ...plan]);
         t.regex(unasked.stderr, /ERR_USAGE: nobody is here to be asked/);
         const first = ['release', 'start', 'web', '1.0', ...plan, '--yes', '--wait'];
-        const started = await dfops(cluster, first);
+        const started = await runDfops(cluster, first);
         t.not(started.exitCode, 0);
         t.regex(started.stderr, /ERR_RELEASE_NOT_DONE: .*paused: batch 1 has ended/);
         t.deepEqual((await answers()).filter((answer) => answer === '200 1.0').length, 1);
@@ -144,7 +133,7 @@ test.serial(
           '--yes',
           '--wait',
         ];
-        const { exitCode, stdout, stderr } = await dfops(cluster, bad);
+        const { exitCode, stdout, stderr } = await runDfops(cluster, bad);
         t.not(exitCode, 0, stdout);
         t.regex(stderr, /rolled-back.*rolled back: 1 hosts failed, and 0 may/, stdout);
         t.deepEqual(await answers(), ['200 1.0', '200 1.0', '200 1.0']);
@@ -157,16 +146,16 @@ test.serial(
 
         // Its dfdaemon is away while all go back, and what it runs is not what it should.
         const third = ['release', 'start', 'web', '3.0', ...plan, '--pause', 'every'];
-        const begun = await dfops(cluster, [...third, '--give-up', '2s', '--yes', '--wait']);
+        const begun = await runDfops(cluster, [...third, '--give-up', '2s', '--yes', '--wait']);
         const [lostId = ''] = begun.stdout.split('\n');
         const before = await answers();
-        await dfops(cluster, ['release', 'continue', lostId, '--wait']);
+        await runDfops(cluster, ['release', 'continue', lostId, '--wait']);
         const after = await answers();
         const lost = after.findIndex((answer, at) => answer !== before[at]);
         t.is(after[lost], '200 3.0', after.join());
         const { daemon } = cluster.host(lost + 1);
         await daemon.kill('SIGKILL');
-        const back = await dfops(cluster, ['release', 'rollback', lostId, '--wait']);
+        const back = await runDfops(cluster, ['release', 'rollback', lostId, '--wait']);
         t.regex(back.stderr, /rollback-failed/);
         t.deepEqual(
           await answers(),
@@ -184,17 +173,17 @@ test.serial(
           const text = await ok(['release', 'show', lostId]);
           return /mended, should have 1\.0, has 1\.0/.test(text) ? true : undefined;
         });
-        const nothing = await dfops(cluster, ['release', 'repair', lostId, '--preview']);
+        const nothing = await runDfops(cluster, ['release', 'repair', lostId, '--preview']);
         t.regex(nothing.stderr, /ERR_NOT_FOUND: every host has come/);
         const plan1 = ['release', 'repair', lostId, '--on', 'all', '--yes', '--wait'];
         t.regex(await ok(plan1), /^2 hosts$/);
         t.deepEqual(await answers(), ['200 1.0', '200 1.0', '200 1.0']);
 
         t.regex(await ok(['packages', 'remove', 'web/2.0']), /^web\/2\.0 removed, .* freed$/);
-        const needed = await dfops(cluster, ['packages', 'remove', 'web/1.0']);
+        const needed = await runDfops(cluster, ['packages', 'remove', 'web/1.0']);
         t.regex(needed.stderr, /ERR_CONFLICT: web 1\.0 is needed: 3 hosts run it/);
       } finally {
-        await dfops(cluster, [
+        await runDfops(cluster, [
           'call',
           'package.switch',
           '--on',
