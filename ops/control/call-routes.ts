@@ -60,16 +60,19 @@ export function addCallRoutes(app: ApiApp, { control, callerOf }: CallRoutesOpti
   routes.handle('call.cancel', ({ input, caller }) => control().stop(input.id, caller));
 }
 
-/** The call that somebody would look at: who began it may; for all others that is for the door to say. */
+/**
+ * The call that somebody would look at: who began it may; for all others that is for the door to say, which tells only
+ * who may look at any that there is none.
+ */
 async function recordFor<Name extends 'call.show' | 'call.follow'>(
   control: OpsControl,
   verb: Name,
   { input, caller }: VerbRequest<Name>,
 ): Promise<CallRecord> {
-  const record = await control.record(input.id);
-  if (record.principal === caller.principal.name) return record;
-  const object = { id: record.id };
-  return control.door.read({ verb, caller, input, object }, () => record);
+  const record = await control.find(input.id);
+  if (record?.principal === caller.principal.name) return record;
+  const object = { id: input.id };
+  return control.door.read({ verb, caller, input, object }, async () => control.record(input.id));
 }
 
 async function summaryOf(control: OpsControl, record: CallRecord): Promise<object> {

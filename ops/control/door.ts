@@ -97,19 +97,19 @@ export class Door implements AsyncDisposable {
   }
 
   /**
-   * What `look` makes of the hosts that somebody names, before anything is asked of them. Who may do it nowhere gets
-   * ERR_DENIED without a look; who may on some hosts only gets it too, with the same words, where `look` throws
-   * ERR_NOT_FOUND: neither learns which hosts there are. Else what `look` throws; ERR_REQUEST.
+   * What `look` makes of the hosts that somebody names, or of an id of what was begun on hosts, before anything is asked
+   * of them. Who may do it nowhere gets ERR_DENIED without a look; who may on some hosts only gets it too, with the same
+   * words, where `look` throws ERR_NOT_FOUND: neither learns what there is. Else what `look` throws; ERR_REQUEST.
    */
-  async lookUp<T>(request: DoorRequest<VerbName>, look: () => T): Promise<T> {
+  async lookUp<T>(request: DoorRequest<VerbName>, look: () => Promise<T> | T): Promise<T> {
     const { verb, caller, input } = request;
     parseInput(verb, input);
     const outlook = this.#outlookOf(request);
     if (outlook.decision === 'denied') return this.#refuse(request, outlook);
     try {
-      return look();
+      return await look();
     } catch (error) {
-      const isHidden = CodedError.from(error).code === 'ERR_NOT_FOUND' && !outlook.isOnAnyHost;
+      const isHidden = CodedError.from(error).code === 'ERR_NOT_FOUND' && !outlook.isOnAny;
       if (!isHidden || caller.principal === operator) throw error;
       return this.#refuse(request, { decision: 'denied' });
     }
@@ -147,7 +147,7 @@ export class Door implements AsyncDisposable {
 
   #outlookOf({ verb, caller, object }: DoorRequest<VerbName>): Outlook {
     const { principal } = caller;
-    if (principal === operator) return { decision: 'allowed', isOnAnyHost: true };
+    if (principal === operator) return { decision: 'allowed', isOnAny: true };
     const policies = this.#parts.policies.about(principal.name);
     return foresee(policies, { principal: principal.name, verb, object });
   }
@@ -159,8 +159,8 @@ export class Door implements AsyncDisposable {
     await this.#deny(request, { code: 'ERR_DENIED', ...(policy === undefined ? {} : { policy }) });
     const outlook = this.#outlookOf(request);
     const why =
-      outlook.decision === 'allowed' && !outlook.isOnAnyHost
-        ? 'no policy allows it on all of these hosts, or there are none'
+      outlook.decision === 'allowed' && !outlook.isOnAny
+        ? noneOrNotAllowed(verb)
         : policy === undefined
           ? (object.whyNot ?? 'no policy allows it')
           : `policy ${policy} forbids it`;
@@ -254,4 +254,11 @@ export class Door implements AsyncDisposable {
     };
     await this.#denials.note(entryOf(request, { decision: 'denied', detail }));
   }
+}
+
+/** The same words for what there is and for what there is not. */
+function noneOrNotAllowed(verb: VerbName): string {
+  return verbOf(verb)?.isOfBegun === true
+    ? 'no policy allows it for this one, or there is none of this id'
+    : 'no policy allows it on all of these hosts, or there are none';
 }

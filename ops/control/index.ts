@@ -238,24 +238,29 @@ export class OpsControl implements AsyncDisposable {
     }
   }
 
-  /** The call of this id; ERR_NOT_FOUND when there is none, or not any more. */
+  /** The call of this id; undefined when there is none, or not any more. */
+  async find(id: string): Promise<CallRecord | undefined> {
+    return this.desk.find(id)?.record ?? (await this.calls.find(id));
+  }
+
+  /** The call of this id; ERR_NOT_FOUND. */
   async record(id: string): Promise<CallRecord> {
-    const record = this.desk.find(id)?.record ?? (await this.calls.find(id));
+    const record = await this.find(id);
     if (record !== undefined) return record;
     throw new CodedError('ERR_NOT_FOUND', 'there is no call of this id, or not any more');
   }
 
-  /** Stops a call; harmless when it has ended. ERR_NOT_FOUND when there is none. */
+  /** Stops a call; harmless when it has ended. ERR_NOT_FOUND when there is none, and what the door refuses. */
   async stop(id: string, caller: Caller): Promise<void> {
-    const { command, hosts } = await this.record(id);
-    await this.door.perform(
-      { verb: 'call.cancel', caller, input: { id }, object: { id, command, hosts } },
-      async () => ({
-        changes: this.desk.find(id) === undefined ? [] : this.desk.planStop(id),
-        detail: { command, hosts: hosts.length },
-        answer: () => undefined,
-      }),
+    const asked = { verb: 'call.cancel', caller, input: { id } } as const;
+    const { command, hosts } = await this.door.lookUp({ ...asked, object: { id } }, async () =>
+      this.record(id),
     );
+    await this.door.perform({ ...asked, object: { id, command, hosts } }, async () => ({
+      changes: this.desk.find(id) === undefined ? [] : this.desk.planStop(id),
+      detail: { command, hosts: hosts.length },
+      answer: () => undefined,
+    }));
     await this.desk.stop(id);
   }
 

@@ -62,13 +62,13 @@ function needOf({ name, approvers = [], ttlMs = approvalLimits.defaultTtlMs }: P
   return { policy: name, approvers, ttlMs };
 }
 
-/** What can be said before it is known which hosts somebody means. */
+/** What can be said before it is known what somebody means: which hosts, or what was begun on them. */
 export interface Outlook extends Decision {
-  /** True when it is allowed whatever the hosts, as far as no policy forbids some of them. */
-  readonly isOnAnyHost: boolean;
+  /** True when it is allowed whatever that is, as far as no policy forbids a part of it. */
+  readonly isOnAny: boolean;
 }
 
-/** Whether there could be hosts on which a principal may. Denied: there are none, whatever hosts he names. */
+/** Whether there could be something that a principal may. Denied: there is nothing, whatever he names. */
 export function foresee(
   policies: Iterable<Policy>,
   request: {
@@ -78,21 +78,23 @@ export function foresee(
   },
 ): Outlook {
   const verb = verbOf(request.verb);
-  if (verb === undefined) return { decision: 'denied', isOnAnyHost: false };
-  const { risk = verb.risk, hosts: _hosts, ...object } = request.object;
-  const { permission } = verb;
+  if (verb === undefined) return { decision: 'denied', isOnAny: false };
+  const { risk = verb.risk, hosts: _hosts, ...named } = request.object;
+  const { permission, isOfBegun = false } = verb;
+  const object = isOfBegun ? { ...named, command: undefined } : named;
   const wish: Wish = { ...object, principal: request.principal, permission, risk };
   let allowed: string | undefined;
-  let isOnAnyHost = false;
+  let isOnAny = false;
   for (const policy of policies) {
-    const { hosts, ...anywhere } = policy;
+    const { hosts, commands, ...rest } = policy;
+    const anywhere = isOfBegun || commands === undefined ? rest : { ...rest, commands };
     if (hosts === undefined && forbids(policy, wish)) {
-      return { decision: 'denied', policy: policy.name, isOnAnyHost: false };
+      return { decision: 'denied', policy: policy.name, isOnAny: false };
     }
     if (!allows(anywhere, wish)) continue;
     allowed ??= policy.name;
-    isOnAnyHost ||= hosts === undefined;
+    isOnAny ||= hosts === undefined && (!isOfBegun || commands === undefined);
   }
-  if (allowed === undefined) return { decision: 'denied', isOnAnyHost };
-  return { decision: 'allowed', policy: allowed, isOnAnyHost };
+  if (allowed === undefined) return { decision: 'denied', isOnAny };
+  return { decision: 'allowed', policy: allowed, isOnAny };
 }

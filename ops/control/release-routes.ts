@@ -80,13 +80,17 @@ function previewOf(plan: ReleasePlan): object {
   return { ...choices, hosts, batches, package: { name, version, digest, url }, digest: seen };
 }
 
-/** The release that somebody would look at: who started it may; for all others that is for the door to say. */
+/**
+ * The release that somebody would look at: who started it may; for all others that is for the door to say, which tells
+ * only who may look at any that there is none.
+ */
 async function recordFor<Name extends 'release.show' | 'release.follow'>(
   { door, releases }: ReleaseParts,
   verb: Name,
   { input, caller }: VerbRequest<Name>,
 ): Promise<ReleaseRecord> {
-  const record = await releases.record(input.id);
-  if (record.principal === caller.principal.name) return record;
-  return door.read({ verb, caller, input, object: { id: record.id } }, () => record);
+  const { id } = input;
+  const record = await releases.find(id);
+  if (record?.principal === caller.principal.name) return record;
+  return door.read({ verb, caller, input, object: { id } }, async () => releases.record(id));
 }

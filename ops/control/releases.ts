@@ -126,14 +126,15 @@ export class Releases implements AsyncDisposable {
 
   /** Wishes something of a release. ERR_NOT_FOUND, ERR_CONFLICT when that cannot be now, and what the door refuses. */
   async control(id: string, wish: ReleaseWish, caller: Caller): Promise<ReleaseSummary> {
-    const record = await this.record(id);
     const { door, store, clock } = this.#parts;
+    const asked = { verb: 'release.control', caller, input: { id, wish } } as const;
+    const record = await door.lookUp({ ...asked, object: { id } }, async () => this.record(id));
     const { name: principal, key } = caller.principal;
     const by = key === undefined ? { principal } : { principal, key };
     const driver = this.#drivers.get(id) ?? this.#driverOf(record);
     const object = { id, command: 'package.switch', hosts: record.batches.flat() };
     return driver.alone(async () =>
-      door.perform({ verb: 'release.control', caller, input: { id, wish }, object }, async () => {
+      door.perform({ ...asked, object }, async () => {
         const { state, revision } = await store.state(id);
         const isLocked = driver.isLocked(state);
         const at = Math.round(clock.now());
@@ -152,9 +153,14 @@ export class Releases implements AsyncDisposable {
     );
   }
 
-  /** The release of this id; ERR_NOT_FOUND when there is none, or not any more. */
+  /** The release of this id; undefined when there is none, or not any more. */
+  async find(id: string): Promise<ReleaseRecord | undefined> {
+    return this.#drivers.get(id)?.record ?? (await this.#parts.store.find(id));
+  }
+
+  /** The release of this id; ERR_NOT_FOUND. */
   async record(id: string): Promise<ReleaseRecord> {
-    const record = this.#drivers.get(id)?.record ?? (await this.#parts.store.find(id));
+    const record = await this.find(id);
     if (record !== undefined) return record;
     throw new CodedError('ERR_NOT_FOUND', 'there is no release of this id, or not any more');
   }

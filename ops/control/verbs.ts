@@ -42,6 +42,8 @@ export interface Verb {
   readonly runsOnHosts: boolean;
   /** True: it names hosts, which policies look at; no command, and no caps. */
   readonly isAboutHosts?: boolean;
+  /** True: it is about what was begun on hosts. Policies look at the command and hosts of that; who asks has its id. */
+  readonly isOfBegun?: boolean;
   /** True: it is for those whom the thing itself names: no policy allows it, and any may forbid it. */
   readonly isForNamed?: boolean;
   /** True: making its effect costs nothing, and the effect says whether it narrows what is allowed. */
@@ -159,6 +161,7 @@ export const verbs = {
     risk: 'change',
     audit: 'call.cancel',
     at: 'DELETE /api/v1/calls/:id',
+    isOfBegun: true,
     schema: inputs.OneCall,
   },
   'call.list': {
@@ -236,6 +239,7 @@ export const verbs = {
     risk: 'change',
     audit: 'release.control',
     at: 'POST /api/v1/releases/:id/:wish',
+    isOfBegun: true,
     schema: ReleaseControl,
   },
   'release.repairs': {
