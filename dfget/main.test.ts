@@ -1,6 +1,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -17,7 +18,10 @@ interface Ran {
 }
 
 /** Runs the program as users do, in a folder of its own and with a home of its own. */
-async function dfget(argv: readonly string[], stopWith?: { on: Promise<unknown> }): Promise<Ran> {
+async function dfget(
+  argv: readonly string[],
+  given: { readonly input?: string; readonly stopOn?: Promise<unknown> } = {},
+): Promise<Ran> {
   const dir = mkdtempSync(join(tmpdir(), 'dfget-'));
   const { PATH } = process.env;
   const child = spawn(process.execPath, [main, ...argv], { cwd: dir, env: { PATH, HOME: dir } });
@@ -25,8 +29,9 @@ async function dfget(argv: readonly string[], stopWith?: { on: Promise<unknown> 
   child.stdout.on('data', (chunk) => (stdout += String(chunk)));
   child.stderr.on('data', (chunk) => (stderr += String(chunk)));
   const closed = once(child, 'close');
-  if (stopWith !== undefined) {
-    await stopWith.on;
+  child.stdin.end(given.input);
+  if (given.stopOn !== undefined) {
+    await given.stopOn;
     child.kill('SIGINT');
   }
   const [code] = await closed;
@@ -52,6 +57,23 @@ test('dfget -O - gives the content alone on stdout, the text on stderr', async (
   t.is(ran.code, 0);
   t.is(ran.stdout, 'y'.repeat(300_000));
   t.regex(ran.stderr, /^download SUCCESS/);
+});
+
+test('dfget -H takes headers from a file and from standard input', async (t) => {
+  await using api = await LocalApi.open((_, { send }) => send(inlineDone('tiny')));
+  const folder = await mkdtemp(join(tmpdir(), 'dfget-'));
+  t.teardown(async () => rm(folder, { recursive: true }));
+  const path = join(folder, 'headers');
+  await writeFile(path, 'Authorization: Basic c2VjcmV0\n', { mode: 0o600 });
+  const argv = [URL_TEXT, '--socket', api.socketPath, '-H', `@${path}`, '-H', '@-', '-H', 'C: 3'];
+  const ran = await dfget(argv, { input: 'B: 2\n' });
+  t.is(ran.code, 0, ran.stderr);
+  const headers = { Authorization: 'Basic c2VjcmV0', B: '2', C: '3' };
+  t.deepEqual(api.requests[0]?.headers, headers);
+  await chmod(path, 0o644);
+  const refused = await dfget(argv);
+  t.is(refused.code, 1);
+  t.regex(refused.stderr, /^dfget: ERR_USAGE: --header: .*headers is open to group or others/);
 });
 
 test('dfget --json gives one object a line and nothing on stderr', async (t) => {
@@ -103,7 +125,7 @@ test('dfget stopped by SIGINT exits 9, says that it resumes, and leaves no file'
     asked.resolve();
     await closed;
   });
-  const ran = await dfget([URL_TEXT, '--socket', api.socketPath], { on: asked.promise });
+  const ran = await dfget([URL_TEXT, '--socket', api.socketPath], { stopOn: asked.promise });
   t.is(ran.code, 9);
   t.regex(ran.stdout, /^download FAIL\(9\) .*ERR_INTERRUPTED stopped by SIGINT/);
   t.regex(ran.stderr, /it resumes/);

@@ -3,6 +3,7 @@ import { SystemClock } from '../core/base/clock.ts';
 import type { CommandContext } from '../core/base/command-line.ts';
 import { exitCodes } from '../core/base/error-codes.ts';
 import { CodedError } from '../core/base/error.ts';
+import { headerLines } from '../core/base/header-lines.ts';
 import { readPlainCommand } from '../core/base/plain-command.ts';
 import { dfgetOptions } from './args.ts';
 import type { DfgetOptions } from './args.ts';
@@ -51,7 +52,9 @@ async function download(
   context: CommandContext<typeof dfgetOptions>,
   signal: AbortSignal,
 ): Promise<number> {
-  const { options, args, warnings } = context;
+  const { args, warnings } = context;
+  const header = await headerLines(context.options.header, { input: () => process.stdin });
+  const options = { ...context.options, header };
   const user = userPlaces();
   const plan = planDownload(options, { args, user });
   const wishes = originWishes(options, { env, home: user.home });

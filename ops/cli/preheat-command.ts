@@ -3,6 +3,8 @@ import type { Command } from 'commander';
 import type { Clock } from '../../core/base/clock.ts';
 import { bindCommand } from '../../core/base/command-line.ts';
 import type { Print } from '../../core/base/command-line.ts';
+import { headerLines } from '../../core/base/header-lines.ts';
+import type { HeaderPlaces } from '../../core/base/header-lines.ts';
 import { isErrorCode, CodedError } from '../../core/base/error.ts';
 import type { Environment } from '../../core/base/resolve-options.ts';
 import { ApiClient } from './api-client.ts';
@@ -32,7 +34,7 @@ interface ApiChoice {
 }
 
 /** Adds `preheat image|url|list|show|cancel` to the program. */
-export function addPreheatCommands(program: Command, tools: CommandTools): void {
+export function addPreheatCommands(program: Command, tools: CommandTools & HeaderPlaces): void {
   const { env } = tools;
   const preheat = program.command('preheat').description('Bring content to hosts beforehand');
   preheat.action(() => {
@@ -56,7 +58,8 @@ export function addPreheatCommands(program: Command, tools: CommandTools): void 
     table: urlOptions,
     env,
     action: async ({ options, args: urls }) => {
-      const { header, digest, tag, application, filteredQueryParam, to } = options;
+      const { digest, tag, application, filteredQueryParam, to } = options;
+      const header = await headerLines(options.header, tools);
       const body = {
         urls,
         to,

@@ -40,7 +40,9 @@ test.serial(
       const [, layer] = [image.configs[0], image.layers[0]];
       const url = `${registry.url}/v2/lab/app/blobs/${layer?.digest}`;
       const basic = `Basic ${Buffer.from(`${user.username}:${user.password}`).toString('base64')}`;
-      const header = ['-H', `Authorization: ${basic}`, '--digest', layer?.digest ?? ''];
+      const headers = join(cluster.workplace.folder, 'headers');
+      await writeFile(headers, `Authorization: ${basic}\n`, { mode: 0o600 });
+      const header = ['-H', `@${headers}`, '--digest', layer?.digest ?? ''];
       const json = await dfops(cluster, [
         'url',
         url,
