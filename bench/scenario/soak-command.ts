@@ -9,13 +9,14 @@ const usage = `A small cell for a long time: mixed downloads, stores too small f
 the first, disks in memory that are full for a while. Ends with 1 when a promise was broken: a wrong byte, a store that
 takes more than 5 s to open, a repair after kill -9, more memory, files or disk than stated, a failure with nothing broken.
 
-  npm run bench -- soak [--minutes M] [--hosts N] [--contents N] [--workers N] [--seed N] [--json FILE]
+  npm run bench -- soak [--minutes M] [--hosts N] [--contents N] [--workers N] [--seed N] [--source] [--json FILE]
 
   --minutes M   default 60
   --hosts N     default 3
   --contents N  of 1 byte to 12 MiB, default 84: about 290 MiB; a host keeps 32 MiB
   --workers N   downloads at a time, default 4
   --seed N      default 1
+  --source      run the TypeScript; default: built, packed and unpacked as users get it
   --json FILE   also write every outcome there`;
 
 /** Needs the right to mount; without it the disk is never full. */
@@ -32,6 +33,7 @@ export async function soakCommand(args: readonly string[], signal: AbortSignal):
       contents: { type: 'string', default: '84' },
       workers: { type: 'string', default: '4' },
       seed: { type: 'string', default: '1' },
+      source: { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
@@ -46,6 +48,7 @@ export async function soakCommand(args: readonly string[], signal: AbortSignal):
   }
   const contents = count('--contents', values.contents);
   const result = await runSoak({
+    form: values.source ? 'source' : 'package',
     seconds: minutes * 60,
     seed: count('--seed', values.seed),
     hosts: count('--hosts', values.hosts),

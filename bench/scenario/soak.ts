@@ -8,6 +8,7 @@ import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { SeededRandom } from '../../core/base/random.ts';
 import type { Random } from '../../core/base/random.ts';
+import type { ProgramForm } from '../cluster/installation.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import { Workplace } from '../cluster/workplace.ts';
 import { startOrigin } from '../origin/fault-origin.ts';
@@ -21,6 +22,7 @@ const MIB = 1024 * 1024;
 
 /** How long, how hard. */
 export interface SoakOptions {
+  readonly form: ProgramForm;
   readonly seconds: number;
   readonly seed: number;
   readonly hosts: number;
@@ -82,6 +84,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const storeOf = (host: number): string => stores[host - 1] ?? '';
   await using cluster = await Cluster.start({
     hosts: options.hosts,
+    form: options.form,
     parent: place.folder,
     signal,
     supernodeArgs: ['--quota', `${2 * options.quotaMib}MiB`],

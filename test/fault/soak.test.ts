@@ -7,6 +7,7 @@ import { cannotMount } from '../support/tmpfs.ts';
 test('a cell whose processes die and whose disks are full gives out no wrong byte, and gathers nothing', async (t) => {
   t.timeout(300_000);
   const result = await runSoak({
+    form: 'source',
     seconds: 6,
     seed: 20_261_122,
     hosts: 2,
