@@ -15,6 +15,7 @@ export function renderStore(result: {
     tasks: sample.tasks,
     pieces: sample.pieces,
     'opened in s': (sample.openMs / 1000).toFixed(3),
+    'CPU-s': sample.cpuSeconds.toFixed(2),
     'rows and files read in s': (sample.readMs / 1000).toFixed(3),
     times: (sample.openMs / sample.readMs).toFixed(1),
     rows: humanBytes(sample.rowBytes),
@@ -22,8 +23,8 @@ export function renderStore(result: {
     rss: humanBytes(sample.rss),
     'within 5 s': sample.openMs <= BAR_MS ? 'yes' : 'no',
   }));
-  const columns = ['left', 'tasks', 'pieces', 'opened in s', 'rows and files read in s', 'times'];
-  const table = renderTable([...columns, 'rows', 'repairs', 'rss', 'within 5 s'], rows);
+  const first = ['left', 'tasks', 'pieces', 'opened in s', 'CPU-s', 'rows and files read in s'];
+  const table = renderTable([...first, 'times', 'rows', 'repairs', 'rss', 'within 5 s'], rows);
   const { churned } = result;
   if (churned === undefined) return table;
   const { tasks, kept, largest, end } = churned;

@@ -77,11 +77,20 @@ async function fill(): Promise<void> {
 
 async function open(): Promise<void> {
   const startMs = clock.monotonic();
+  const began = process.cpuUsage();
   await using store = await openStore();
   const openMs = clock.monotonic() - startMs;
+  const { user, system } = process.cpuUsage(began);
+  const cpuSeconds = (user + system) / 1e6;
   let found = 0;
   for (const task of store.tasks()) found += task.pieces.count;
-  const facts = { openMs, tasks: store.tasks().length, pieces: found, repairs: store.repairCount };
+  const facts = {
+    openMs,
+    cpuSeconds,
+    tasks: store.tasks().length,
+    pieces: found,
+    repairs: store.repairCount,
+  };
   tell({ ...facts, rss: process.memoryUsage.rss() });
 }
 

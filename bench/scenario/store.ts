@@ -35,6 +35,8 @@ export interface OpenSample {
   readonly tasks: number;
   readonly pieces: number;
   readonly openMs: number;
+  /** Of all threads, user and system, while it was opened. */
+  readonly cpuSeconds: number;
   /** The same rows and files read by nobody in particular, in a process of its own. */
   readonly readMs: number;
   readonly rowBytes: number;
@@ -58,6 +60,7 @@ const CHURN_PIECES = 50;
 const Filled = Type.Object({ filled: Type.Number() });
 const Opened = Type.Object({
   openMs: Type.Number(),
+  cpuSeconds: Type.Number(),
   tasks: Type.Number(),
   pieces: Type.Number(),
   repairs: Type.Number(),
@@ -116,10 +119,11 @@ async function openOne(
     samples.push({ leaving, ...opened, pieces: tasks * pieces, ...read });
   }
   const openMs = median(samples.map((sample) => sample.openMs));
+  const cpuSeconds = median(samples.map((sample) => sample.cpuSeconds));
   const readMs = median(samples.map((sample) => sample.readMs));
   const [first] = samples;
   if (first === undefined) throw new RangeError('at least one round');
-  return { ...first, openMs, readMs };
+  return { ...first, openMs, cpuSeconds, readMs };
 }
 
 /** Fills a folder, and closes it or kills who did. */

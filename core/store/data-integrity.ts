@@ -27,14 +27,20 @@ export class DataIntegrity {
   readonly #task: GuardedTask;
   #sealed: SealedFile | undefined;
   #rested: SealedFile | undefined;
+  #hasFile: boolean;
 
   constructor(
     task: GuardedTask,
-    known: { readonly sealed: SealedFile | undefined; readonly rested: SealedFile | undefined },
+    known: {
+      readonly sealed: SealedFile | undefined;
+      readonly rested: SealedFile | undefined;
+      readonly hasFile: boolean;
+    },
   ) {
     this.#task = task;
     this.#sealed = known.sealed;
     this.#rested = known.rested;
+    this.#hasFile = known.hasFile;
   }
 
   /** The finished file; undefined while it is not finished. */
@@ -62,6 +68,11 @@ export class DataIntegrity {
     const isNews = this.#rested !== undefined;
     this.#rested = undefined;
     return isNews;
+  }
+
+  /** Makes the file if it was gone when the folder was opened; to be awaited before anybody writes pieces. */
+  async makeFile(): Promise<void> {
+    if (!this.#hasFile) await this.mend();
   }
 
   /** Remembers size and mtime of the finished file; ERR_STORE_IO when it is not as long as the content. */
@@ -132,11 +143,14 @@ export class DataIntegrity {
   async mend(): Promise<boolean> {
     const { path, had } = this.#task;
     this.#rested = undefined;
-    if (await mendDataFile(path, had.length)) return true;
-    had.clearAll();
-    this.#sealed = undefined;
-    await createDataFile(path, had.length ?? 0);
-    return false;
+    const isKept = await mendDataFile(path, had.length);
+    if (!isKept) {
+      had.clearAll();
+      this.#sealed = undefined;
+      await createDataFile(path, had.length ?? 0);
+    }
+    this.#hasFile = true;
+    return isKept;
   }
 
   #unhave(pieces: readonly number[]): void {

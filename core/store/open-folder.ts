@@ -52,6 +52,8 @@ export interface Repair {
 export interface FoundTask {
   readonly row: TaskRow;
   readonly path: string;
+  /** False when there is no data file; the row claims no pieces then. */
+  readonly hasFile: boolean;
 }
 
 const MAX_FILES_AT_ONCE = 64;
@@ -107,9 +109,12 @@ async function mendAll(
 ): Promise<FoundTask[]> {
   const found: FoundTask[] = [];
   for (let from = 0; from < checked.length; from += MAX_FILES_AT_ONCE) {
-    const some = checked.slice(from, from + MAX_FILES_AT_ONCE).map(async ({ row, isFit }) => {
+    const some = checked.slice(from, from + MAX_FILES_AT_ONCE).map(async ({ row, file }) => {
       const path = dataPath(directory, taskName(row));
-      return { row: isFit ? row : await mend(journal, { row, path }), path };
+      // Thousands may be gone at once, and most are never wanted again: each is made when its task begins anew.
+      if (file === 'gone' && row.length !== 0) return { row, path, hasFile: false };
+      const mended = file === 'fit' ? row : await mend(journal, { row, path });
+      return { row: mended, path, hasFile: true };
     });
     found.push(...(await Promise.all(some)));
   }
@@ -128,7 +133,6 @@ async function mend(
   // Mending changes the file, so it is no longer what the row remembers.
   if (await mendDataFile(task.path, task.row.length)) return { ...task.row, rested: undefined };
   const row = withoutPieces(task.row);
-  // Thousands may be gone at once: one durable write has said so for all that were found without a file.
   if (claimsBytes(task.row)) await journal.write([putRow(row)], { durable: true });
   await createDataFile(task.path, row.length ?? 0);
   return row;
@@ -209,8 +213,8 @@ interface CheckedTask {
   readonly row: TaskRow;
   /** True when the row is not what the journal has and that would be a lie. */
   readonly isChanged: boolean;
-  /** False when the file must be mended before anybody writes to it. */
-  readonly isFit: boolean;
+  /** `unfit` must be mended before anybody writes to it. */
+  readonly file: 'fit' | 'unfit' | 'gone';
 }
 
 function checkTask(
@@ -227,8 +231,9 @@ function checkTask(
   const note = (kind: Repair['kind'], pieces: number): void =>
     onRepair({ kind, name: taskName(row), pieces });
   if (facts === undefined) {
-    note('file-missing', had.count);
-    return { row: withoutPieces(row), isChanged: true, isFit: false };
+    const isNews = claimsBytes(row);
+    if (isNews) note('file-missing', had.count);
+    return { row: withoutPieces(row), isChanged: isNews, file: 'gone' };
   }
   const lost = losePiecesPast(facts.size, { row, had });
   if (lost > 0 || (row.length !== undefined && facts.size < row.length)) {
@@ -236,7 +241,7 @@ function checkTask(
     // Who cut it may have done more to it.
     const isSuspect = row.isSuspect || suspicionOf(row, { ...seen, facts }) !== undefined;
     const left = { ...row, had: had.bytes, sealed: undefined, rested: undefined, isSuspect };
-    return { row: left, isChanged: true, isFit: false };
+    return { row: left, isChanged: true, file: 'unfit' };
   }
   const suspicion = suspicionOf(row, { ...seen, facts });
   if (had.count > 0 && suspicion !== undefined) note(suspicion, had.count);
@@ -244,7 +249,7 @@ function checkTask(
   const isLong = row.length !== undefined && facts.size > row.length;
   // What is missing will be written, and must not be written into an output.
   const isFit = !isLong && (facts.links === 1 || (row.length !== undefined && had.isFull));
-  return { row: { ...row, isSuspect }, isChanged: false, isFit };
+  return { row: { ...row, isSuspect }, isChanged: false, file: isFit ? 'fit' : 'unfit' };
 }
 
 /** Why the bytes of a file of the right size may not be what the row says. */

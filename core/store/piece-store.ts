@@ -279,7 +279,7 @@ export class PieceStore implements AsyncDisposable {
     // A clock set back must not make an older version the newest.
     const createdMs = Math.max(this.#around.clock.now(), this.#index.newestMs + 1);
     const row = newTaskRow(spec, createdMs);
-    const task = new StoredTask(this.#around, { row, path });
+    const task = new StoredTask(this.#around, { row, path, hasFile: true });
     await createDataFile(path, spec.length ?? 0);
     try {
       await task.writeRow();

@@ -48,8 +48,11 @@ export class StoredTask {
   #isGone = false;
 
   /** For `PieceStore` only. */
-  constructor(around: TaskSurroundings, stored: { readonly row: TaskRow; readonly path: string }) {
-    const { row } = stored;
+  constructor(
+    around: TaskSurroundings,
+    stored: { readonly row: TaskRow; readonly path: string; readonly hasFile: boolean },
+  ) {
+    const { row, hasFile } = stored;
     this.#around = around;
     this.#firstRow = row;
     this.taskId = row.taskId;
@@ -72,7 +75,7 @@ export class StoredTask {
     const had = new HadPieces(row);
     const digestOf = (piece: number): string | undefined => this.digestOf(piece);
     this.#had = had;
-    this.#integrity = new DataIntegrity({ path: stored.path, had, digestOf }, row);
+    this.#integrity = new DataIntegrity({ path: stored.path, had, digestOf }, { ...row, hasFile });
     this.#writer = new RowWriter((changes, durable) => this.#write(changes, durable));
     this.#manifest = new ManifestLog(
       {
@@ -317,6 +320,7 @@ export class StoredTask {
 
   /** For `PieceStore` only: to be awaited before anybody writes pieces. */
   async stir(): Promise<void> {
+    await this.#integrity.makeFile();
     if (this.#integrity.stir()) await this.#writer.flush();
   }
 
