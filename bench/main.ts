@@ -4,10 +4,12 @@ import { commandError } from './cluster/command-error.ts';
 import { interruptSignal } from './cluster/interrupt-signal.ts';
 import { adaptiveCommand } from './scenario/adaptive-command.ts';
 import { callsCommand } from './scenario/calls-command.ts';
+import { cellCommand } from './scenario/cell-command.ts';
 import { compressionCommand } from './scenario/compression-command.ts';
 import { crowdCommand } from './scenario/crowd-command.ts';
 import { limitsCommand } from './scenario/limits-command.ts';
 import { linkCommand } from './scenario/link-command.ts';
+import { prioritiesCommand } from './scenario/priorities-command.ts';
 import { registryCommand } from './scenario/registry-command.ts';
 import { releaseCommand } from './scenario/release-command.ts';
 import { singleCommand } from './scenario/single-command.ts';
@@ -39,6 +41,8 @@ const scenarios: Readonly<Record<string, readonly [run: Command, about: string]>
     'a web service released to many hosts: well, amid deaths of the supernode, and badly',
   ],
   limits: [limitsCommand, 'what passes each rate limit against what it was set to'],
+  cell: [cellCommand, 'what passes all hosts of a cell against its budget, in a lab'],
+  priorities: [prioritiesCommand, 'what of a line a release gets amid warm-ups, in a lab'],
   adaptive: [
     adaptiveCommand,
     'what other programs of a host keep of its line and its disk beside it',

@@ -46,6 +46,19 @@ export function summarizeCompression({ runs, size }: CompressionResult): Compres
   });
 }
 
+/** What compression is to win where it can, and never to cost. */
+const GAIN = 2;
+const LEAST_GAIN = 0.95;
+/** The link, bits a second, at which it is to win, and the contents that shrink. */
+const GAIN_RATE = 50e6;
+const shrinking: readonly ContentKind[] = ['elf', 'text', 'disk'];
+
+/** Whether it won what it is to win there, lost no more than it may, and spent nothing on what is compressed already. */
+export function isKept({ kind, rate, gain, tried }: CompressionSummary): boolean {
+  const least = rate > 0 && rate <= GAIN_RATE && shrinking.includes(kind) ? GAIN : LEAST_GAIN;
+  return gain >= least && (kind !== 'gzip' || tried === 0);
+}
+
 const columns = [
   'link',
   'content',
@@ -56,6 +69,7 @@ const columns = [
   'tried',
   'CPU raw',
   'CPU',
+  'promise',
 ];
 
 /** The report as text. */
@@ -70,6 +84,7 @@ export function renderCompression(result: CompressionResult): string {
     tried: row.tried.toFixed(2),
     'CPU raw': `${row.rawCpuSeconds.toFixed(2)} s`,
     CPU: `${row.cpuSeconds.toFixed(2)} s`,
+    promise: isKept(row) ? 'kept' : 'missed',
   }));
   const busiest = Math.max(0, ...result.runs.map(({ machine }) => machine));
   const others = Math.max(0, ...result.runs.map((run) => run.others));

@@ -40,7 +40,7 @@ export function renderLimits(samples: readonly LimitSample[]): string {
     const { limiter, tasks, set, windows, lowered } = sample;
     const mean = windows.reduce((sum, rate) => sum + rate, 0) / Math.max(1, windows.length);
     const worst = worstOf(sample);
-    const loweredOff = lowered.rate / lowered.set - 1;
+    const loweredOff = lowered === undefined ? undefined : lowered.rate / lowered.set - 1;
     const shares = sharesOf(sample);
     return {
       limiter,
@@ -49,10 +49,10 @@ export function renderLimits(samples: readonly LimitSample[]): string {
       measured: `${humanBytes(Math.round(mean))}/s`,
       'mean off': percent(mean / set - 1),
       'worst window off': percent(worst),
-      'lowered off': percent(loweredOff),
+      'lowered off': loweredOff === undefined ? '-' : percent(loweredOff),
       'tasks of their mean':
         shares === undefined ? '-' : `${shares.least.toFixed(2)} to ${shares.most.toFixed(2)}`,
-      'within 5 %': Math.max(Math.abs(worst), Math.abs(loweredOff)) <= BAR ? 'yes' : 'no',
+      'within 5 %': Math.max(Math.abs(worst), Math.abs(loweredOff ?? 0)) <= BAR ? 'yes' : 'no',
     };
   });
   return renderTable(columns, rows);

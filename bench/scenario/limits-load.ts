@@ -1,18 +1,29 @@
 import type { Cluster } from '../cluster/cluster.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
 import { askJson } from '../cluster/local-api.ts';
+import { setCell } from './supernode-orders.ts';
 
-/** The limiters that are measured, and what passes each. */
+/** The limiters that are measured, and what passes each; of `combined` several are set to the same. */
 export const limiters = [
   'task',
   'task-origin',
   'download',
   'upload',
   'origin',
+  'origin-host',
   'cell',
   'cell-origin',
+  'cell-origin-host',
+  'between',
+  'combined',
+  'combined-origin',
 ] as const;
 export type Limiter = (typeof limiters)[number];
+
+/** The supernode stands in one, all hosts in the other. */
+export const IDCS = { from: 'east', to: 'west' } as const;
+/** Of a cell, bytes per second. */
+export const LEAST_BUDGET = 65_536;
 
 /** Downloads that press against one limiter. */
 export interface LimitLoad {
@@ -21,6 +32,16 @@ export interface LimitLoad {
   /** Who has to have everything before; absent: nobody. */
   readonly giver?: ClusterHost;
   readonly pattern: 'p2p' | 'source';
+  /** True when each download is begun with its part of the rate as its own limit. */
+  readonly isOfTasks: boolean;
+  /** True when the origin has to be at the address that has a limit of its own. */
+  readonly isOfAddress: boolean;
+  /** False when it cannot be changed while programs run, or takes too long to be measured again. */
+  readonly canChange: boolean;
+  readonly settleMs: number;
+  readonly windows: number;
+  /** How long each window is at this rate. */
+  windowMs(bytesPerSecond: number): number;
   /** Bytes that passed so far. */
   passed(): Promise<number>;
   /** Sets the limit for all tasks together, 0 for none. */
@@ -29,62 +50,114 @@ export interface LimitLoad {
 
 type Counter = 'linkReceivedBytes' | 'linkSentBytes' | 'originReceivedBytes';
 
+const WINDOW_MS = 2_000;
+/** The cell's share comes in steps of half a second, from an idle host's to all of it. */
+const CELL_SETTLE_MS = 6_000;
+/** What is paid for by whole pieces is looked at over so many of them, of the least length. */
+const PIECES = 30;
+const LEAST_PIECE = 262_144;
+
+/** The address of an origin for which the first host has the rate with this number. */
+export function limitedAddress(at: number): string {
+  return `127.0.1.${at + 1}`;
+}
+
 /** The first host is limited, or the whole cell; of an upload limit the others are the takers. */
-export function loadOf(cluster: Cluster, limiter: Limiter): LimitLoad {
+export function loadOf(cluster: Cluster, limiter: Limiter, address: string): LimitLoad {
   const { hosts } = cluster;
   const first = cluster.host(1);
   const own = async (name: string, rate: number): Promise<void> => setOwn(first, { [name]: rate });
-  const alone = { takers: [first] };
+  const links = {
+    takers: [first],
+    pattern: 'p2p',
+    isOfTasks: false,
+    isOfAddress: false,
+    canChange: true,
+    settleMs: 2_000,
+    windows: 3,
+    windowMs: () => WINDOW_MS,
+    passed: counting([first], 'linkReceivedBytes'),
+  } as const;
+  const origins = {
+    ...links,
+    pattern: 'source',
+    passed: counting([first], 'originReceivedBytes'),
+  } as const;
   switch (limiter) {
     case 'task':
-      return {
-        ...alone,
-        pattern: 'p2p',
-        passed: counting([first], 'linkReceivedBytes'),
-        set: async (rate) => setTasks(first, rate),
-      };
+      return { ...links, isOfTasks: true, set: async (rate) => setTasks(first, rate) };
     case 'task-origin':
-      return {
-        ...alone,
-        pattern: 'source',
-        passed: counting([first], 'originReceivedBytes'),
-        set: async (rate) => setTasks(first, rate),
-      };
+      return { ...origins, isOfTasks: true, set: async (rate) => setTasks(first, rate) };
     case 'download':
-      return {
-        ...alone,
-        pattern: 'p2p',
-        passed: counting([first], 'linkReceivedBytes'),
-        set: async (rate) => own('download', rate),
-      };
+      return { ...links, set: async (rate) => own('download', rate) };
     case 'upload':
       return {
+        ...links,
         takers: hosts.slice(1),
         giver: first,
-        pattern: 'p2p',
         passed: counting([first], 'linkSentBytes'),
         set: async (rate) => own('upload', rate),
       };
     case 'origin':
-      return {
-        ...alone,
-        pattern: 'source',
-        passed: counting([first], 'originReceivedBytes'),
-        set: async (rate) => own('origin', rate),
-      };
+      return { ...origins, set: async (rate) => own('origin', rate) };
+    case 'origin-host':
+      return { ...origins, isOfAddress: true, canChange: false, set: async () => undefined };
     case 'cell':
       return {
+        ...links,
+        settleMs: CELL_SETTLE_MS,
         takers: hosts,
-        pattern: 'p2p',
         passed: counting(hosts, 'linkReceivedBytes'),
         set: async (rate) => setCell(cluster, { download: rate }),
       };
     case 'cell-origin':
+    case 'cell-origin-host':
       return {
-        takers: hosts,
-        pattern: 'source',
+        ...origins,
+        settleMs: CELL_SETTLE_MS,
+        // The limit that the first host has of its own for that address is not to be what holds.
+        takers: limiter === 'cell-origin' ? hosts : hosts.slice(1),
+        isOfAddress: limiter === 'cell-origin-host',
         passed: counting(hosts, 'originReceivedBytes'),
-        set: async (rate) => setCell(cluster, { origin: rate }),
+        set: async (rate) =>
+          setCell(
+            cluster,
+            limiter === 'cell-origin' ? { origin: rate } : { originHosts: { [address]: rate } },
+          ),
+      };
+    case 'between':
+      return {
+        ...links,
+        settleMs: CELL_SETTLE_MS,
+        windows: 1,
+        windowMs: (rate) => Math.max(3 * WINDOW_MS, (PIECES * LEAST_PIECE * 1_000) / rate),
+        canChange: false,
+        takers: hosts,
+        passed: counting(hosts, 'linkReceivedBytes'),
+        set: async (rate) => setCell(cluster, { between: { [`${IDCS.from}|${IDCS.to}`]: rate } }),
+      };
+    case 'combined':
+      return {
+        ...links,
+        settleMs: CELL_SETTLE_MS,
+        isOfTasks: true,
+        canChange: false,
+        set: async (rate) => {
+          await own('download', rate);
+          await setCell(cluster, { download: rate });
+        },
+      };
+    case 'combined-origin':
+      return {
+        ...origins,
+        settleMs: CELL_SETTLE_MS,
+        isOfTasks: true,
+        isOfAddress: true,
+        canChange: false,
+        set: async (rate) => {
+          await own('origin', rate);
+          await setCell(cluster, { origin: rate });
+        },
       };
   }
 }
@@ -105,11 +178,7 @@ async function setTasks(host: ClusterHost, rate: number): Promise<void> {
   const { tasks } = (await askJson({ socketPath: host.socket }, '/v1/limits')) as {
     tasks: { task: string }[];
   };
-  const bytesPerSecond = Math.round(rate / Math.max(1, tasks.length));
+  if (tasks.length === 0) return;
+  const bytesPerSecond = Math.round(rate / tasks.length);
   await setOwn(host, { tasks: tasks.map(({ task }) => ({ task, bytesPerSecond })) });
-}
-
-async function setCell(cluster: Cluster, body: object): Promise<void> {
-  const { hostname, port } = new URL(cluster.apiUrl);
-  await askJson({ host: hostname, port }, '/api/v1/limits', { method: 'PUT', body });
 }

@@ -2,11 +2,11 @@ import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { Cluster } from '../cluster/cluster.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
-import { eventually } from '../cluster/eventually.ts';
-import { askApi, askJson } from '../cluster/local-api.ts';
+import { askJson } from '../cluster/local-api.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
-import { loadOf } from './limits-load.ts';
+import { IDCS, LEAST_BUDGET, limitedAddress, loadOf } from './limits-load.ts';
 import type { LimitLoad, Limiter } from './limits-load.ts';
+import { bringToSeed } from './supernode-orders.ts';
 
 /** What is measured. */
 export interface LimitsOptions {
@@ -15,6 +15,10 @@ export interface LimitsOptions {
   readonly rates: readonly number[];
   /** Downloads at a time. */
   readonly tasks: readonly number[];
+  /** Whether what passes after a change is measured too. */
+  readonly isLowering: boolean;
+  /** Where stores are; default the system's folder for temporary files. */
+  readonly parent?: string;
   readonly signal: AbortSignal;
   readonly onStep: (text: string) => void;
   /** Told as soon as there is one. */
@@ -29,7 +33,7 @@ export interface LimitSample {
   readonly set: number;
   readonly windows: readonly number[];
   /** Half of it was set then, or the least that may be: what passed in a window that began 2 s later. */
-  readonly lowered: { readonly set: number; readonly rate: number };
+  readonly lowered: { readonly set: number; readonly rate: number } | undefined;
   /** Verified bytes of each task over all windows of 2 s; where these are few pieces they say little. */
   readonly each: readonly number[];
 }
@@ -38,33 +42,65 @@ interface About {
   readonly limiter: Limiter;
   readonly set: number;
   readonly tasks: number;
+  /** Where the origin is: a rate of its own holds for it, for some limiters. */
+  readonly address: string;
+  readonly isLowering: boolean;
   readonly signal: AbortSignal;
 }
 
 const SETTLE_MS = 2_000;
-/** The cell's share comes in steps of half a second, from an idle host's to all of it. */
-const CELL_SETTLE_MS = 6_000;
-const WINDOW_MS = 2_000;
-const WINDOWS = 3;
 const HOSTS = 4;
-/** Nothing that a window needs comes to its end: settling, windows, the change, and a third more. */
-const SECONDS_OF_CONTENT = 14;
+/** Nothing that a window needs comes to its end: the change, and as much again, besides settling and windows. */
+const SPARE_MS = 6_000;
 /** Content that is much smaller comes inside of a reply. */
 const LEAST_BYTES = 2_097_152;
-/** Of a cell, bytes per second. */
-const LEAST_BUDGET = 65_536;
+/** Each store lets go of what was measured before. */
+const QUOTA = '4GB';
 const clock = new SystemClock();
 
 /** Measures every limiter at every rate, with real processes on loopback, downloads from an origin, the seed or a host. */
 export async function runLimits(options: LimitsOptions): Promise<LimitSample[]> {
-  const { signal, onStep } = options;
-  await using cluster = await Cluster.start({ hosts: HOSTS, signal });
   const samples: LimitSample[] = [];
-  for (const set of options.rates) {
-    for (const limiter of options.limiters) {
+  for (const isApart of [false, true]) {
+    const limiters = options.limiters.filter((name) => (name === 'between') === isApart);
+    if (limiters.length === 0) continue;
+    await using cluster = await startCluster(options, isApart);
+    samples.push(...(await measureAll(cluster, limiters, options)));
+  }
+  return samples;
+}
+
+/** Apart: the supernode in one idc, the hosts in another. */
+async function startCluster(
+  { rates, parent, signal }: LimitsOptions,
+  isApart: boolean,
+): Promise<Cluster> {
+  const flags = rates.flatMap((rate, at) => {
+    return ['--origin-host-limit', `${limitedAddress(at)}=${rate}`];
+  });
+  const place = (idc: string): string[] => (isApart ? ['--idc', idc] : []);
+  return Cluster.start({
+    hosts: HOSTS,
+    supernodeArgs: ['--quota', QUOTA, ...place(IDCS.from)],
+    daemonArgs: (host) => ['--quota', QUOTA, ...place(IDCS.to), ...(host === 1 ? flags : [])],
+    ...(parent === undefined ? {} : { parent }),
+    signal,
+  });
+}
+
+async function measureAll(
+  cluster: Cluster,
+  limiters: readonly Limiter[],
+  options: LimitsOptions,
+): Promise<LimitSample[]> {
+  const { isLowering, signal } = options;
+  const samples: LimitSample[] = [];
+  for (const [at, set] of options.rates.entries()) {
+    for (const limiter of limiters) {
       for (const tasks of options.tasks) {
-        onStep(`${limiter}, ${set} B/s, ${tasks} tasks`);
-        const sample = await measure(cluster, { limiter, set, tasks, signal });
+        options.onStep(`${limiter}, ${set} B/s, ${tasks} tasks`);
+        const about = { limiter, set, tasks, address: limitedAddress(at), isLowering, signal };
+        const sample = await measure(cluster, about);
         options.onSample?.(sample);
         samples.push(sample);
       }
@@ -75,10 +111,11 @@ export async function runLimits(options: LimitsOptions): Promise<LimitSample[]> 
 
 async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   const { limiter, set, tasks, signal } = about;
-  const seconds = SECONDS_OF_CONTENT + (isOfCell(limiter) ? CELL_SETTLE_MS / 1_000 : 0);
+  const load = loadOf(cluster, limiter, about.address);
+  const seconds = (load.settleMs + load.windowMs(set) * load.windows + SPARE_MS) / 1_000;
   const size = Math.max(LEAST_BYTES, Math.ceil((set * seconds) / tasks));
-  await using origin = await OriginProcess.start(cluster.workplace, { size }, { signal });
-  const load = loadOf(cluster, limiter);
+  const place = load.isOfAddress ? { place: { address: about.address, enter: [] } } : {};
+  await using origin = await OriginProcess.start(cluster.workplace, { size }, { ...place, signal });
   const urls = Array.from({ length: tasks }, (_none, at) => `${origin.url}?${at}`);
   // A seed that reads its origin is busy with that, and what is measured is no supply.
   if (load.pattern === 'p2p') await bringToSeed(cluster, urls, signal);
@@ -88,9 +125,8 @@ async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   }
   const controller = new AbortController();
   const former = new Set((await verified(load)).keys());
-  const isOfTasks = limiter === 'task' || limiter === 'task-origin';
-  if (!isOfTasks) await load.set(set);
-  const limitRate = isOfTasks ? Math.round(set / tasks) : 0;
+  await load.set(set);
+  const limitRate = load.isOfTasks ? Math.round(set / tasks) : 0;
   const running = urls.map(async (url, at) => {
     const host = load.takers[at % load.takers.length];
     const request = { url, pattern: load.pattern, limitRate };
@@ -101,58 +137,46 @@ async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   } finally {
     controller.abort();
     await Promise.all(running);
-    if (!isOfTasks) await load.set(0);
+    await load.set(0);
     for (const host of cluster.hosts) {
       for (const task of await host.tasks()) await forget(host, task);
     }
   }
 }
 
-async function bringToSeed(
-  cluster: Cluster,
-  urls: readonly string[],
-  signal: AbortSignal,
-): Promise<void> {
-  const { hostname, port } = new URL(cluster.apiUrl);
-  const api = { host: hostname, port };
-  const body = { urls, to: 'seeds' };
-  const { status, text } = await askApi(api, '/api/v1/warm-ups', { method: 'POST', body });
-  if (status !== 201) throw new CodedError('ERR_INTERNAL', `warm-up: ${status} ${text}`);
-  const { id } = JSON.parse(text) as { id: string };
-  const isThere = async (): Promise<true | undefined> => {
-    const { state } = (await askJson(api, `/api/v1/warm-ups/${id}`)) as { state: string };
-    if (state === 'failed') throw new CodedError('ERR_INTERNAL', 'the warm-up failed');
-    return state === 'done' ? true : undefined;
-  };
-  await eventually('the seed has it', isThere, { withinMs: 120_000, everyMs: 200, signal });
-}
-
-function isOfCell(limiter: Limiter): boolean {
-  return limiter === 'cell' || limiter === 'cell-origin';
-}
-
 async function watch(
   load: LimitLoad,
-  { limiter, set, signal }: About,
+  { set, isLowering, signal }: About,
   former: ReadonlySet<string>,
 ): Promise<Pick<LimitSample, 'windows' | 'lowered' | 'each'>> {
-  await clock.sleep(isOfCell(limiter) ? CELL_SETTLE_MS : SETTLE_MS, { signal });
+  await clock.sleep(load.settleMs, { signal });
   const before = await verified(load);
+  const windowMs = load.windowMs(set);
   const windows: number[] = [];
-  for (let window = 0; window < WINDOWS; window += 1) windows.push(await rateOf(load, signal));
+  for (let window = 0; window < load.windows; window += 1) {
+    windows.push(await rateOf(load, windowMs, signal));
+  }
   const after = await verified(load);
-  const lower = Math.max(isOfCell(limiter) ? LEAST_BUDGET : 1, Math.round(set / 2));
-  await load.set(lower);
-  await clock.sleep(SETTLE_MS, { signal });
-  const lowered = { set: lower, rate: await rateOf(load, signal) };
+  const lowered = isLowering && load.canChange ? await lower(load, set, signal) : undefined;
   const own = [...after].filter(([task]) => !former.has(task));
   const each = own.map(([task, bytes]) => bytes - (before.get(task) ?? 0));
   return { windows, lowered, each };
 }
 
-async function rateOf(load: LimitLoad, signal: AbortSignal): Promise<number> {
+async function lower(
+  load: LimitLoad,
+  former: number,
+  signal: AbortSignal,
+): Promise<NonNullable<LimitSample['lowered']>> {
+  const set = Math.max(LEAST_BUDGET, Math.round(former / 2));
+  await load.set(set);
+  await clock.sleep(SETTLE_MS, { signal });
+  return { set, rate: await rateOf(load, load.windowMs(set), signal) };
+}
+
+async function rateOf(load: LimitLoad, windowMs: number, signal: AbortSignal): Promise<number> {
   const before = await look(load);
-  await clock.sleep(WINDOW_MS, { signal });
+  await clock.sleep(windowMs, { signal });
   const after = await look(load);
   return ((after.bytes - before.bytes) * 1_000) / (after.ms - before.ms);
 }
