@@ -1,10 +1,10 @@
 import { CodedError } from '../base/error.ts';
 import type { Account } from '../net/fair-line.ts';
-import type { RateLimiter } from '../net/pacing.ts';
 import { pieceRange } from '../piece/piece-length.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { Ledger } from './ledger.ts';
 import type { ParentLink } from './parent-link.ts';
+import { payFar } from './pay-far.ts';
 import type { Ask } from './piece-picker.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { TaskRate } from './task-rate.ts';
@@ -33,10 +33,6 @@ export interface PieceTakerParts {
 }
 
 type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'turns' | 'idcRates' | 'clock'>;
-
-/** So long a piece of another idc waits for the budget; then it is asked of somebody else, if there is one. */
-const FAR_PATIENCE_MS = 500;
-const MAX_FAR_REST_MS = 5_000;
 
 /** Takes pieces of one task from parents, one a call: in its turn, verified, journalled. */
 export class PieceTaker {
@@ -104,17 +100,8 @@ export class PieceTaker {
   async #payFar({ otherIdc }: ParentLink, bytes: number, signal: AbortSignal): Promise<void> {
     const { idcRates, clock } = this.#context;
     if (otherIdc === undefined || idcRates === undefined) return;
-    const limiter: RateLimiter = idcRates.limiter(otherIdc);
-    if (limiter.bytesPerSecond === 0) return void limiter.reserve(bytes);
-    using patience = clock.deadline(FAR_PATIENCE_MS, { signal });
-    try {
-      await limiter.take(bytes, { signal: patience.signal, account: this.#parts.account() });
-    } catch (cause) {
-      signal.throwIfAborted();
-      const retryAfterMs = Math.min(MAX_FAR_REST_MS, Math.max(FAR_PATIENCE_MS, limiter.owedMs));
-      const message = `no more may come from ${otherIdc} at this moment`;
-      throw new CodedError('ERR_BUSY', message, { cause, detail: { retryAfterMs } });
-    }
+    const piece = { otherIdc, bytes, account: this.#parts.account() };
+    await payFar(idcRates.limiter(otherIdc), piece, { clock, signal });
   }
 
   /** Two parents wrote the piece to its place at the same time, and one of them may have lied. */
