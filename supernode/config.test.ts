@@ -19,6 +19,7 @@ test('planSupernode() has the ports and defaults of the contract', (t) => {
     dataDir: '/data',
     listen: '10.0.0.1',
     advertise: [],
+    advertiseAllow: [],
     meshPort: 8002,
     linkPort: 8003,
     httpPort: 8001,
@@ -45,6 +46,7 @@ test('planSupernode() passes on what it is told', (t) => {
   const { supernode, http } = plan({
     listen: '::',
     advertise: ['10.0.0.1', 'fd00::1'],
+    'advertise-allow': ['10.1.0.0/16'],
     'origin-allow': ['127.0.0.0/8', '::1'],
     quota: '10GiB',
     'origin-limit': '20MB/s',
@@ -59,6 +61,7 @@ test('planSupernode() passes on what it is told', (t) => {
   });
   t.like(supernode, {
     advertise: ['10.0.0.1', 'fd00::1'],
+    advertiseAllow: ['10.1.0.0/16'],
     originAllow: ['127.0.0.0/8', '::1/128'],
     quota: 10 * 1024 ** 3,
     originRate: 20 * 1024 ** 2,

@@ -25,6 +25,11 @@ export const supernodeFlags = defineOptions({
     defaultHelp: 'the address of --listen',
     help: 'Address at which hosts reach this supernode; needed when it listens on all addresses',
   },
+  'advertise-allow': {
+    kind: 'cidr',
+    list: true,
+    help: 'Network in which hosts may name addresses of theirs that they do not connect from',
+  },
   idc: {
     kind: 'string',
     defaultHelp: 'as near to one idc of hosts as to another',
@@ -131,6 +136,7 @@ export function planSupernode(flags: SupernodeFlags): SupernodePlan {
       dataDir: resolve(flags.dataDir),
       listen,
       advertise,
+      advertiseAllow: flags.advertiseAllow,
       meshPort,
       linkPort,
       httpPort,

@@ -22,6 +22,7 @@ import { OpsControl } from '../ops/control/index.ts';
 import { restampMs } from '../ops/control/revocation-stamps.ts';
 import { ControlCounts } from './control-counts.ts';
 import { Adoptions } from './control/adoptions.ts';
+import { HostAddresses } from './control/host-addresses.ts';
 import { CELL_WAITING, HostSession } from './control/host-session.ts';
 import { SourceBudget } from './control/source-budget.ts';
 import { Swarm } from './control/swarm.ts';
@@ -44,6 +45,8 @@ export interface SupernodeOptions {
   readonly dataDir: string;
   readonly listen: string;
   readonly advertise: readonly string[];
+  /** Networks in which hosts may name addresses that they do not connect from; default none. */
+  readonly advertiseAllow?: readonly string[];
   /** Where it stands, and its seed with it; undefined: as near to one idc as to another. */
   readonly idc?: string | undefined;
   readonly meshPort: number;
@@ -359,6 +362,9 @@ async function startMesh(
   await pool.addOwnPorts([mesh.port ?? meshPort, httpPort]);
   const budget = new SourceBudget(clock);
   const waiting = new WaitingLimit(CELL_WAITING);
+  const ports = [mesh.port ?? meshPort, pool.linkPort ?? options.linkPort, httpPort];
+  const own = { hosts: [...options.advertise, listen], ports };
+  const addresses = new HostAddresses({ allow: options.advertiseAllow ?? [], own });
   mesh.setAdmission(async ({ peerId: peer, hello }) => {
     const { record } = parseHello(hello);
     const { role, idc } = authority.verifyMember(record, peer);
@@ -379,7 +385,7 @@ async function startMesh(
       log.info({ peer: session.remotePeerId, address: session.remoteAddress }, 'host connected');
       const membershipFor = authority.membershipFor.bind(authority);
       const { desk: calls, queries, hosts } = ops;
-      const mine = { swarm, budget, waiting, warmUps, limits, calls, queries, hosts };
+      const mine = { swarm, budget, waiting, addresses, warmUps, limits, calls, queries, hosts };
       const shared = { ...mine, clock, log, counts, membershipFor };
       await new HostSession(session, { record, hello }, shared).run();
     },

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import type { Clock } from '../../core/base/clock.ts';
-import { formatHostPort, parseHostPort } from '../../core/base/addresses.ts';
+import { parseHostPort } from '../../core/base/addresses.ts';
 import { CodedError } from '../../core/base/error.ts';
 import type { Log } from '../../core/base/log.ts';
 import { Standing } from '../../core/base/standing.ts';
@@ -33,6 +33,7 @@ import type { ControlCounts } from '../control-counts.ts';
 import type { WarmHost, WarmListener } from '../warm-up/warm-host.ts';
 import type { LimitListener, LimitedHost } from '../traffic/cell-limits.ts';
 import type { HostEntry } from '../swarm-table/swarm-table.ts';
+import type { HostAddresses } from './host-addresses.ts';
 import type { SourceBudget } from './source-budget.ts';
 import type { Swarm } from './swarm.ts';
 import { UpdateBatcher } from './update-batcher.ts';
@@ -61,6 +62,8 @@ export interface HostSessionParts {
   readonly calls: CallListener;
   readonly queries: QueryListener;
   readonly hosts: HostListener;
+  /** Which of the addresses that a host names are used. */
+  readonly addresses: HostAddresses;
   membershipFor(member: { peerId: string; role: 'host' | 'seed'; idc: string }): Membership;
 }
 
@@ -238,13 +241,17 @@ export class HostSession implements WarmHost, LimitedHost, CallHost, QueryHost, 
   }
 
   #entry(): HostEntry {
-    const { addresses, linkPort } = this.#hello;
     const { remoteAddress } = this.#session;
-    const own =
-      linkPort === undefined ? [] : [formatHostPort({ host: remoteAddress, port: linkPort })];
+    const { taken, refused } = this.#parts.addresses.choose(this.#hello, remoteAddress);
+    if (refused.length > 0) {
+      this.#parts.log.warn(
+        { peer: this.peer, address: remoteAddress, addresses: taken, refused: refused.length },
+        'it names addresses that it does not connect from, which --advertise-allow does not let it',
+      );
+    }
     return {
       peer: this.peer,
-      addresses: addresses.length > 0 ? addresses : own,
+      addresses: taken,
       idc: this.#record.idc,
       location: this.location,
       hostname: this.hostname,
