@@ -116,17 +116,22 @@ async function disturb(soak: Omit<Soak, 'over'>): Promise<{
 }> {
   const { options } = soak;
   using deadline = clock.deadline(options.seconds * 1000, { signal: options.signal });
-  const shared = { ...soak, over: deadline.signal };
+  // What fails ends the others: they would go on against programs that are stopped by then.
+  const failure = new AbortController();
+  const shared = { ...soak, over: AbortSignal.any([deadline.signal, failure.signal]) };
   const outcomes: SoakOutcome[] = [];
   const chance = (salt: number): Random => new SeededRandom(options.seed * 100 + salt);
   const workers = Array.from({ length: options.workers }, async (_none, at) =>
     keepDownloading(shared, { random: chance(at), name: `soaked-${at}`, outcomes }),
   );
-  const [restarts, fullDisks] = await Promise.all([
+  const parts = [
     keepKilling(shared, chance(98)),
     keepFilling(shared, chance(99)),
     ...workers,
-  ]);
+  ] as const;
+  for (const part of parts) part.catch((error: unknown) => failure.abort(error));
+  await Promise.allSettled(parts);
+  const [restarts, fullDisks] = await Promise.all(parts);
   options.signal.throwIfAborted();
   for (const host of soak.cluster.hosts) await soak.cluster.connected(host);
   return { outcomes, restarts, fullDisks };
