@@ -21,6 +21,8 @@ import type { TransferCaller } from './transfer-thread.ts';
 /** An origin's answer, its body waiting in a worker. */
 export interface RemoteOrigin extends AsyncDisposable {
   readonly head: TransferOriginHead;
+  /** How important it is, which may be raised. */
+  readonly standing: Standing;
   /** Streams the body into the task's file; `onPiece` is told of each piece on disk. */
   pump(
     task: StoredTask,
@@ -99,7 +101,7 @@ export class OriginBodies {
       const head = await worker.call('origin-open', { origin, request, priority }, { signal });
       // Of an unchanged version the worker keeps nothing: spares every question that finds it so a round trip.
       if (head.status === 304) end();
-      return this.#remoteOrigin({ origin, worker, head, end });
+      return this.#remoteOrigin({ origin, worker, head, standing, end });
     } catch (error) {
       end();
       throw error;
@@ -128,12 +130,14 @@ export class OriginBodies {
     readonly origin: number;
     readonly worker: TransferCaller;
     readonly head: TransferOriginHead;
+    readonly standing: Standing;
     readonly end: () => void;
   }): RemoteOrigin {
-    const { origin, worker, head, end } = open;
+    const { origin, worker, head, standing, end } = open;
     const ending = async <T>(work: Promise<T>): Promise<T> => work.finally(end);
     return {
       head,
+      standing,
       pump: async (task, pump) => ending(this.#pump({ origin, worker }, task, pump)),
       read: async (max, { signal }) =>
         ending(worker.call('origin-read', { origin, max }, { signal })),

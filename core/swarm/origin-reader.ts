@@ -1,4 +1,5 @@
 import { CodedError } from '../base/error.ts';
+import type { Standing } from '../base/standing.ts';
 import { hasStrongEtag } from '../piece/version.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { TaskShape, TaskSpec } from '../wire/messages.ts';
@@ -18,6 +19,8 @@ export interface OriginReaderOptions {
   readonly shape: TaskShape;
   readonly ledger: Ledger;
   readonly signal: AbortSignal;
+  /** The class of whoever wants it, which may be raised. */
+  readonly standing: Standing;
   /** The task's own limit. */
   readonly rate: Pick<TaskRate, 'bytesPerSecond' | 'shared'>;
   /** The piece is written, journalled, and its digest stated by this host. */
@@ -200,7 +203,7 @@ export class OriginReader {
   }
 
   async #open(run: OriginRun, isPinned: boolean): Promise<RemoteOrigin> {
-    const { stored, spec, shape, signal } = this.#options;
+    const { stored, spec, shape, signal, standing } = this.#options;
     const opener = openerOf(spec);
     const pin = isPinned ? { ifMatch: shape.validators } : {};
     const initial = this.#initial;
@@ -210,9 +213,9 @@ export class OriginReader {
     if (run.end !== Number.POSITIVE_INFINITY) {
       const to = Math.min(run.end * stored.pieceLength, stored.length ?? 0);
       const part = opener.part(run.start * stored.pieceLength, to);
-      return this.#context.pool.openOrigin({ ...part, ...pin }, { signal });
+      return this.#context.pool.openOrigin({ ...part, ...pin }, { signal, standing });
     }
-    return this.#context.pool.openOrigin({ ...opener.whole(), ...pin }, { signal });
+    return this.#context.pool.openOrigin({ ...opener.whole(), ...pin }, { signal, standing });
   }
 
   /** States the digest of a piece read from the origin, for this host and those that trust it for now. */

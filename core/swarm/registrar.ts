@@ -3,6 +3,7 @@ import { Coalescer } from '../base/coalescer.ts';
 import { CodedError } from '../base/error.ts';
 import { DEFAULT_PRIORITY } from '../base/priority.ts';
 import type { Priority } from '../base/priority.ts';
+import { Standing } from '../base/standing.ts';
 import { isNamedByDigest, taskIdOf, withoutSecrets } from '../piece/task-id.ts';
 import { plainValidators } from '../piece/version.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
@@ -60,6 +61,7 @@ export type SwarmRegistration = Extract<Registration, { kind: 'swarm' }>;
 /** What an origin says a task is, and its body, unread, until somebody takes it. */
 interface OriginAnswer {
   readonly shape: TaskShape;
+  readonly standing: Standing;
   initial: RemoteOrigin | undefined;
 }
 
@@ -195,11 +197,16 @@ export class Registrar {
     const { limitRate, priority, signal } = options;
     // The whole of the request, headers too: an answer to one user's credentials is not another's.
     const key = JSON.stringify([task, spec]);
-    const answer = await this.#answers.run(key, async (own) => this.#askOrigin(spec, task, own), {
-      signal,
-    });
+    const answer = await this.#answers.run(
+      key,
+      async (own) => this.#askOrigin({ spec, task, priority }, own),
+      {
+        signal,
+      },
+    );
     // There is one body, and the first to come gets it.
-    const { shape, initial } = answer;
+    const { shape, initial, standing } = answer;
+    standing.raise(priority);
     answer.initial = undefined;
     const common = { kind: 'swarm', task, spec, manifest: [], parents: [], ticket: '' } as const;
     const body = initial === undefined ? {} : { initial };
@@ -207,37 +214,57 @@ export class Registrar {
   }
 
   /** What is stored of the same version is kept. */
-  async #askOrigin(spec: TaskSpec, task: string, signal: AbortSignal): Promise<OriginAnswer> {
+  async #askOrigin(
+    {
+      spec,
+      task,
+      priority,
+    }: { readonly spec: TaskSpec; readonly task: string; readonly priority: Priority },
+    signal: AbortSignal,
+  ): Promise<OriginAnswer> {
+    const standing = new Standing(priority);
     const known = this.#store.find(task);
     if (known?.isComplete === true && isNamedByDigest(spec)) {
       // The URL it was kept from is asked as ever; any other has to show that it serves the same.
-      if (known.url !== withoutSecrets(spec.url)) return this.#prove(spec, known, signal);
+      if (known.url !== withoutSecrets(spec.url))
+        return this.#prove({ spec, stored: known, standing }, signal);
     }
-    const probe = await this.#probe(spec, known, signal);
+    const probe = await this.#probe({ spec, known, standing }, signal);
     if (probe === 'unchanged' && known !== undefined) {
-      return { shape: shapeOf(known), initial: undefined };
+      return { shape: shapeOf(known), standing, initial: undefined };
     }
     if (probe === 'unchanged')
       throw new CodedError('ERR_ORIGIN_FAILING', 'a 304 to a plain request');
     const { validators, length, status } = probe.head;
     const facts = { validators, length, acceptsRanges: status === 206 };
-    return { shape: shapeOfAnswer(spec, facts), initial: probe };
+    return { shape: shapeOfAnswer(spec, facts), standing, initial: probe };
   }
 
   /** Content kept under a digest, for an asker whose URL really serves it. */
-  async #prove(spec: TaskSpec, stored: StoredTask, signal: AbortSignal): Promise<OriginAnswer> {
-    const proof = { pool: this.#pool, clock: this.#clock, stored, spec };
+  async #prove(
+    about: { readonly spec: TaskSpec; readonly stored: StoredTask; readonly standing: Standing },
+    signal: AbortSignal,
+  ): Promise<OriginAnswer> {
+    const { stored, standing } = about;
+    const proof = { pool: this.#pool, clock: this.#clock, ...about };
     const verdict = await compareSamples(proof, { signal });
     const isSame =
       verdict === 'unknown' ? await servesDigest(proof, { signal }) : verdict === 'same';
-    if (isSame) return { shape: shapeOf(stored), initial: undefined };
+    if (isSame) return { shape: shapeOf(stored), standing, initial: undefined };
     throw notServed();
   }
 
   /** The origin's answer from the first byte on, unread: a 206 tells that it has ranges. */
   async #probe(
-    spec: TaskSpec,
-    known: StoredTask | undefined,
+    {
+      spec,
+      known,
+      standing,
+    }: {
+      readonly spec: TaskSpec;
+      readonly known: StoredTask | undefined;
+      readonly standing: Standing;
+    },
     signal: AbortSignal,
   ): Promise<RemoteOrigin | 'unchanged'> {
     const opener = openerOf(spec);
@@ -248,12 +275,15 @@ export class Registrar {
     const first = opener.part(0, undefined);
     let origin: RemoteOrigin;
     try {
-      origin = await this.#pool.openOrigin({ ...first, ...condition }, { signal });
+      origin = await this.#pool.openOrigin({ ...first, ...condition }, { signal, standing });
     } catch (error) {
       // Empty content has no first byte; a plain request tells it from a range that lies outside.
       if (CodedError.from(error).code !== 'ERR_ORIGIN_RANGE' || spec.range !== undefined)
         throw error;
-      origin = await this.#pool.openOrigin({ ...opener.whole(), ...condition }, { signal });
+      origin = await this.#pool.openOrigin(
+        { ...opener.whole(), ...condition },
+        { signal, standing },
+      );
     }
     if (origin.head.status !== 304) return origin;
     await origin[Symbol.asyncDispose]();

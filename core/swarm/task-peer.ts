@@ -1,6 +1,6 @@
 import { CodedError } from '../base/error.ts';
-import { moreImportant } from '../base/priority.ts';
 import type { Priority } from '../base/priority.ts';
+import { Standing } from '../base/standing.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { Parent, TaskShape, TaskSpec } from '../wire/messages.ts';
 import { Ledger } from './ledger.ts';
@@ -61,7 +61,7 @@ export class TaskPeer {
   readonly #room: RoomMaker;
   readonly #pulse: TaskPulse;
   /** That of the most important download that has joined so far. */
-  #priority: Priority;
+  readonly #standing: Standing;
   #ticket = '';
   #isOver = false;
   #contradiction: CodedError | undefined;
@@ -78,7 +78,9 @@ export class TaskPeer {
     this.stored = options.stored;
     this.spec = options.spec;
     this.shape = options.shape;
-    this.#priority = options.priority;
+    // What was asked of the origin already goes on as what it was asked as, or more.
+    this.#standing = options.initial?.standing ?? new Standing(options.priority);
+    this.#standing.raise(options.priority);
     this.ledger = new Ledger(context.clock);
     this.readers = new TaskReaders(this.stored, context.clock);
     if (options.readFrom !== undefined) this.readers.expect(options.readFrom);
@@ -101,22 +103,7 @@ export class TaskPeer {
       take: async (...asked) => taker.take(...asked).finally(() => this.#pulse.poke()),
     });
     this.#parents = this.#newParents();
-    this.#origin = new OriginReader(context, {
-      stored: this.stored,
-      spec: options.spec,
-      shape: options.shape,
-      ledger: this.ledger,
-      signal: this.#controller.signal,
-      rate: this.rate,
-      onPiece: (piece, bytes) => this.#had(piece, 'origin', bytes),
-      onFailure: (error) => this.#originFailed(error),
-      onIdle: () => {
-        this.#requests.wantMissing();
-        this.readers.news();
-        this.#pulse.poke();
-      },
-      ...(options.initial === undefined ? {} : { initial: options.initial }),
-    });
+    this.#origin = this.#newOrigin(options);
     this.#turn = new OriginTurn(this.#origin, { ...context, policy: options.originPolicy });
     this.#intake = new ManifestIntake({
       stored: this.stored,
@@ -156,7 +143,7 @@ export class TaskPeer {
   /** Takes over what one more download of the version brings. */
   take(registration: SwarmRegistration): void {
     const { limitRate, ticket, parents, manifest, policy, priority } = registration;
-    this.#priority = moreImportant(this.#priority, priority);
+    this.#standing.raise(priority);
     this.rate.allow(limitRate);
     if (ticket !== '') this.setTicket(ticket);
     this.addParents(parents);
@@ -275,13 +262,33 @@ export class TaskPeer {
     );
   }
 
+  #newOrigin(options: TaskPeerOptions): OriginReader {
+    return new OriginReader(this.#context, {
+      stored: this.stored,
+      spec: options.spec,
+      shape: options.shape,
+      ledger: this.ledger,
+      signal: this.#controller.signal,
+      rate: this.rate,
+      standing: this.#standing,
+      onPiece: (piece, bytes) => this.#had(piece, 'origin', bytes),
+      onFailure: (error) => this.#originFailed(error),
+      onIdle: () => {
+        this.#requests.wantMissing();
+        this.readers.news();
+        this.#pulse.poke();
+      },
+      ...(options.initial === undefined ? {} : { initial: options.initial }),
+    });
+  }
+
   #newTaker(): PieceTaker {
     return new PieceTaker(this.#context, {
       stored: this.stored,
       ledger: this.ledger,
       rate: this.rate,
       signal: this.#controller.signal,
-      account: () => ({ priority: this.#priority, flow: keyOf(this.stored) }),
+      account: () => ({ priority: this.#standing.priority, flow: keyOf(this.stored) }),
       came: async (peer, piece, ms) => this.#requests.came(peer, piece, ms),
       isReadEarly: (piece) => this.readers.isEarly(piece),
       onCame: (piece, bytes) => this.readers.came(piece, bytes),

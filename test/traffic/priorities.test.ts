@@ -1,10 +1,13 @@
 import test from 'ava';
+import { eventually } from '../../bench/cluster/eventually.ts';
 import { contentDigest } from '../../bench/origin/content.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import type { DownloadEvent } from '../../core/swarm/download-events.ts';
 import { withCluster } from '../support/with-cluster.ts';
 
 const MIB = 1024 * 1024;
+/** Requests to one host of origins at a time. */
+const PLACES = 16;
 const warm = Array.from({ length: 8 }, (_item, at) => ({ seed: 10 + at, length: 24 * MIB }));
 const release = { seed: 9, length: 16 * MIB };
 const supernodeArgs = ['--upload-limit', '4MB/s'];
@@ -52,6 +55,39 @@ test.serial(
       t.true(meanwhile > 0, 'warm-ups move while the release does');
       stop.abort();
       await Promise.allSettled(runs);
+    });
+  },
+);
+
+test.serial(
+  'a release that its host reads from an origin itself needs no place that warm-ups have',
+  async (t) => {
+    // Each is read by several requests, more than may be under way to one host, which do not end meanwhile.
+    const slow = { bytesPerSecond: 16_384 };
+    const slowly = warm.map((content, at) => [`/warm-${at}`, { content, ...slow }] as const);
+    const routes = { ...Object.fromEntries(slowly), '/release': { content: release } };
+    await using origin = await startOrigin({ routes });
+    await withCluster(t, { hosts: 1 }, async (cluster) => {
+      const host = cluster.host(1);
+      const stop = new AbortController();
+      const { signal } = stop;
+      const pattern = 'source';
+      const warming = warm.map(async (_content, at) => {
+        const request = { url: origin.url(`/warm-${at}`), priority: 'warm-up', pattern } as const;
+        for await (const event of host.download(request, { signal })) void event;
+      });
+      const haveAll = (): true | undefined => {
+        const asked = warm.map((_content, at) => origin.stats(`/warm-${at}`).requests);
+        return asked.reduce((sum, own) => sum + own, 0) >= PLACES - 1 ? true : undefined;
+      };
+      await eventually('warm-ups have all places but one', haveAll, { signal });
+      const which = { url: origin.url('/release'), priority: 'release', pattern } as const;
+      const request = { ...which, timeoutMs: 60_000 };
+      let last: DownloadEvent | undefined;
+      for await (const event of host.download(request)) last = event;
+      t.like(last, { type: 'done', fromOrigin: release.length });
+      stop.abort();
+      await Promise.allSettled(warming);
     });
   },
 );
