@@ -125,7 +125,9 @@ async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   }
   const controller = new AbortController();
   const former = new Set((await verified(load)).keys());
-  await load.set(set);
+  // Limits of tasks come with their downloads, and end with them.
+  const isSet = limiter !== 'task' && limiter !== 'task-origin';
+  if (isSet) await load.set(set);
   const limitRate = load.isOfTasks ? Math.round(set / tasks) : 0;
   const running = urls.map(async (url, at) => {
     const host = load.takers[at % load.takers.length];
@@ -137,7 +139,7 @@ async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   } finally {
     controller.abort();
     await Promise.all(running);
-    await load.set(0);
+    if (isSet) await load.set(0);
     for (const host of cluster.hosts) {
       for (const task of await host.tasks()) await forget(host, task);
     }
