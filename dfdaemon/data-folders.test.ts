@@ -7,16 +7,16 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { makeFolder, makeMemoryFolder } from './data-folders.ts';
 
 const uid = process.getuid?.() ?? 0;
 const some = { uid, quotaBytes: 4096 };
 
 function fresh(): string {
-  return mkdtempSync(join(tmpdir(), 'dfd-'));
+  return temporaryFolder('dfd');
 }
 
 test('makeFolder() makes a folder for this user alone, and names flag and folder when it cannot', async (t) => {

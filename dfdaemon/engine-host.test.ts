@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test from 'ava';
 import { startOrigin } from '../bench/origin/fault-origin.ts';
 import type { FaultOrigin } from '../bench/origin/fault-origin.ts';
@@ -11,6 +9,7 @@ import { silentLog } from '../core/base/log.ts';
 import type { DownloadEvent } from '../core/swarm/download-events.ts';
 import { openEngine } from '../core/swarm/engine.ts';
 import type { Engine } from '../core/swarm/engine.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { watchMachine } from './adaptive/adaptive-io.ts';
 import { EngineHost } from './engine-host.ts';
 import type { LocalApi } from './local-api/local-api.ts';
@@ -33,7 +32,7 @@ async function daemon(
   const origin = stack.use(await startOrigin(routes));
   const engine = stack.use(
     await openEngine({
-      dataDir: mkdtempSync(join(tmpdir(), 'dfd-')),
+      dataDir: temporaryFolder('dfd'),
       supernodes: [],
       originAllow: ['127.0.0.0/8'],
       workers: 1,

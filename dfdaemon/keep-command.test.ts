@@ -1,13 +1,11 @@
 // `dfdaemon keep` and its routes, over a real socket and a real store.
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test from 'ava';
 import { startOrigin } from '../bench/origin/fault-origin.ts';
 import { newProgram, runProgram } from '../core/base/command-line.ts';
 import { SystemClock } from '../core/base/clock.ts';
 import { silentLog } from '../core/base/log.ts';
 import { openEngine } from '../core/swarm/engine.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { EngineHost } from './engine-host.ts';
 import { addKeepCommand } from './keep-command.ts';
 import type { TaskSummary } from './local-api/served-host.ts';
@@ -70,7 +68,7 @@ async function listed(socket: string): Promise<Map<string, TaskSummary>> {
 }
 
 test('dfdaemon keep: what it names outlives what is newer, and restarts, until it is let go', async (t) => {
-  const dataDir = mkdtempSync(join(tmpdir(), 'dfd-'));
+  const dataDir = temporaryFolder('dfd');
   let kept = '';
   {
     await using it = await daemon(dataDir);
@@ -101,7 +99,7 @@ test('dfdaemon keep: what it names outlives what is newer, and restarts, until i
 });
 
 test('dfdaemon keep: no more than half of the quota, and what is wrong is named', async (t) => {
-  await using it = await daemon(mkdtempSync(join(tmpdir(), 'dfd-')));
+  await using it = await daemon(temporaryFolder('dfd'));
   const [first, second] = [await it.download(1, 2 * MIB), await it.download(2, MIB)];
   const shown: unknown = JSON.parse(await keep(it.socket, first, '--json'));
   t.like(shown, { task: first, isComplete: true });

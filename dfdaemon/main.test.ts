@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
-import { existsSync, mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test from 'ava';
 import { startOrigin } from '../bench/origin/fault-origin.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { ask, send } from './local-api/memory-host.contract.ts';
 
 /** A dfdaemon as a process of its own. */
@@ -53,7 +53,7 @@ class Daemon implements AsyncDisposable {
 }
 
 function folder(): string {
-  return mkdtempSync(join(tmpdir(), 'dfd-'));
+  return temporaryFolder('dfd');
 }
 
 function flags(at: string): string[] {

@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, readdirSync, statSync, utimesSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { SystemClock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
 import type { Downloader } from '../core/swarm/download-events.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { openInProcess } from './in-process.ts';
 
 const clock = new SystemClock();
@@ -34,7 +34,7 @@ async function openNewer(): Promise<Downloader> {
 }
 
 test('openInProcess() makes the data folder for this user alone', async (t) => {
-  const dataDir = join(mkdtempSync(join(tmpdir(), 'engine-')), 'a', 'dfget');
+  const dataDir = join(temporaryFolder('engine'), 'a', 'dfget');
   const tools = { openEngine: async () => downloader(), clock };
   await using opened = await openInProcess({ dataDir, supernodes: [] }, tools);
   t.false(opened.isPrivate);
@@ -48,7 +48,7 @@ test('openInProcess() names the flag where no folder can be made', async (t) => 
 });
 
 test('openInProcess() removes private stores that a killed dfget left, and no others', async (t) => {
-  const parent = mkdtempSync(join(tmpdir(), 'engine-'));
+  const parent = temporaryFolder('engine');
   const dataDir = join(parent, 'dfget');
   const longAgo = clock.now() / 1000 - 2 * 86_400;
   for (const [name, isOld] of [
@@ -71,7 +71,7 @@ test('openInProcess() removes private stores that a killed dfget left, and no ot
 });
 
 test('openInProcess() passes on any other failure to open', async (t) => {
-  const dataDir = join(mkdtempSync(join(tmpdir(), 'engine-')), 'dfget');
+  const dataDir = join(temporaryFolder('engine'), 'dfget');
   const tools = { openEngine: openNewer, clock };
   const opening = openInProcess({ dataDir, supernodes: [] }, tools);
   await t.throwsAsync(opening, { code: 'ERR_STORE_NEWER' });

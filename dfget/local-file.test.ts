@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { pathToFileURL } from 'node:url';
@@ -8,6 +7,7 @@ import test from 'ava';
 import { ManualClock, SystemClock } from '../core/base/clock.ts';
 import type { CodedError } from '../core/base/error.ts';
 import type { DownloadRequest } from '../core/swarm/download-events.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { LocalFileDownloader } from './local-file.ts';
 import { locator } from './locate.ts';
 import { runDownload } from './run.ts';
@@ -20,7 +20,7 @@ async function fetched(
   name: string,
   wishes: Partial<DownloadRequest> = {},
 ): Promise<{ code: number; error: CodedError | undefined; out: string; dir: string }> {
-  const dir = mkdtempSync(join(tmpdir(), 'local-'));
+  const dir = temporaryFolder('local');
   writeFileSync(join(dir, 'a b#c'), 'abc');
   execFileSync('mkfifo', [join(dir, 'pipe')]);
   const clock = new SystemClock();
@@ -96,7 +96,7 @@ test('file: refuses what is not there, no file, and what would never end', async
 });
 
 test('file: a file that changes while it is read is not taken', async (t) => {
-  const path = join(mkdtempSync(join(tmpdir(), 'local-')), 'f');
+  const path = join(temporaryFolder('local'), 'f');
   writeFileSync(path, 'a'.repeat(600_000));
   const downloader = new LocalFileDownloader(path, new ManualClock());
   await Array.fromAsync(downloader.download({ url: 'file:' }));

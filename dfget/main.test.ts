@@ -1,11 +1,11 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { LocalApi, TASK, doneEvent, inlineDone } from '../core/local-api/local-api.contract.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 
 const main = join(import.meta.dirname, 'main.ts');
 const URL_TEXT = 'http://o.example/file';
@@ -22,7 +22,7 @@ async function dfget(
   argv: readonly string[],
   given: { readonly input?: string; readonly stopOn?: Promise<unknown> } = {},
 ): Promise<Ran> {
-  const dir = mkdtempSync(join(tmpdir(), 'dfget-'));
+  const dir = temporaryFolder('dfget');
   const { PATH } = process.env;
   const child = spawn(process.execPath, [main, ...argv], { cwd: dir, env: { PATH, HOME: dir } });
   let [stdout, stderr] = ['', ''];
@@ -61,9 +61,7 @@ test('dfget -O - gives the content alone on stdout, the text on stderr', async (
 
 test('dfget -H takes headers from a file and from standard input', async (t) => {
   await using api = await LocalApi.open((_, { send }) => send(inlineDone('tiny')));
-  const folder = await mkdtemp(join(tmpdir(), 'dfget-'));
-  t.teardown(async () => rm(folder, { recursive: true }));
-  const path = join(folder, 'headers');
+  const path = join(temporaryFolder('dfget'), 'headers');
   await writeFile(path, 'Authorization: Basic c2VjcmV0\n', { mode: 0o600 });
   const argv = [URL_TEXT, '--socket', api.socketPath, '-H', `@${path}`, '-H', '@-', '-H', 'C: 3'];
   const ran = await dfget(argv, { input: 'B: 2\n' });
@@ -136,7 +134,7 @@ test('dfget whose reader goes away ends with 8 and no stack trace', async (t) =>
   await using api = await LocalApi.open((_, { send }) => send(doneEvent(5_000_000)));
   api.content = Buffer.alloc(5_000_000, 'y');
   const script = '"$0" "$1" "$2" -O - --socket "$3" 2>"$4" | head -c 10; echo "${PIPESTATUS[0]}"';
-  const errors = join(mkdtempSync(join(tmpdir(), 'dfget-')), 'stderr');
+  const errors = join(temporaryFolder('dfget'), 'stderr');
   const child = spawn('bash', [
     '-c',
     script,
@@ -173,7 +171,7 @@ test('dfget draws a bar on a terminal, and erases it before the last line', asyn
     await drawn.promise;
     send(inlineDone('x'));
   });
-  const dir = mkdtempSync(join(tmpdir(), 'dfget-'));
+  const dir = temporaryFolder('dfget');
   const command = `stty cols 70; ${process.execPath} ${main} ${URL_TEXT} -O ${dir}/f --socket ${api.socketPath}`;
   const child = spawn('script', ['-qec', command, '/dev/null'], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -194,7 +192,7 @@ test('dfget draws a bar on a terminal, and erases it before the last line', asyn
 
 test('bin/dfget.cjs says a sentence when it is not built', async (t) => {
   const bin = join(import.meta.dirname, '..', 'bin');
-  const dir = mkdtempSync(join(tmpdir(), 'dfget-'));
+  const dir = temporaryFolder('dfget');
   execFileSync('cp', ['-r', bin, dir]);
   const ran = spawnSync(process.execPath, [join(dir, 'bin', 'dfget.cjs')], { encoding: 'utf8' });
   t.is(ran.status, 1);

@@ -3,26 +3,25 @@ import {
   chmodSync,
   existsSync,
   lstatSync,
-  mkdtempSync,
   readFileSync,
   readdirSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import test from 'ava';
 import type { Downloader } from '../core/swarm/download-events.ts';
 import { doneEvent, inlineDone } from '../core/local-api/local-api.contract.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { checkOutput, deliver } from './output.ts';
 import type { DeliverTools, DoneEvent } from './output.ts';
 
 const uid = process.getuid?.() ?? 0;
 
 function folder(): string {
-  return mkdtempSync(join(tmpdir(), 'output-'));
+  return temporaryFolder('output');
 }
 
 function file(path: string, overwrite = false): { kind: 'file'; path: string; overwrite: boolean } {

@@ -1,11 +1,11 @@
-import { existsSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import test from 'ava';
 import { ManualClock, SystemClock } from '../core/base/clock.ts';
 import { CodedError } from '../core/base/error.ts';
 import type { DownloadEvent, Downloader } from '../core/swarm/download-events.ts';
+import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import type { EngineOptions, OpenEngine } from './in-process.ts';
 import {
   LocalApi,
@@ -40,7 +40,7 @@ function planIn(dir: string, changes: Partial<DownloadPlan> = {}): DownloadPlan 
 }
 
 function folder(): string {
-  return mkdtempSync(join(tmpdir(), 'run-'));
+  return temporaryFolder('run');
 }
 
 /** An engine that says `events`. */

@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { headerLines } from './header-lines.ts';
 
 const nothing = { input: (): AsyncIterable<Uint8Array> => inputOf('') };
@@ -12,17 +11,15 @@ async function* inputOf(text: string): AsyncGenerator<Uint8Array> {
   for (const byte of Buffer.from(text)) yield Buffer.of(byte);
 }
 
-async function fileOf(t: ExecutionContext, text: string, mode = 0o600): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'headers-'));
-  t.teardown(async () => rm(folder, { recursive: true }));
-  const path = join(folder, 'headers');
+async function fileOf(text: string, mode = 0o600): Promise<string> {
+  const path = join(temporaryFolder('headers'), 'headers');
   await writeFile(path, text);
   await chmod(path, mode);
   return path;
 }
 
 test('headerLines() puts the lines of a file where it was named', async (t) => {
-  const path = await fileOf(t, 'Authorization: Basic c2VjcmV0\r\n\nX-Name: a: b\n  \nLast: é');
+  const path = await fileOf('Authorization: Basic c2VjcmV0\r\n\nX-Name: a: b\n  \nLast: é');
   const lines = await headerLines(['First: 1', `@${path}`, 'End: 2'], nothing);
   t.deepEqual(lines, [
     'First: 1',
@@ -54,11 +51,11 @@ test('headerLines() reads what a shell hands over as a pipe', async (t) => {
 test('headerLines() refuses files that others may read, and what holds no headers, and tells nothing of it', async (t) => {
   const secret = 'Authorization: Basic c2VjcmV0';
   const cases: readonly (readonly [string, RegExp])[] = [
-    [`@${await fileOf(t, secret, 0o644)}`, /headers is open to group or others: chmod 600 it$/],
-    [`@${await fileOf(t, secret, 0o640)}`, /open to group or others/],
-    [`@${await fileOf(t, `${secret}\nc2VjcmV0\n`)}`, /headers, line 2: expected 'Name: value'$/],
-    [`@${await fileOf(t, '@other: c2VjcmV0')}`, /line 1: expected/],
-    [`@${await fileOf(t, 'A: c2VjcmV0\n'.repeat(6_000))}`, /is longer than 65536 bytes/],
+    [`@${await fileOf(secret, 0o644)}`, /headers is open to group or others: chmod 600 it$/],
+    [`@${await fileOf(secret, 0o640)}`, /open to group or others/],
+    [`@${await fileOf(`${secret}\nc2VjcmV0\n`)}`, /headers, line 2: expected 'Name: value'$/],
+    [`@${await fileOf('@other: c2VjcmV0')}`, /line 1: expected/],
+    [`@${await fileOf('A: c2VjcmV0\n'.repeat(6_000))}`, /is longer than 65536 bytes/],
     ['@/nowhere/headers', /cannot read \/nowhere\/headers \(ENOENT\)/],
     ['@/', /open to group|EISDIR/],
     ['@', /expected a file name after @/],

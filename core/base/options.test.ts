@@ -1,7 +1,8 @@
-import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { bindCommand, errorLines, newProgram, runProgram } from './command-line.ts';
 import { CodedError } from './error.ts';
 import { commonOptions, defineOptions } from './options.ts';
@@ -72,7 +73,7 @@ async function refused(
 }
 
 function temporaryFile(text: string, mode = 0o600): string {
-  const path = join(mkdtempSync(join(tmpdir(), 'options-')), 'file.yaml');
+  const path = join(temporaryFolder('options'), 'file.yaml');
   writeFileSync(path, text);
   chmodSync(path, mode);
   return path;

@@ -1,10 +1,9 @@
-import { mkdtempSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import type { DownloadEvent, DownloadRequest } from '../swarm/download-events.ts';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 
 /** What the server answers to one download. */
 export type Script = (
@@ -67,7 +66,7 @@ export class LocalApi implements AsyncDisposable {
 
 /** A path short enough for a Unix socket, in a folder of its own. */
 export function freshSocketPath(): string {
-  return join(mkdtempSync(join(tmpdir(), 'dfget-')), 'd.sock');
+  return join(temporaryFolder('dfget'), 'd.sock');
 }
 
 /** The task of every fixture. */

@@ -1,5 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
@@ -9,6 +8,7 @@ import { SeededRandom } from '../base/random.ts';
 import { AddressGuard } from '../origin/address-guard.ts';
 import { OriginConnections } from '../origin/origin-connections.ts';
 import { TestRegistry, user } from '../../test/warm-up/test-registry.ts';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { OciKind, parseOciUrl } from './oci-kind.ts';
 
 const { signal } = new AbortController();
@@ -20,7 +20,7 @@ function kindOf(t: ExecutionContext, logins?: object): { kind: OciKind; notes: s
   const notes: string[] = [];
   const note = (text: string): void => void notes.push(text);
   const parts = { connections, clock, random: new SeededRandom(1), log: silentLog, note };
-  const path = join(mkdtempSync(join(tmpdir(), 'oci-')), 'config.json');
+  const path = join(temporaryFolder('oci'), 'config.json');
   if (logins !== undefined) writeFileSync(path, JSON.stringify(logins), { mode: 0o600 });
   return { kind: new OciKind({ defaultLoginsPath: path, isPlainHttp: false }, parts), notes };
 }

@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { deviceOf, parseDiskstats, parseOwnIo, parsePressure } from './disk-counters.ts';
 import { ownInterfaces, parseInterfaces, readLine } from './line-counters.ts';
 
@@ -22,7 +22,7 @@ test('parseInterfaces() adds the payload of the interfaces that count', (t) => {
 });
 
 test('ownInterfaces() counts each byte once: hardware, else what stands on nothing else', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'net-'));
+  const folder = temporaryFolder('net');
   const add = (name: string, ...parts: string[]): void => {
     mkdirSync(join(folder, name));
     for (const part of ['mtu', ...parts]) writeFileSync(join(folder, name, part), '');

@@ -1,13 +1,12 @@
-import { mkdtempSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { once } from 'node:events';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DownloadEvent, DownloadRequest } from '../../core/swarm/download-events.ts';
 import { SystemClock } from '../../core/base/clock.ts';
 import { CodedError } from '../../core/base/error.ts';
 import { silentLog } from '../../core/base/log.ts';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { DownloadSlots } from './download-slots.ts';
 import { LocalApi } from './local-api.ts';
 import type {
@@ -192,7 +191,7 @@ export function storedVersion(
 
 /** A path short enough for a Unix socket, in a folder of its own. */
 export function freshSocketPath(): string {
-  return join(mkdtempSync(join(tmpdir(), 'dfd-')), 'd.sock');
+  return join(temporaryFolder('dfd'), 'd.sock');
 }
 
 /** A local API over `host` on a socket of its own. */

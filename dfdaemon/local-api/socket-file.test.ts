@@ -4,16 +4,15 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, createConnection } from 'node:net';
 import type { Server } from 'node:net';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test from 'ava';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { SocketFile, refuseLiveSocket } from './socket-file.ts';
 import { freshSocketPath } from './memory-host.contract.ts';
 
@@ -114,7 +113,7 @@ test('SocketFile.publish() leaves a stale socket to who is replacing it already'
 });
 
 test('SocketFile.publish() names a path that cannot be used', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'dfd-'));
+  const folder = temporaryFolder('dfd');
   const file = join(folder, 'file');
   writeFileSync(file, 'precious');
   await t.throwsAsync(listen(file), { code: 'ERR_USAGE', message: /is no socket/ });

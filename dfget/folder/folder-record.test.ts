@@ -1,7 +1,7 @@
-import { appendFileSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { FolderRecord, RECORD_NAME, listedVersion, stateOf } from './folder-record.ts';
 import { statsOf } from './target-folder.ts';
 
@@ -10,7 +10,7 @@ async function fresh(): Promise<{
   path: string;
   found: Awaited<ReturnType<typeof statsOf>>;
 }> {
-  const dir = mkdtempSync(join(tmpdir(), 'record-'));
+  const dir = temporaryFolder('record');
   const path = join(dir, 'f');
   writeFileSync(path, 'abc');
   return { dir, path, found: await statsOf(path) };

@@ -1,18 +1,11 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { temporaryFolder } from '../../test/support/temporary-folder.ts';
 import { TargetFolder } from './target-folder.ts';
 
 function fresh(): string {
-  return mkdtempSync(join(tmpdir(), 'target-'));
+  return temporaryFolder('target');
 }
 
 test('TargetFolder makes the folders that a file needs, and tells what is there', async (t) => {

@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { temporaryFolder } from '../../../test/support/temporary-folder.ts';
 import { FileFolder } from './file-folder.ts';
 import { defaultFolderLimits } from './folder-entry.ts';
 import type { FolderLimits } from './folder-entry.ts';
@@ -64,7 +64,7 @@ test('walkFolders() ends at its bounds, and before it has read a million entries
 });
 
 test('FileFolder lists real folders, and follows no link', async (t) => {
-  const top = mkdtempSync(join(tmpdir(), 'walk-'));
+  const top = temporaryFolder('walk');
   mkdirSync(join(top, 'a', 'b'), { recursive: true });
   writeFileSync(join(top, 'a', 'b', 'file'), 'x');
   writeFileSync(join(top, 'top'), 'x');

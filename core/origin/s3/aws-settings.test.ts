@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { temporaryFolder } from '../../../test/support/temporary-folder.ts';
 import { awsSettings } from './aws-settings.ts';
 import type { AwsSettings, AwsWishes } from './aws-settings.ts';
 
@@ -29,7 +29,7 @@ aws_session_token=token
 `;
 
 function settings(wishes: Partial<AwsWishes> = {}): Promise<AwsSettings> {
-  const home = mkdtempSync(join(tmpdir(), 'aws-'));
+  const home = temporaryFolder('aws');
   mkdirSync(join(home, '.aws'));
   writeFileSync(join(home, '.aws', 'config'), CONFIG);
   writeFileSync(join(home, '.aws', 'credentials'), KEYS);
@@ -70,7 +70,7 @@ test('awsSettings() looks where the tools of Amazon look, and in their order', a
 });
 
 test('awsSettings() asks as everybody where there is nobody to be', async (t) => {
-  const home = mkdtempSync(join(tmpdir(), 'aws-'));
+  const home = temporaryFolder('aws');
   t.like(await settings({ home }), { region: 'us-east-1', credentials: undefined });
   t.is((await settings({ isSigned: false })).credentials, undefined);
 });
