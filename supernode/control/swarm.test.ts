@@ -117,3 +117,27 @@ test('a host that two children lost is offered to nobody for a while, and one th
   });
   for (const { rogue } of [lost, ...children, newcomer]) await rogue[Symbol.asyncDispose]();
 });
+
+test('a host that asks for parents over and over is sent the manifest once, until it has another piece', async (t) => {
+  await using swarm = await TestSwarm.start();
+  swarm.origin.set('/f', { content: { seed: 1, length: 2 * MIB } });
+  const { rogue, talk, reply } = await registered(swarm, swarm.origin.url('/f'));
+  const { task, shape } = reply;
+  const about = { task, version: shape.version };
+  const asked = async (): Promise<boolean> => {
+    talk.heard.length = 0;
+    talk.say({ type: 'more-parents', ...about, reason: 'stuck' });
+    const update = await talk.next('update');
+    t.is(typeof update?.['ticket'], 'string', 'it is answered all the same');
+    return update?.['manifest'] !== undefined;
+  };
+  // The seed has signed all of it.
+  await until(() => swarm.supernode.seeds.find(task, shape.version)?.state === 'complete');
+  t.true(await talk.synced());
+  t.true(await asked());
+  t.false(await asked());
+  t.false(await asked());
+  talk.say({ type: 'report', tasks: [{ ...about, had: [0] }] });
+  t.true(await asked());
+  await rogue[Symbol.asyncDispose]();
+});

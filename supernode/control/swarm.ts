@@ -14,6 +14,7 @@ import type {
   TaskReport,
 } from '../../core/wire/messages.ts';
 import type { SeedListener, SeedTask } from '../seed/seed-task.ts';
+import { versionLost, versionNames } from '../seed/version-names.ts';
 import type { Seeds } from '../seed/seeds.ts';
 import type { HostEntry, PeerEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
 import { Accusations } from './accusations.ts';
@@ -21,6 +22,7 @@ import type { Adoptions } from './adoptions.ts';
 import type { HostSession } from './host-session.ts';
 import { Doubts } from './doubts.ts';
 import { Introductions } from './introductions.ts';
+import { ManifestRepeats } from './manifest-repeats.ts';
 import { SeedOffers } from './seed-offers.ts';
 import { checkShape, checkTask } from './task-claims.ts';
 
@@ -48,11 +50,6 @@ const LOOK_MS = 2_000;
 /** Digests are told to many hosts less often: as many messages a second in all, however many they are. */
 const PACE_MS = 0.25;
 const MAX_PACE_MS = 250;
-/** What a host is told that waits for a version which nobody can complete any more. */
-const LOST = new CodedError(
-  'ERR_ORIGIN_CHANGED',
-  'no host has the rest, and the origin cannot be asked for the rest of this version',
-);
 
 /** The running swarms: registers hosts, introduces them to each other, and passes the seed's news on. */
 export class Swarm implements SeedListener {
@@ -62,6 +59,7 @@ export class Swarm implements SeedListener {
   readonly #accusations: Accusations;
   readonly #doubts = new Doubts();
   readonly #introductions: Introductions;
+  readonly #repeats: ManifestRepeats;
   readonly #prunes: Timer;
   readonly #startedMs: number;
   #seeds: Seeds | undefined;
@@ -71,6 +69,7 @@ export class Swarm implements SeedListener {
     this.#parts = parts;
     this.#startedMs = parts.clock.monotonic();
     this.#accusations = new Accusations(parts);
+    this.#repeats = new ManifestRepeats(parts.clock);
     this.#introductions = new Introductions({
       ...parts,
       tell: (peer, { task, shape: { version } }, parent) =>
@@ -202,6 +201,7 @@ export class Swarm implements SeedListener {
     if (version === undefined) return;
     const entry = this.table.join(version, session.peer);
     this.#had(version, entry, report.had ?? []);
+    if ((report.had ?? []).length > 0) this.#repeats.forget(entry);
     for (const piece of report.lost ?? []) version.lost(entry, piece);
     entry.fromPeers = report.fromPeers ?? entry.fromPeers;
     entry.fromSeed = report.fromSeed ?? entry.fromSeed;
@@ -220,11 +220,14 @@ export class Swarm implements SeedListener {
     const seed = this.#seeds?.find(about.task, about.version);
     seed?.refill();
     if (seed === undefined && this.#isLost(version)) {
-      session.updates.more(about, { failed: LOST.toObject() });
+      session.updates.more(about, { failed: versionLost().toObject() });
       return;
     }
     // It downloads, or it would not ask, also when it was forgotten meanwhile that it does.
-    this.table.join(version, session.peer).isActive = true;
+    const entry = this.table.join(version, session.peer);
+    // While it was forgotten it was told no news.
+    if (!entry.isActive) this.#repeats.forget(entry);
+    entry.isActive = true;
     this.#resume(version, session.peer, { isStuck: true });
   }
 
@@ -257,8 +260,7 @@ export class Swarm implements SeedListener {
 
   /** Hosts that were downloading before the seed took the version up learn that it is there. */
   onBegun(seed: SeedTask): void {
-    const about = versionNames(seed);
-    const version = this.table.version(about.task, about.version);
+    const version = this.table.version(seed.stored.taskId, seed.stored.version);
     if (version === undefined) return;
     for (const entry of version.peers.values()) {
       const idc = this.#idcOf(entry.peer);
@@ -433,7 +435,9 @@ export class Swarm implements SeedListener {
       session.updates.parent(about, parent);
     }
     if (seed !== undefined) {
-      session.updates.manifest(about, seed.manifest());
+      const entry = version.peer(peer);
+      if (options.isStuck !== true) this.#repeats.forget(entry);
+      if (this.#repeats.take(entry)) session.updates.manifest(about, seed.manifest());
       if (withSeed) this.#offers.join(seed, peer, this.#idcOf(peer));
     }
   }
@@ -467,8 +471,4 @@ export class Swarm implements SeedListener {
     );
     this.#accusations.decay();
   }
-}
-
-function versionNames({ stored }: SeedTask): { task: string; version: string } {
-  return { task: stored.taskId, version: stored.version };
 }
