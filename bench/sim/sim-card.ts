@@ -1,3 +1,5 @@
+import { defaultLinkLimits } from '../../core/net/link/limits.ts';
+import { UplinkGauge } from '../../core/net/link/uplink-gauge.ts';
 import type { EventQueue, SimEvent } from './event-queue.ts';
 import type { SimPipes } from './sim-pipe.ts';
 
@@ -39,12 +41,21 @@ interface Lane {
   readonly to: SimCard;
   readonly queue: Waiting[];
   isActive: boolean;
+  /** Since when it is sent to, and how much it was sent since. */
+  sinceMs: number;
+  sentBytes: number;
+  /** Active, and others are sent to beside it. */
+  isSlow: boolean;
   /** Bytes sent and not taken by the other side yet. */
   onWay: number;
 }
 
-/** How far a sender is ahead of its receiver: what TCP keeps under way, in blocks. */
-const WINDOW_BLOCKS = 4;
+/** How far a sender is ahead of its receiver, in blocks: what is on the way, and what a plain queue before it holds. */
+const LEAST_WINDOW = 2;
+const MAX_WINDOW = 4;
+const QUEUE_MS = 50;
+/** How often it is looked who is slow, as links do. */
+const TICK_MS = 250;
 
 /**
  * What a host sends and receives: whole pieces to a few others at a time, in turn, as `core/net/link/uploads.ts` does.
@@ -62,6 +73,10 @@ export class SimCard implements SimEvent {
   readonly #lanes = new Map<SimCard, Lane>();
   readonly #line: Lane[] = [];
   readonly #active: Lane[] = [];
+  readonly #uplink = new UplinkGauge();
+  #tickedMs = 0;
+  /** Active lanes that are slow. */
+  #slow = 0;
   #turn = 0;
   #sending: Block | undefined;
   /** When all that came so far has passed at the rate down. */
@@ -83,7 +98,7 @@ export class SimCard implements SimEvent {
     if (this.#isDown) return;
     let lane = this.#lanes.get(upload.to);
     if (lane === undefined) {
-      lane = { to: upload.to, queue: [], isActive: false, onWay: 0 };
+      lane = newLane(upload.to);
       this.#lanes.set(upload.to, lane);
     }
     lane.queue.push({ upload, sent: 0 });
@@ -120,6 +135,7 @@ export class SimCard implements SimEvent {
     this.waiting = 0;
     this.#line.length = 0;
     this.#active.length = 0;
+    this.#slow = 0;
     this.#lanes.clear();
   }
 
@@ -129,6 +145,7 @@ export class SimCard implements SimEvent {
     this.#sending = undefined;
     if (block === undefined || this.#isDown) return;
     this.sentBytes += block.bytes;
+    this.#uplink.passed(block.bytes, block.bytes / this.rates.up);
     const { idc: from = 0, pipes, delayMs } = this.#options;
     const way = { from, to: block.lane.to.#options.idc ?? 0, atMs: this.#queue.nowMs };
     this.#queue.at((pipes?.pass(block, way) ?? way.atMs) + delayMs, block);
@@ -152,10 +169,11 @@ export class SimCard implements SimEvent {
 
   #pump(): void {
     if (this.#isDown || this.#sending !== undefined) return;
-    while (this.#active.length < this.#options.maxActive) {
+    this.#tick();
+    while (this.#active.length - this.#slow < this.#options.maxActive) {
       const lane = this.#line.shift();
       if (lane === undefined) break;
-      lane.isActive = true;
+      Object.assign(lane, { isActive: true, sinceMs: this.#queue.nowMs, sentBytes: 0 });
       this.#active.push(lane);
     }
     const lane = this.#nextLane();
@@ -164,12 +182,33 @@ export class SimCard implements SimEvent {
     const bytes = Math.min(this.#options.blockBytes, head.upload.bytes - head.sent);
     head.sent += bytes;
     lane.onWay += bytes;
+    lane.sentBytes += bytes;
     const isLast = head.sent >= head.upload.bytes;
     if (isLast) this.#served(lane);
     const sendMs = bytes / this.rates.up;
     const upload = isLast ? head.upload : undefined;
     this.#sending = new Block(this, { lane, bytes, sendMs, upload });
     this.#queue.after(sendMs, this);
+  }
+
+  /** Who is slow makes room for others that wait. */
+  #tick(): void {
+    const { nowMs } = this.#queue;
+    const { maxActive: most } = this.#options;
+    const { slowMs } = defaultLinkLimits;
+    if (nowMs - this.#tickedMs < TICK_MS) return;
+    this.#uplink.tick(nowMs - this.#tickedMs);
+    this.#tickedMs = nowMs;
+    if (this.#line.length === 0) return;
+    const readers = this.#active.flatMap((lane) => {
+      const turnMs = nowMs - lane.sinceMs;
+      const bytesPerMs = (lane.sentBytes - lane.onWay) / turnMs;
+      return lane.isSlow ? [] : [{ lane, turnMs, bytesPerMs }];
+    });
+    for (const { lane } of this.#uplink.slowAmong(readers, { most, slowMs })) {
+      lane.isSlow = true;
+      this.#slow += 1;
+    }
   }
 
   /** The next of the active lanes that may send. */
@@ -179,11 +218,17 @@ export class SimCard implements SimEvent {
       const at = (this.#turn + step) % length;
       const lane = this.#active[at];
       if (lane === undefined) continue;
-      if (lane.onWay >= WINDOW_BLOCKS * this.#options.blockBytes) continue;
+      if (lane.onWay >= this.#windowOf(lane.to)) continue;
       this.#turn = at;
       return lane;
     }
     return undefined;
+  }
+
+  #windowOf(to: SimCard): number {
+    const { blockBytes, delayMs } = this.#options;
+    const blocks = 1 + Math.ceil((to.rates.down * (2 * delayMs + QUEUE_MS)) / blockBytes);
+    return Math.min(MAX_WINDOW, Math.max(LEAST_WINDOW, blocks)) * blockBytes;
   }
 
   /** A lane's piece is on its way: the next in line has its turn. */
@@ -204,11 +249,18 @@ export class SimCard implements SimEvent {
 
   #deactivate(lane: Lane): void {
     lane.isActive = false;
+    if (lane.isSlow) this.#slow -= 1;
+    lane.isSlow = false;
     const at = this.#active.indexOf(lane);
     if (at < 0) return;
     this.#active.splice(at, 1);
     if (at <= this.#turn) this.#turn -= 1;
   }
+}
+
+function newLane(to: SimCard): Lane {
+  const idle = { isActive: false, isSlow: false, sinceMs: 0, sentBytes: 0, onWay: 0 };
+  return { to, queue: [], ...idle };
 }
 
 /** A part of a piece on its way: it comes, and then it has passed the receiver's card. */

@@ -31,7 +31,7 @@ export interface LinkLimits {
   readonly lagMs: number;
   /** A link without channels is closed after this. */
   readonly idleMs: number;
-  /** A block not taken by its reader for this long no longer counts as an active upload. */
+  /** A reader is judged slow after this part of its turn at the earliest. */
   readonly slowMs: number;
   /** A block not taken by its reader for this long closes the link. */
   readonly stallMs: number;

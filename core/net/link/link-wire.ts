@@ -4,7 +4,7 @@ import { encodeFrame, frameTypes } from './frame.ts';
 import type { FrameFields } from './frame.ts';
 import type { LinkSocket } from './link-socket.ts';
 import type { Outbox } from './outbox.ts';
-import type { UploadLane } from './uploads.ts';
+import type { UploadLane } from './upload-lane.ts';
 
 /** The outgoing side of an authenticated link, as its channels and the uploads use it. Says nothing once closed. */
 export class LinkWire implements UploadLane {

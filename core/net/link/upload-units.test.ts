@@ -7,7 +7,7 @@ import { FLAG_LAST, FLAG_MORE, FLAG_ZSTD, FRAME_HEADER_BYTES, readHeader } from 
 import { defaultLinkLimits } from './limits.ts';
 import type { UploadForms } from './upload-block.ts';
 import { Uploads } from './uploads.ts';
-import type { UploadLane } from './uploads.ts';
+import type { UploadLane } from './upload-lane.ts';
 
 const RAW: UnitForm = { kind: 'raw' };
 const packed: UnitForm = { kind: 'compressed', bytes: Buffer.alloc(1_000, 'zstd') };
@@ -220,6 +220,9 @@ test('a raw block ends with its unit, so that the next unit can be compressed', 
   link.form = () => packed;
   link.clock.advance(100);
   t.is(link.take(), '16384 16384 raw');
-  t.is(link.take(), `32768 ${UNIT_BYTES - 32_768} raw`);
+  // A lane that took little is given more step by step.
+  t.is(link.take(), '32768 32768 raw');
+  t.is(link.take(), '65536 65536 raw');
+  t.is(link.take(), `131072 ${UNIT_BYTES - 131_072} raw`);
   t.is(link.take(), `${UNIT_BYTES} 1000 zstd last`);
 });

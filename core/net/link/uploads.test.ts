@@ -10,7 +10,7 @@ import type { LinkLimits } from './limits.ts';
 import type { ServedTask } from './served-task.ts';
 import { blockBytesFor } from './upload-block.ts';
 import { Uploads } from './uploads.ts';
-import type { UploadLane } from './uploads.ts';
+import type { UploadLane } from './upload-lane.ts';
 
 /** A lane whose reader is the test: blocks stay until they are taken. */
 class TestLane implements UploadLane {
@@ -88,6 +88,11 @@ const task: ServedTask = {
     return piece === 67 ? target.length - 1 : target.length;
   },
 };
+
+/** A quarter of the longest block. */
+function askOne(reader: TestLane): void {
+  reader.ask(reader.sent.length, { length: 65_536 });
+}
 
 function make(
   limits: Partial<LinkLimits> = {},
@@ -192,10 +197,80 @@ test('Uploads does not let readers that stop reading keep others from being serv
   t.is(live.blocks.length, 0);
   uploads.tick(250);
   t.deepEqual(live.takePieces(), [9]);
-  t.is(uploads.active, 0);
+  t.is(uploads.active, 1, 'one of them made room');
   // One that was only slow is served again.
   stopped[0]?.ask(2);
   t.deepEqual(stopped[0]?.takePieces(), [1, 2]);
+});
+
+test('Uploads sends to no more at a time where its own uplink is what is slow', (t) => {
+  const { clock, lane, uploads } = make({ maxActiveUploads: 2, slowMs: 500 });
+  const readers = Array.from({ length: 12 }, lane);
+  for (const piece of [1, 2, 3]) for (const one of readers) one.ask(piece, { length: 65_536 });
+  // 65,536 bytes a second pass, to all together: whoever is sent to has its part of that.
+  const taken = new Map<TestLane, number>();
+  let most = 0;
+  for (let step = 0; step < 144; step += 1) {
+    clock.advance(250);
+    const sending = readers.filter(({ blocks }) => blocks.length > 0);
+    // The first seconds say what passes at all.
+    if (step >= 24) most = Math.max(most, sending.length);
+    for (const reader of sending) {
+      const bytes = (taken.get(reader) ?? 0) + 16_384 / sending.length;
+      const left = bytes - (reader.blocks[0]?.block.length ?? 0);
+      if (left >= 0) reader.take();
+      taken.set(reader, left >= 0 ? left : bytes);
+    }
+    uploads.tick(250);
+  }
+  t.true(most <= 4, `${most} at a time`);
+  t.true(readers.every(({ sent }) => sent.length > 0));
+});
+
+test('Uploads sends to others beside readers that take little, and goes on with those', (t) => {
+  const { clock, lane, uploads } = make({ maxActiveUploads: 2, slowMs: 500 });
+  const [slow, other] = [lane(), lane()];
+  const live = [lane(), lane()];
+  for (const reader of live) askOne(reader);
+  for (let step = 0; step < 8; step += 1) {
+    clock.advance(250);
+    for (const reader of live) {
+      reader.take();
+      askOne(reader);
+    }
+    uploads.tick(250);
+  }
+  for (const reader of [slow, other]) reader.ask(1, { length: 262_144 });
+  for (const reader of live) reader.take();
+  t.deepEqual([slow.blocks.length, other.blocks.length], [1, 1]);
+  for (const reader of live) askOne(reader);
+  for (let step = 0; step < 8; step += 1) {
+    clock.advance(250);
+    uploads.tick(250);
+  }
+  t.true(live.every(({ blocks }) => blocks.length > 0));
+  // It waits for no turn between the blocks of a piece.
+  slow.take();
+  t.is(slow.blocks.length, 1);
+});
+
+test('Uploads gives a reader blocks that it takes within a quarter of a second', (t) => {
+  const { clock, lane } = make();
+  const reader = lane();
+  reader.ask(1, { length: 2 * MAX_BLOCK_BYTES });
+  const sizes: (number | undefined)[] = [];
+  while (reader.blocks.length > 0) {
+    clock.advance(1_000);
+    sizes.push(reader.take()?.bytes);
+  }
+  t.is(sizes[0], MAX_BLOCK_BYTES);
+  t.is(sizes[1], 65_536);
+  t.is(sizes[2], 16_384);
+  // To cancel costs no more than that.
+  reader.ask(2, { length: MAX_BLOCK_BYTES });
+  reader.uploads.cancel(reader, 1, 2);
+  t.is(reader.take()?.bytes, 16_384);
+  t.is(reader.blocks.length, 0);
 });
 
 test('Uploads closes a link whose block is not taken for the stall time', (t) => {

@@ -1,59 +1,35 @@
 // What goes out: blocks of pieces, to a few links at a time. Before each block it is looked which class of requests
 // is next; of the links that want something of that class the first in line is active until a piece is sent (whole
 // pieces let children pass them on sooner) or another class is due, and goes to the end of the line if others wait.
-// It has one block under way at a time, so a slow reader holds one block. A link whose block is not taken for a while
-// is slow: it no longer counts as active, and lines up again once its reader has caught up.
-import type { Clock, Timer } from '../../base/clock.ts';
+// It has one block under way at a time, so a slow reader holds one block. A link whose reader takes little while the
+// uplink could pass more is slow: it no longer counts as active, and lines up again once its piece is sent.
+import type { Clock } from '../../base/clock.ts';
 import type { UnitForm } from '../../compression/compression.ts';
-import { LinkRate } from '../../compression/link-rate.ts';
 import { priorities, weightOf, yieldsTo } from '../../base/priority.ts';
 import type { Priority } from '../../base/priority.ts';
 import { FairShares } from '../fair-shares.ts';
 import type { RateLimiter } from '../pacing.ts';
 import { FRAME_HEADER_BYTES, MAX_BLOCK_BYTES } from './frame.ts';
+import { LanePace } from './lane-pace.ts';
 import type { LinkLimits } from './limits.ts';
 import { fillBlock, nextBlockBytes, nextUnit, unitsAhead } from './upload-block.ts';
 import type { Upload, UploadRequest } from './upload-block.ts';
-
-/** A link as uploads see it. */
-export interface UploadLane {
-  /** Writes a block; `onFlushed` says when its memory is free again, and may stay away once the lane is dropped. */
-  writeBlock(block: Uint8Array, onFlushed: () => void): void;
-  /** Asks for a PONG with this token, once the other side has read what was written. */
-  ping(token: number): void;
-  /** Largest TLS record from now on, bytes. */
-  setRecordBytes(bytes: number): void;
-  /** Its reader took nothing for too long, or others need the memory: close it. */
-  onStalled(): void;
-}
-
-interface LaneState {
-  /** Of no other lane. */
-  readonly number: number;
-  readonly lane: UploadLane;
-  readonly queue: Upload[];
-  /** Its requests by class. */
-  readonly wanted: Map<Priority, number>;
-  /** Channels take turns, piece by piece. */
-  readonly channels: FairShares<number>;
-  /** The class that it is active for. */
-  priority: Priority | undefined;
-  phase: 'idle' | 'waiting' | 'active' | 'slow';
-  block: Buffer | undefined;
-  /** The block is with the socket; it has been for `sendingMs`. */
-  isSending: boolean;
-  sendingMs: number;
-  /** Runs while the rate limit, or a unit that is being compressed, holds the block back. */
-  pause: Timer | undefined;
-  /** What the link delivers. */
-  readonly rate: LinkRate;
-  recordBytes: number;
-}
+import {
+  LARGE_RECORD_BYTES,
+  isHeldBackFor,
+  isOf,
+  isUnderWay,
+  newLane,
+  nextUpload,
+  urgentPlace,
+  wants,
+} from './upload-lane.ts';
+import type { LaneState, UploadLane } from './upload-lane.ts';
+import { UplinkGauge } from './uplink-gauge.ts';
 
 /** Units compressed before they are due, a link. */
 const UNITS_AHEAD = 3;
 const SMALL_RECORD_BYTES = 4096;
-const LARGE_RECORD_BYTES = 16_384;
 const SMALL_RECORDS_BELOW = 1_000_000;
 /** A lane that holds a block for longer may be closed when there is none for others. */
 const EVICT_AFTER_MS = 3_000;
@@ -70,10 +46,13 @@ export class Uploads {
   readonly #wanted = new Map<Priority, number>();
   /** Slow ones aside. */
   readonly #active = new Set<LaneState>();
+  readonly #uplink = new UplinkGauge();
   readonly #free: Buffer[] = [];
   #blocksOut = 0;
   #lastNumber = 0;
   #bytesOut = 0;
+  /** Of the lane whose block was taken last. */
+  #blockBytes = MAX_BLOCK_BYTES;
 
   constructor(options: { limits: LinkLimits; clock: Clock; limiter?: RateLimiter | undefined }) {
     this.#limits = options.limits;
@@ -105,7 +84,7 @@ export class Uploads {
 
   /** Puts a request in the lane's queue; false when the queue is full. */
   add(lane: UploadLane, request: UploadRequest): boolean {
-    const state = this.#lanes.get(lane) ?? newLane(lane, (this.#lastNumber += 1));
+    const state = this.#lanes.get(lane) ?? this.#newLane(lane);
     if (this.#isFull(state, request.priority)) return false;
     this.#lanes.set(lane, state);
     const place = request.isUrgent ? urgentPlace(state.queue) : state.queue.length;
@@ -169,19 +148,35 @@ export class Uploads {
 
   /** Looks for slow readers; `ms` have passed since the last call. */
   tick(ms: number): void {
+    this.#uplink.tick(ms);
+    for (const state of this.#active) state.turnMs += ms;
     let slowest: LaneState | undefined;
     for (const state of [...this.#lanes.values()].filter(({ isSending }) => isSending)) {
       state.sendingMs += ms;
-      if (state.phase === 'active' && state.sendingMs >= this.#limits.slowMs) {
-        state.phase = 'slow';
-        this.#active.delete(state);
-      }
       if (state.sendingMs >= this.#limits.stallMs) state.lane.onStalled();
       else if (state.sendingMs > (slowest?.sendingMs ?? EVICT_AFTER_MS)) slowest = state;
     }
-    if (!this.#hasBlock() && this.#line.length > 0) slowest?.lane.onStalled();
+    if (this.#line.length > 0) {
+      this.#passOverSlow();
+      if (!this.#hasBlock()) slowest?.lane.onStalled();
+    }
     this.#pump();
     if (this.#blocksOut === 0) this.#free.length = 0;
+  }
+
+  /** Others wait: those whose readers are slow make room. */
+  #passOverSlow(): void {
+    const { maxActiveUploads: most, slowMs } = this.#limits;
+    const sending = [...this.#active].filter(({ isSending }) => isSending);
+    const readers = sending.map((state) => ({
+      state,
+      turnMs: state.turnMs,
+      bytesPerMs: state.pace.rate(state.sendingBytes, state.sendingMs),
+    }));
+    for (const { state } of this.#uplink.slowAmong(readers, { most, slowMs })) {
+      state.phase = 'slow';
+      this.#active.delete(state);
+    }
   }
 
   #hasBlock(): boolean {
@@ -213,6 +208,12 @@ export class Uploads {
     }
   }
 
+  #newLane(lane: UploadLane): LaneState {
+    this.#lastNumber += 1;
+    // Where this host is the slow one, all its readers are.
+    return newLane({ number: this.#lastNumber, lane, pace: new LanePace(this.#blockBytes) });
+  }
+
   #lineUp(state: LaneState): void {
     state.phase = 'waiting';
     this.#line.push(state);
@@ -227,6 +228,7 @@ export class Uploads {
       if (state === undefined) return;
       this.#line.splice(this.#line.indexOf(state), 1);
       state.phase = 'active';
+      state.turnMs = 0;
       this.#active.add(state);
       this.#prepare(state, priority);
     }
@@ -335,7 +337,7 @@ export class Uploads {
     state.pause = undefined;
     const { priority } = upload.request;
     const rate = this.#limiter?.bytesPerSecond ?? 0;
-    const bytes = nextBlockBytes(upload, rate);
+    const bytes = Math.min(nextBlockBytes(upload, rate), state.pace.blockBytes);
     this.#classes.pay(priority, bytes, weightOf(priority));
     this.#setRecords(state, rate);
     if (this.#limiter === undefined || rate <= 0) {
@@ -367,8 +369,15 @@ export class Uploads {
     this.#bytesOut += bytes;
     state.isSending = true;
     state.sendingMs = 0;
+    state.sendingBytes = bytes;
+    const sinceMs = this.#clock.monotonic();
     state.lane.writeBlock(block.subarray(0, FRAME_HEADER_BYTES + bytes), () => {
-      if (this.#isHeld(state)) this.#flushed(state, upload);
+      const ms = this.#clock.monotonic() - sinceMs;
+      this.#uplink.passed(bytes, ms);
+      if (!this.#isHeld(state)) return;
+      state.pace.took(bytes, ms);
+      this.#blockBytes = state.pace.blockBytes;
+      this.#flushed(state, upload);
     });
     if (upload.request.forms !== undefined) this.#measure(state, bytes);
   }
@@ -399,12 +408,9 @@ export class Uploads {
       if (!this.#isHeld(state)) return;
     }
     this.#dropCancelled(state);
-    if (state.phase === 'slow') {
-      state.phase = 'idle';
-      state.priority = undefined;
-      if (state.queue.length > 0) this.#lineUp(state);
-      else this.#pump();
-    } else this.#goOn(state, upload);
+    // A slow one has no turn that ends before its piece does.
+    if (state.phase === 'slow' && upload.isCancelled) this.#yield(state);
+    else this.#goOn(state, upload);
   }
 
   #giveBack(state: LaneState): void {
@@ -421,63 +427,4 @@ export class Uploads {
     state.recordBytes = bytes;
     state.lane.setRecordBytes(bytes);
   }
-}
-
-function newLane(lane: UploadLane, number: number): LaneState {
-  return {
-    number,
-    lane,
-    queue: [],
-    wanted: new Map(),
-    channels: new FairShares(),
-    priority: undefined,
-    phase: 'idle',
-    block: undefined,
-    isSending: false,
-    sendingMs: 0,
-    pause: undefined,
-    rate: new LinkRate(),
-    recordBytes: LARGE_RECORD_BYTES,
-  };
-}
-
-function wants({ wanted }: LaneState, priority: Priority): boolean {
-  return (wanted.get(priority) ?? 0) > 0;
-}
-
-/** The request of a class to go on with: what has begun, then what is urgent, then of the channel that had least. */
-function nextUpload({ queue, channels }: LaneState, priority: Priority): Upload | undefined {
-  const begun = queue.find(
-    ({ request, startedMs }) => startedMs !== undefined && request.priority === priority,
-  );
-  if (begun !== undefined) return begun;
-  const own = queue.filter(({ request }) => request.priority === priority);
-  const urgent = own.find(({ request }) => request.isUrgent);
-  const channel = channels.next(own.map(({ request }) => request.channel));
-  const next = urgent ?? own.find(({ request }) => request.channel === channel);
-  if (next !== undefined) channels.pay(next.request.channel, next.request.length);
-  return next;
-}
-
-/** True for a lane whose block waits for the rate limit, and is less important than what came. */
-function isHeldBackFor({ pause, priority }: LaneState, coming: Priority): boolean {
-  if (pause === undefined || priority === undefined) return false;
-  return weightOf(coming) > weightOf(priority);
-}
-
-/** Behind what is being sent and behind other urgent ones. */
-function urgentPlace(queue: readonly Upload[]): number {
-  const place = queue.findIndex(
-    ({ request, startedMs }) => !request.isUrgent && startedMs === undefined,
-  );
-  return place < 0 ? queue.length : place;
-}
-
-function isUnderWay({ isCancelled, offset, request }: Upload): boolean {
-  return !isCancelled && offset < request.length;
-}
-
-function isOf(upload: Upload, channel: number, piece: number | undefined): boolean {
-  const { request } = upload;
-  return request.channel === channel && (piece === undefined || request.piece === piece);
 }
