@@ -14,6 +14,10 @@ function run(hosts: number, others: Partial<SimCase> = {}): SimSummary {
   return summarizeSim(simulate(simCase({ hosts, size: 128 * MIB, rate }, others)));
 }
 
+function mean(each: readonly number[]): number {
+  return each.reduce((sum, one) => sum + one, 0) / each.length;
+}
+
 test('sixteen, forty and a hundred hosts take little more than their bound', (t) => {
   for (const [hosts, size, most] of [
     [16, 128 * MIB, 1.071],
@@ -29,10 +33,22 @@ test('sixteen, forty and a hundred hosts take little more than their bound', (t)
   }
 });
 
-test('three slow hosts of sixteen do not hold the others back', (t) => {
+test('three slow hosts of sixteen do not hold the others back, at a low rate neither', (t) => {
   const slow = run(16, { slow: { hosts: 3, factor: 0.2 } });
   const without = run(13);
   t.true(slow.max <= without.max * 1.05, `${slow.max / without.max}`);
+  // At this rate a piece takes a slow host a second, and its place in the line of a parent says little of when it comes.
+  const [size, low] = [32 * MIB, 1.195e6];
+  const times = (hosts: number, others: Partial<SimCase>): number[] =>
+    [1, 2, 3, 4, 5, 6, 7, 8].map((random) => {
+      const { max } = summarizeSim(
+        simulate(simCase({ hosts, size, rate: low }, { ...others, random })),
+      );
+      return max;
+    });
+  const [with3, with0] = [times(16, { slow: { hosts: 3, factor: 0.2 } }), times(13, {})];
+  t.true(mean(with3) <= mean(with0) * 1.05, `${mean(with3) / mean(with0)}`);
+  t.true(Math.max(...with3) <= Math.max(...with0) * 1.1, `${Math.max(...with3)}`);
 });
 
 test('those that live on when a quarter dies take little more than their bound', (t) => {
@@ -80,7 +96,7 @@ test('a supernode that is away for 3 s costs no more than that, and its return e
   const size = 64 * MIB;
   const { max, originCopies, seedCopies } = run(40, { size, lose });
   const without = run(40, { size }).max;
-  t.true(max <= (without + 3) * 1.015, `${max} s, ${without} s without`);
+  t.true(max <= (without + 3) * 1.025, `${max} s, ${without} s without`);
   t.is(originCopies, 1);
   t.true(seedCopies <= 1.05, `${seedCopies}`);
   const troubles = { lose, idcs: 2, thin: 25e6 / 8, kill: 0.25, noticeMs: 300, joinOverMs: 7_000 };

@@ -1,5 +1,6 @@
 import { Bitfield } from '../piece/bitfield.ts';
 import { ResponseTime } from './response-time.ts';
+import { ServiceTime } from './service-time.ts';
 
 /** Requests in flight to one parent: one that is sent, one that waits. */
 const MIN_SLOTS = 2;
@@ -15,6 +16,7 @@ export class PickerParent {
   readonly isFar: boolean;
   readonly pieces: Bitfield;
   readonly response = new ResponseTime();
+  readonly service = ServiceTime.ofOne();
   /** Of the seed: pieces it offers to this host before others, and since when a far one does; NaN: not noted yet. */
   readonly offered = new Map<number, number>();
   /** Those of them that can be asked for. */
@@ -57,11 +59,19 @@ export class PickerParent {
     return isSeedFree && !this.isFar && this.useful > 0 && this.isAskable;
   }
 
-  /** Who costs less is asked first: what the seed offers, then what the idc lacks, otherwise the shorter line. */
-  get cost(): number {
+  /**
+   * Who costs less is asked first: what the seed offers, then what the idc lacks, otherwise who is sooner done with its
+   * line and one more.
+   */
+  cost(usual: ServiceTime): number {
     if (this.role === 'seed') {
       return this.offers.size > 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
     }
-    return this.isFar ? this.load - FAR_FIRST : this.load;
+    return this.isFar ? this.load - FAR_FIRST : (this.load + 1) * this.service.beside(usual);
+  }
+
+  /** What the last request in its line costs. */
+  costBehind(usual: ServiceTime): number {
+    return this.load * this.service.beside(usual);
   }
 }

@@ -51,6 +51,24 @@ test('the parent with the shorter line is asked first', (t) => {
   );
 });
 
+test('a parent that takes long for each request is asked when it is sooner done than others', (t) => {
+  const held = Array.from({ length: 2_000 }, (_unused, piece) => piece);
+  const made = linked(2_000, { slow: held, quick: held });
+  made.rest('quick', true);
+  for (const { peer, piece } of all(made)) made.brought(peer, piece, 2_000);
+  made.rest('quick', false);
+  made.rest('slow', true);
+  for (let round = 0; round < 60; round += 1) {
+    for (const { peer, piece } of all(made)) made.brought(peer, piece, 200);
+  }
+  made.rest('slow', false);
+  made.loaded('slow', 0);
+  made.loaded('quick', 3);
+  t.is(made.next(0)?.peer, 'quick', 'four times as long is not done before');
+  made.loaded('quick', 39);
+  t.is(made.next(0)?.peer, 'slow', 'it is done before forty');
+});
+
 test('a seed is asked for what it offers, before all others, and for nothing else', (t) => {
   const made = linked(6, { seed: [0, 1, 2, 3], peer: [0, 1] });
   made.offered('seed', 3);

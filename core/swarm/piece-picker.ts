@@ -1,9 +1,11 @@
 import type { Random } from '../base/random.ts';
 import { Bitfield } from '../piece/bitfield.ts';
+import { Hedging } from './hedging.ts';
+import type { PickerRequest } from './hedging.ts';
 import { ImportLicences } from './import-licences.ts';
 import { PickerParent } from './picker-parent.ts';
 import { MAX_LOOKED_AT, rarestPiece } from './rarest-piece.ts';
-import { ResponseTime } from './response-time.ts';
+import { ServiceTime } from './service-time.ts';
 
 /** One request to make. */
 export interface Ask {
@@ -32,11 +34,6 @@ export interface NextOptions {
   readonly isUnled?: boolean;
 }
 
-interface Request {
-  readonly parent: PickerParent;
-  readonly sinceMs: number;
-}
-
 /**
  * Requests in flight that keep every upload of a swarm busy; more of them only grow the lines, and what is asked early
  * is chosen on old news. In simulation, 16 hosts: 4 take 1.22 times the bound, 8 1.07, 12 1.10, 32 1.20.
@@ -50,8 +47,6 @@ const FAR_PATIENCE_MS = 2_000;
 /** Pieces that a consumer in order lets be fetched ahead, counted from the first it lacks. */
 const WINDOW_PIECES = 16;
 const URGENT_PIECES = 2;
-/** Pieces asked twice because a parent is late, of those that came: the loser has mostly been sent, too. */
-const HEDGE_SHARE = 0.02;
 /** A new holder takes over this share of those who wait in a longer line: the line halves, the copies double. */
 const MOVE_CHANCE = 0.5;
 
@@ -71,7 +66,7 @@ export class PiecePicker {
   readonly #offerers = new Set<PickerParent>();
   /** Missing, digest known, asked of nobody. */
   readonly #open: Bitfield;
-  readonly #requests = new Map<number, Request[]>();
+  readonly #requests = new Map<number, PickerRequest[]>();
   /** Copies of each piece among linked peers of the own idc; the seed does not count. */
   readonly #copies: Uint16Array;
   /** Pieces that this host is to bring into its idc. */
@@ -84,14 +79,13 @@ export class PiecePicker {
   #near = 0;
   /** Parents in other idcs, seeds too. */
   #far = 0;
-  /** How long pieces take of anybody. */
-  readonly #usual = new ResponseTime();
+  readonly #hedging = new Hedging();
+  /** How long a request holds up any parent. */
+  readonly #usual = ServiceTime.usual();
   /** Sum of what the paths to all parents hold. */
   #onWay = 0;
   /** Pieces that near seeds offer to this host and that were not asked for yet. */
   #offers = 0;
-  #brought = 0;
-  #hedges = 0;
 
   constructor(options: PickerOptions) {
     this.#random = options.random;
@@ -255,23 +249,15 @@ export class PiecePicker {
    * always slow is as late as one that is slow for once.
    */
   hedge(nowMs: number): Ask | undefined {
-    if (this.#hedges >= 1 + this.#brought * HEDGE_SHARE) return undefined;
-    let latest: { piece: number; parent: PickerParent; lateMs: number } | undefined;
-    for (const [piece, requests] of this.#requests) {
-      const [request] = requests;
-      if (request === undefined || requests.length > 1) continue;
-      if (this.#open.count > 0 && !this.#isUrgent(piece)) continue;
-      const patienceMs = Math.min(request.parent.response.lateMs, this.#usual.lateMs);
-      const lateMs = nowMs - request.sinceMs - patienceMs;
-      if (!(lateMs > (latest?.lateMs ?? 0))) continue;
-      const parent = this.#shortestLine(
-        (one) => one !== request.parent && !one.isFar && one.isAskable && one.pieces.has(piece),
-      );
-      if (parent !== undefined) latest = { piece, parent, lateMs };
-    }
-    if (latest === undefined) return undefined;
-    this.#hedges += 1;
-    return this.#ask(latest.parent, latest.piece, nowMs);
+    const hedge = this.#hedging.next(this.#requests, {
+      nowMs,
+      mayBeLate: (piece) => this.#open.count === 0 || this.#isUrgent(piece),
+      other: (piece, than) =>
+        this.#shortestLine(
+          (one) => one !== than && !one.isFar && one.isAskable && one.pieces.has(piece),
+        ),
+    });
+    return hedge && this.#ask(hedge.parent, hedge.piece, nowMs);
   }
 
   /**
@@ -289,8 +275,8 @@ export class PiecePicker {
     if (asked.parent === parent || asked.parent.role === 'seed' || !parent.isAskable)
       return undefined;
     if (asked.parent.isFar !== parent.isFar) return parent.isFar ? undefined : asked.parent.peer;
-    if (parent.load + 1 >= asked.parent.load || this.#random.next() >= MOVE_CHANCE)
-      return undefined;
+    const isShorter = parent.cost(this.#usual) < asked.parent.costBehind(this.#usual);
+    if (!isShorter || this.#random.next() >= MOVE_CHANCE) return undefined;
     return asked.parent.peer;
   }
 
@@ -313,16 +299,20 @@ export class PiecePicker {
   /** The piece came, in `ms` from its request on; returns who else was asked for it and is to be told to stop. */
   brought(peer: string, piece: number, ms: number): string[] {
     const parent = this.#parentOf(peer);
+    const requests = this.#requests.get(piece) ?? [];
+    const line = requests.find((request) => request.parent === parent)?.line;
     if (parent !== undefined) {
+      if (line !== undefined && !parent.isFar) {
+        parent.service.note(ms, line);
+        this.#usual.note(ms, line);
+      }
       const { onWay } = parent.response;
       parent.response.note(ms, parent.inFlight);
       this.#onWay += parent.response.onWay - onWay;
     }
-    this.#usual.note(ms, 1);
-    this.#brought += 1;
+    this.#hedging.brought(ms);
     this.#stirred = 'any';
     this.#licences.progressed();
-    const requests = this.#requests.get(piece) ?? [];
     this.#requests.delete(piece);
     this.#shut(piece);
     for (const one of this.#offerers) one.offered.delete(piece);
@@ -351,11 +341,11 @@ export class PiecePicker {
 
   #ask(parent: PickerParent, piece: number, sinceMs: number): Ask {
     const requests = this.#requests.get(piece) ?? [];
-    requests.push({ parent, sinceMs });
-    this.#requests.set(piece, requests);
-    this.#shut(piece);
     parent.inFlight += 1;
     parent.load += 1;
+    requests.push({ parent, sinceMs, line: parent.load });
+    this.#requests.set(piece, requests);
+    this.#shut(piece);
     this.#inFlight += 1;
     if (parent.isFar) this.#farInFlight += 1;
     const isUrgent = this.#isUrgent(piece);
@@ -482,7 +472,7 @@ export class PiecePicker {
     let ties = 0;
     for (const parent of this.#parents.values()) {
       if (!willDo(parent)) continue;
-      const { cost } = parent;
+      const cost = parent.cost(this.#usual);
       if (best !== undefined && cost > bestCost) continue;
       ties = cost < bestCost ? 1 : ties + 1;
       if (best === undefined || cost < bestCost || this.#random.below(ties) === 0) best = parent;
