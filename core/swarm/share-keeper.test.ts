@@ -82,6 +82,22 @@ test('ShareKeeper tells at once when more is wanted, each second while bytes mov
   t.like(host.sent.at(-1)?.download, { rate: 0, wantsMore: false });
 });
 
+test('ShareKeeper tells at the next look that what wanted more has stopped', (t) => {
+  const host = new Host();
+  using keeper = host.keeper;
+  keeper.take(shareOf(1, 100));
+  host.download = { passed: 100, held: 50, isHolding: true };
+  host.pass(1_500);
+  host.download = { passed: 180, held: 60, isHolding: false };
+  host.pass(500);
+  const before = host.sent.length;
+  host.pass(500);
+  t.is(host.sent.length, before + 1);
+  t.like(host.sent.at(-1)?.download, { rate: 0, wantsMore: false });
+  host.pass(5_000);
+  t.is(host.sent.length, before + 1, 'and once');
+});
+
 test('ShareKeeper tells a supernode that comes back what it holds, while the lease lasts', (t) => {
   const host = new Host();
   using keeper = host.keeper;

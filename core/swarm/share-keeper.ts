@@ -21,7 +21,7 @@ export interface ShareKeeperParts {
 }
 
 const LOOK_MS = 500;
-/** A host that moves bytes reports so often; one that begins to want more does at once. */
+/** A host that moves bytes reports so often; one that begins to want more, or stops, does at the next look. */
 const REPORT_MS = 1_000;
 /** One that moves nothing. */
 const IDLE_REPORT_MS = 10_000;
@@ -38,7 +38,11 @@ export class ShareKeeper implements Disposable {
   #look: Timer | undefined;
   #reportedMs = 0;
   #last: Passages | undefined;
+  /** At the last look. */
+  #looked: Passages | undefined;
   #wanted = false;
+  /** Of that, what has no name. */
+  #limitsWanted = false;
   readonly #named: NamedDemand;
 
   constructor(parts: ShareKeeperParts) {
@@ -58,7 +62,7 @@ export class ShareKeeper implements Disposable {
     this.#lease = isLimited ? clock.after(share.leaseMs, () => this.#lapse(), UNREF) : undefined;
     this.#parts.limits.setShare({ download: download?.rate, origin: origin?.rate });
     this.#named.share(named, 'rate');
-    this.#look ??= clock.every(LOOK_MS, () => this.#report({ isDue: false }));
+    this.#look ??= clock.every(LOOK_MS, () => this.#lookAgain());
     this.#report({ isDue: true });
     if (isLimited) return;
     this.#look.cancel();
@@ -84,6 +88,18 @@ export class ShareKeeper implements Disposable {
     );
     this.#parts.limits.setShare({ download: download?.after, origin: origin?.after });
     this.#named.share(named, 'after');
+  }
+
+  #lookAgain(): void {
+    const { limits } = this.#parts;
+    const now = { download: limits.passage('download'), origin: limits.passage('origin') };
+    const looked = this.#looked ?? now;
+    this.#looked = now;
+    const isStill = isQuiet(now.download, looked.download) && isQuiet(now.origin, looked.origin);
+    // Its share is for others, and until the next report it would be taken for one that wants more.
+    const ends = this.#limitsWanted && isStill && !this.#named.wantsMore;
+    if (ends) this.#last = now;
+    this.#report({ isDue: ends });
   }
 
   #report({ isDue, isReturn = false }: { isDue: boolean; isReturn?: boolean }): void {
@@ -119,6 +135,7 @@ export class ShareKeeper implements Disposable {
     this.#last = now;
     this.#reportedMs = atMs;
     this.#wanted = isWanting;
+    this.#limitsWanted = wants.download || wants.origin;
   }
 }
 
@@ -126,6 +143,11 @@ const UNREF = { ref: false };
 
 function wantsMore(now: Passage, last: Passage): boolean {
   return now.isHolding || now.held > last.held;
+}
+
+/** Nothing passed, and nothing waits. */
+function isQuiet(now: Passage, before: Passage): boolean {
+  return !now.isHolding && now.passed === before.passed && now.held === before.held;
 }
 
 function holdsOf({ download, origin }: CellShare): NonNullable<Demand['holds']> {
