@@ -73,6 +73,8 @@ for (const [when, death] of Object.entries({
         await clock.sleep(5);
         isOver = await isMended(rows);
       }
+      // It may not even have begun.
+      mortal.kill();
       await rows.close();
     }
     for (const { done, current } of bench.hosts.slice(1)) {

@@ -34,6 +34,12 @@ export class MortalStore implements StateStore {
     return this.#died.promise;
   }
 
+  /** Killed now, whatever it was doing. */
+  kill(): void {
+    this.#isDead = true;
+    this.#died.resolve();
+  }
+
   async get(key: string): Promise<StateRow | undefined> {
     return this.#alive(async () => this.#rows.get(key));
   }
@@ -53,7 +59,7 @@ export class MortalStore implements StateStore {
       if (!this.#death.isNow(changes)) return this.#rows.commit(changes, options);
       this.#isDead = true;
       if (this.#death.isOnDisk) await this.#rows.commit(changes, options);
-      this.#died.resolve();
+      this.kill();
       return 0;
     });
   }
