@@ -91,20 +91,24 @@ export class ShareKeeper implements Disposable {
   }
 
   #lookAgain(): void {
-    const { limits } = this.#parts;
-    const now = { download: limits.passage('download'), origin: limits.passage('origin') };
+    const now = this.#passages();
     const looked = this.#looked ?? now;
     this.#looked = now;
-    const isStill = isQuiet(now.download, looked.download) && isQuiet(now.origin, looked.origin);
+    const hasStopped = isQuiet(now.download, looked.download) && isQuiet(now.origin, looked.origin);
     // Its share is for others, and until the next report it would be taken for one that wants more.
-    const ends = this.#limitsWanted && isStill && !this.#named.wantsMore;
+    const ends = this.#limitsWanted && hasStopped && !this.#named.wantsMore;
     if (ends) this.#last = now;
     this.#report({ isDue: ends });
   }
 
+  #passages(): Passages {
+    const { limits } = this.#parts;
+    return { download: limits.passage('download'), origin: limits.passage('origin') };
+  }
+
   #report({ isDue, isReturn = false }: { isDue: boolean; isReturn?: boolean }): void {
     const { clock, limits, send } = this.#parts;
-    const now = { download: limits.passage('download'), origin: limits.passage('origin') };
+    const now = this.#passages();
     const last = this.#last ?? now;
     const wants = {
       download: wantsMore(now.download, last.download),
