@@ -13,7 +13,7 @@ export function rateWithin(
   const [first] = inside;
   const last = inside.at(-1);
   if (first === undefined || last === undefined || last.atMs === first.atMs) return undefined;
-  return ((last.bytes - first.bytes) * 1000) / (last.atMs - first.atMs);
+  return rateBetween(first, last);
 }
 
 /** Seconds from `fromMs` to the begin of the first window of `windowMs` with this rate or more; undefined: there is none. */
@@ -26,9 +26,7 @@ export function secondsUntil(
   for (const begin of later) {
     const end = later.find(({ atMs }) => atMs >= begin.atMs + windowMs);
     if (end === undefined) return undefined;
-    if (((end.bytes - begin.bytes) * 1000) / (end.atMs - begin.atMs) >= rate) {
-      return (begin.atMs - fromMs) / 1000;
-    }
+    if (rateBetween(begin, end) >= rate) return (begin.atMs - fromMs) / 1000;
   }
   return undefined;
 }
@@ -41,7 +39,11 @@ export function mostWithin(
   const later = samples.filter(({ atMs }) => atMs >= fromMs);
   const rates = later.flatMap((begin) => {
     const end = later.find(({ atMs }) => atMs >= begin.atMs + windowMs);
-    return end === undefined ? [] : [((end.bytes - begin.bytes) * 1000) / (end.atMs - begin.atMs)];
+    return end === undefined ? [] : [rateBetween(begin, end)];
   });
   return Math.max(0, ...rates);
+}
+
+function rateBetween(begin: ByteSample, end: ByteSample): number {
+  return ((end.bytes - begin.bytes) * 1000) / (end.atMs - begin.atMs);
 }
