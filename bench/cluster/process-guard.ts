@@ -8,8 +8,12 @@ const SCRIPT = `
 pids=
 while read -r op pid; do
   case $op in
-    +) pids="$pids $pid " ;;
-    -) pids="\${pids%% $pid *} \${pids#* $pid }" ;;
+    +) pids="$pids $pid" ;;
+    -)
+      left=
+      for one in $pids; do [ "$one" = "$pid" ] || left="$left $one"; done
+      pids=$left
+      ;;
   esac
 done
 for pid in $pids; do kill -9 "$pid" 2>/dev/null; done

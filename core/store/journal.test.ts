@@ -2,6 +2,7 @@ import test from 'ava';
 import { randomBytes } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Tmpfs, cannotMount } from '../../test/support/tmpfs.ts';
 import { removeFolder, temporaryFolder } from './fixtures/content.ts';
 import { Journal } from './journal.ts';
 
@@ -57,3 +58,39 @@ test('Journal.close() waits for a compaction under way', async (t) => {
   await t.notThrowsAsync(compacting);
   await t.notThrowsAsync(journal.compact(), 'and none begins after it');
 });
+
+const mounting = cannotMount === undefined ? test : test.skip;
+
+mounting(
+  'Journal.open() opens on a disk that others have filled, with room that it kept',
+  async (t) => {
+    const folder = await temporaryFolder();
+    t.teardown(() => removeFolder(folder));
+    await using disk = await Tmpfs.mount(join(folder, 'disk'), { mib: 32 });
+    const directory = join(disk.path, 'journal');
+    const reserve = join(directory, 'reserve');
+    const value = randomBytes(MIB / 2).toString('latin1');
+    {
+      await using journal = await Journal.open(directory);
+      await journal.write([{ type: 'put', key: 'row/old', value }]);
+      await journal.keepReserve();
+      t.is((await stat(reserve)).size, 4 * MIB);
+    }
+    {
+      await using _ballast = await disk.fill();
+      await using journal = await Journal.open(directory);
+      t.is(journal.get('row/old'), value);
+      await journal.write([{ type: 'put', key: 'row/new', value }]);
+      await journal.keepReserve();
+      await t.throwsAsync(stat(reserve), { code: 'ENOENT' }, 'there is no room for another');
+    }
+    {
+      await using _ballast = await disk.fill();
+      await t.throwsAsync(Journal.open(directory), { code: 'ERR_NO_SPACE' }, 'it is used up');
+    }
+    await using journal = await Journal.open(directory);
+    t.is(journal.get('row/new'), value);
+    await journal.keepReserve();
+    t.is((await stat(reserve)).size, 4 * MIB);
+  },
+);

@@ -9,6 +9,7 @@ import {
   repairFolder,
   toldOfLosses,
 } from './journal-repair.ts';
+import { keepReserve, releaseReserve } from './journal-reserve.ts';
 import { withoutSum } from './row-sum.ts';
 
 /** One change of the journal; a batch of them is applied whole or not at all. */
@@ -21,6 +22,8 @@ const CACHE_BYTES = 1024 * 1024;
 const WRITE_BUFFER_BYTES = 1024 * 1024;
 /** Free space with which a journal that met a full disk can be written again. */
 export const JOURNAL_ROOM_BYTES = WRITE_BUFFER_BYTES + 1;
+/** What opening may write: the rows of the log into a table, and new files in place of three others. */
+const OPENING_BYTES = 2 * WRITE_BUFFER_BYTES;
 /** Rows that were overwritten or deleted may take as much as those that are there, and this: rewriting them is not free. */
 const COMPACT_SLACK_BYTES = 8 * 1024 * 1024;
 /** Rows of a journal are put into a new one in batches of so many characters. */
@@ -58,12 +61,16 @@ export class Journal implements AsyncDisposable {
     this.#wasDamaged = wasDamaged;
   }
 
-  /** Opens or creates; ERR_STORE_LOCKED when another process has it, ERR_STORE_IO otherwise. */
+  /**
+   * Opens or creates; ERR_STORE_LOCKED when another process has it, ERR_NO_SPACE when the disk is full and what is kept
+   * for that was not enough, ERR_STORE_IO otherwise.
+   */
   static async open(directory: string): Promise<Journal> {
     // Imported late: reading outputs and policies of this folder must not cost the native add-on.
     const { Level } = await import('level');
     try {
       const hadStrangers = await makeFolder(directory);
+      await releaseReserve(directory, OPENING_BYTES);
       if (await hasLostItsStart(directory)) return await Journal.#openDamaged(directory, Level);
       const database = await openDatabase(directory, Level);
       return new Journal(directory, database, hadStrangers || (await toldOfLosses(directory)));
@@ -192,6 +199,12 @@ export class Journal implements AsyncDisposable {
     const compacting = this.#compacting.then(() => this.#compact(database));
     this.#compacting = compacting.catch(() => undefined);
     await compacting;
+    await this.keepReserve();
+  }
+
+  /** Keeps room on the disk, if there is some, in which these rows can be opened when it is full. Throws nothing. */
+  async keepReserve(): Promise<void> {
+    if (this.#closed === undefined && !this.#isTorn) await keepReserve(this.directory);
   }
 
   async close(): Promise<void> {
@@ -227,8 +240,7 @@ export class Journal implements AsyncDisposable {
   }
 
   #isFull(free: number, cause: unknown): CodedError {
-    const detail = { directory: this.directory, freeBytes: free };
-    return new CodedError('ERR_NO_SPACE', 'the disk of the journal is full', { cause, detail });
+    return fullError(cause, { directory: this.directory, freeBytes: free });
   }
 
   /** Opening reads the log up to its torn record and starts a new one. */
@@ -328,7 +340,15 @@ function openError(cause: unknown, directory: string): CodedError {
       detail: { directory },
     });
   }
+  if (saysFull(cause)) return fullError(cause, { directory });
   return ioError('opening the journal failed', cause, directory);
+}
+
+function fullError(
+  cause: unknown,
+  detail: { readonly directory: string; readonly freeBytes?: number },
+): CodedError {
+  return new CodedError('ERR_NO_SPACE', 'the disk of the journal is full', { cause, detail });
 }
 
 function ioError(message: string, cause: unknown, directory: string): CodedError {

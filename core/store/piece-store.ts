@@ -99,7 +99,7 @@ export class PieceStore implements AsyncDisposable {
     });
   }
 
-  /** Opens or makes a data folder and repairs it; ERR_STORE_LOCKED, ERR_STORE_NEWER or ERR_STORE_IO. */
+  /** Opens or makes a data folder and repairs it; ERR_STORE_LOCKED, ERR_STORE_NEWER, ERR_NO_SPACE or ERR_STORE_IO. */
   static async open(given: PieceStoreOptions): Promise<PieceStore> {
     const directory = resolve(given.directory);
     const startMs = given.clock.monotonic();
@@ -125,6 +125,7 @@ export class PieceStore implements AsyncDisposable {
       const around = { journal, clock: given.clock, log: given.log, bootId, onMalformed };
       const tasks = found.map((task) => new StoredTask(around, task));
       repairs.summarise();
+      await journal.keepReserve();
       const options = { ...given, directory, reserveBytes };
       const openMs = given.clock.monotonic() - startMs;
       return new PieceStore({ options, around, tasks, repairs, openMs });

@@ -224,3 +224,19 @@ mounting('an output on a full disk is told by exit code 5 and leaves nothing beh
     t.is(origin.stats('/f').bodyBytes, big.length);
   });
 });
+
+mounting('a host starts on a disk that others have filled, and makes room there', async (t) => {
+  await using swarm = await TestSwarm.start();
+  await using disk = await Tmpfs.mount(join(swarm.directory, 'disk'), { mib: 64 });
+  swarm.origin.set('/big', { content: big });
+  const storeDir = join(disk.path, 'store');
+  {
+    await using host = await swarm.host('host', { storeDir });
+    t.is(await codeOf(swarm, host, swarm.origin.url('/big')), 'done');
+  }
+  await using _ballast = await disk.fill();
+  await using host = await swarm.host('host', { storeDir });
+  t.is([...host.store.tasks()].length, 1, 'it has what it had');
+  t.deepEqual(host.store.repairs, []);
+  t.true(await stillTakesSmall(swarm, host));
+});
