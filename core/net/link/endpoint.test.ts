@@ -73,7 +73,7 @@ for (const encryption of ['tls', 'none'] as const) {
     );
   });
 
-  test(`LinkEndpoint.connect() uses the link that the peer has dialled, in both directions (${encryption})`, async (t) => {
+  test(`LinkEndpoint.connect() uses the link of a peer that cannot be dialled, in both directions (${encryption})`, async (t) => {
     await using one = await startHost({ encryption });
     await using other = await startHost({ encryption });
     const served = new MemoryTask(contentOf(900_000), 256 * KIB);
@@ -93,13 +93,29 @@ for (const encryption of ['tls', 'none'] as const) {
   });
 }
 
-test('LinkEndpoint.connect() prefers the link that it dialled itself, when both sides dialled', async (t) => {
+test('LinkEndpoint.connect() dials beside the link that the peer has dialled, and keeps to its own', async (t) => {
   await using one = await startHost();
   await using other = await startHost();
-  await Promise.all([one.endpoint.connect(other.peer), other.endpoint.connect(one.peer)]);
+  await one.endpoint.connect(other.peer);
+  await other.endpoint.connect(one.peer);
   await until(() => [one, other].every(({ endpoint }) => endpoint.stats().links === 2));
   t.is((await one.endpoint.connect(other.peer)).side, 'dialler');
   t.is((await other.endpoint.connect(one.peer)).side, 'dialler');
+});
+
+test('LinkEndpoint.connect() tries once to dial beside the link of a peer that does not answer', async (t) => {
+  await using mute = await HandMadeServer.listen('none', true);
+  await using one = await startHost({ limits: { dialBesideMs: 100, handshakeMs: 60_000 } });
+  await using other = await startHost();
+  await other.endpoint.connect(one.peer);
+  await until(() => one.endpoint.stats().links === 1);
+  const peer = { peerId: other.peerId, addresses: mute.peer.addresses };
+  for (let time = 0; time < 3; time += 1) {
+    const back = await one.endpoint.connect(peer);
+    t.is(back.side, 'listener');
+    t.is(back.peerId, other.peerId);
+  }
+  t.is(mute.peers.length, 1, 'it was dialled once');
 });
 
 test('LinkEndpoint.connect() dials a peer once for all who ask, and keeps the link', async (t) => {

@@ -19,6 +19,7 @@ import { LinkTable } from './link-table.ts';
 import { defaultLinkLimits } from './limits.ts';
 import type { LinkLimits } from './limits.ts';
 import type { OfferedManifest, SentPiece } from './served-channel.ts';
+import { ReadBeat } from './read-beat.ts';
 import { ServedIndex } from './served-index.ts';
 import type { FindTask } from './served-task.ts';
 import { keyOf } from './task-version.ts';
@@ -96,6 +97,7 @@ export class LinkEndpoint implements AsyncDisposable {
   readonly #links: LinkTable;
   readonly #uploads: Uploads;
   readonly #inflow: Inflow;
+  readonly #beat: ReadBeat;
   readonly #greeting: GreetingContext;
   readonly #dialler: Dialler;
   readonly #ticker: Ticker;
@@ -119,6 +121,7 @@ export class LinkEndpoint implements AsyncDisposable {
     this.#links = new LinkTable(limits);
     this.#uploads = new Uploads({ limits, clock, limiter: options.uploadLimiter });
     this.#inflow = new Inflow(options.downloadLimiter);
+    this.#beat = new ReadBeat(clock);
     this.#greeting = {
       identity,
       encryption,
@@ -153,8 +156,8 @@ export class LinkEndpoint implements AsyncDisposable {
   }
 
   /**
-   * A link to the peer: one that is open, whoever dialled it, or a new one, dialled once however many ask. Rejects
-   * with ERR_LINK, ERR_NOT_MEMBER (either side refuses the other), ERR_BUSY, ERR_PROTOCOL, or the abort.
+   * A link to the peer: one that was dialled here, a new one, dialled once however many ask, or, where the peer cannot
+   * be dialled, one that it has dialled. Rejects with ERR_LINK, ERR_NOT_MEMBER (either side refuses the other), ERR_BUSY, ERR_PROTOCOL, or the abort.
    */
   async connect(
     peer: PeerAddresses,
@@ -166,7 +169,10 @@ export class LinkEndpoint implements AsyncDisposable {
     if (peer.peerId === this.#options.identity.peerId) {
       throw new CodedError('ERR_LINK', 'the peer is this host');
     }
-    return this.#links.find(peer.peerId) ?? (await this.#dialler.dial(peer, { signal }));
+    const link = this.#links.find(peer.peerId);
+    if (link === undefined) return this.#dialler.dial(peer, { signal });
+    if (link.side === 'dialler' || link.isOnlyWay) return link;
+    return this.#dialBeside(link, peer, signal);
   }
 
   /** The links that are open. */
@@ -246,6 +252,21 @@ export class LinkEndpoint implements AsyncDisposable {
     await this.close();
   }
 
+  /**
+   * What is fetched over a link of one's own costs less (`LinkSocket`), and requests are not behind what is sent on it.
+   * `link`, which the peer has dialled, will do where it cannot be dialled itself.
+   */
+  async #dialBeside(link: Link, peer: PeerAddresses, signal?: AbortSignal): Promise<Link> {
+    using deadline = this.#options.clock.deadline(this.#limits.dialBesideMs, { signal });
+    try {
+      return await this.#dialler.dial(peer, { signal: deadline.signal });
+    } catch (error) {
+      if (link.isClosed || signal?.aborted === true) throw error;
+      link.isOnlyWay = true;
+      return link;
+    }
+  }
+
   #linkContext(): LinkContext {
     const { clock, log, trust, findTask, compression, events = {} } = this.#options;
     return {
@@ -257,6 +278,7 @@ export class LinkEndpoint implements AsyncDisposable {
       compression,
       uploads: this.#uploads,
       inflow: this.#inflow,
+      beat: this.#beat,
       onClosed: (link, error) => this.#onLinkClosed(link, error),
       onServed: (channel) => this.#served.add(channel),
       onUnserved: (channel) => this.#served.remove(channel),

@@ -22,6 +22,8 @@ export interface LinkLimits {
   readonly handshakeMs: number;
   /** Between the starts of dials to several addresses of one peer. */
   readonly dialStaggerMs: number;
+  /** Longest dial to a peer whose own link would do. */
+  readonly dialBesideMs: number;
   /** Silence, while an answer is due, after which a PING is sent. */
   readonly pingAfterMs: number;
   /** Silence, while an answer is due, after which the link is closed. */
@@ -54,6 +56,7 @@ export const defaultLinkLimits: LinkLimits = {
   maxBacklogBytes: 2_097_152,
   handshakeMs: 5_000,
   dialStaggerMs: 250,
+  dialBesideMs: 1_000,
   pingAfterMs: 1_000,
   silentMs: 3_000,
   tickMs: 250,

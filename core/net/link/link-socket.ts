@@ -9,6 +9,7 @@ import type { HostPort } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { LinkIdentity } from './link-identity.ts';
 import type { LinkLimits } from './limits.ts';
+import type { BeatenReader } from './read-beat.ts';
 import type { Receiver } from './receiver.ts';
 
 /** How links are protected on the wire. */
@@ -81,7 +82,7 @@ export function remoteCertificate(socket: Socket): X509Certificate | undefined {
 }
 
 /** The writing side of a link's connection. */
-export class LinkSocket {
+export class LinkSocket implements BeatenReader {
   /** Of the other end, for logs and people. */
   readonly address: string;
   /** Resolves when the socket is closed. */
@@ -90,6 +91,8 @@ export class LinkSocket {
   readonly #limits: LinkLimits;
   readonly #clock: Clock;
   #blockBytes = 0;
+  #isPaused = false;
+  #isResting = false;
 
   constructor(socket: Socket, options: { limits: LinkLimits; clock: Clock }) {
     const { limits, clock } = options;
@@ -139,11 +142,24 @@ export class LinkSocket {
 
   /** Leaves what comes in the kernel, so that the sender is slowed. */
   pause(): void {
+    this.#isPaused = true;
     this.#socket.pause();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#isPaused = false;
+    if (!this.#isResting) this.#socket.resume();
+  }
+
+  /** Lets what comes gather in the kernel, until `wake()`. */
+  rest(): void {
+    this.#isResting = true;
+    this.#socket.pause();
+  }
+
+  wake(): void {
+    this.#isResting = false;
+    if (!this.#isPaused) this.#socket.resume();
   }
 
   /** Writes the last frame and closes: once the other side has, or when it takes too long about it. */

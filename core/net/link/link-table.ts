@@ -37,7 +37,7 @@ export class LinkTable {
     if (link.side === 'listener') this.#accepted -= 1;
   }
 
-  /** A link to the peer, whoever dialled it; our own first, for reading from it costs less (`Receiver`). */
+  /** A link to the peer, whoever dialled it; our own first. */
   find(peerId: string): Link | undefined {
     const links = [...(this.#byPeer.get(peerId) ?? [])];
     return links.find(({ side }) => side === 'dialler') ?? links[0];

@@ -18,6 +18,8 @@ import type { LinkLimits } from './limits.ts';
 import { Liveness } from './liveness.ts';
 import { parseOpen, remoteError } from './messages.ts';
 import type { Open } from './messages.ts';
+import { beatFor } from './read-beat.ts';
+import type { ReadBeat } from './read-beat.ts';
 import type { Receiver } from './receiver.ts';
 import { ServedChannel } from './served-channel.ts';
 import type { OfferedManifest, SentPiece } from './served-channel.ts';
@@ -32,6 +34,7 @@ export interface LinkContext {
   readonly trust: LinkTrust;
   readonly uploads: Uploads;
   readonly inflow: Inflow;
+  readonly beat: ReadBeat;
   readonly findTask: FindTask;
   readonly compression: Compression | undefined;
   readonly onClosed: (link: Link, error: CodedError) => void;
@@ -61,6 +64,8 @@ export class Link implements FrameHandler {
   /** Where the other end is, `host:port`. */
   readonly remoteAddress: string;
   readonly side: 'dialler' | 'listener';
+  /** The peer could not be dialled: what is fetched from it comes over this link, which it has dialled. */
+  isOnlyWay = false;
   /** Resolves with why when the link ends; never rejects. */
   readonly closed: Promise<CodedError>;
   readonly #context: LinkContext;
@@ -175,6 +180,7 @@ export class Link implements FrameHandler {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#receiver.stop();
+    this.#context.beat.set(this.#socket, 0);
     this.#wire.close();
     this.#context.uploads.drop(this.#wire);
     for (const channel of this.#channels.values()) channel.onLinkClosed(error);
@@ -188,10 +194,13 @@ export class Link implements FrameHandler {
   /** `countedMs` of the time since the last tick were not our own lag. @internal */
   tick(time: { elapsedMs: number; countedMs: number }): void {
     const { received } = this.#receiver;
-    if (received !== this.#received) this.#liveness.heard();
+    const came = received - this.#received;
+    if (came > 0) this.#liveness.heard();
     this.#received = received;
     this.#receiver.handOn();
     if (this.#isClosed) return;
+    if (this.#isStreamed)
+      this.#context.beat.set(this.#socket, beatFor((came / time.elapsedMs) * 1000));
     this.#stayHeard(time.elapsedMs);
     const isAnswerDue =
       !this.#wire.isPaused && this.#channels.values().some(({ isExpecting }) => isExpecting);
@@ -202,6 +211,14 @@ export class Link implements FrameHandler {
       const detail = { peer: this.peerId, reason: 'silent' };
       this.fail(new CodedError('ERR_LINK', 'the peer is silent', { detail }));
     }
+  }
+
+  /**
+   * True while much may come of which no byte is of use as it comes. Node goes on reading an accepted socket that is
+   * paused until it holds 64 KiB: there, resting gives nothing.
+   */
+  get #isStreamed(): boolean {
+    return this.side === 'dialler' && this.#receiver.wantsLarge && !this.#receiver.wantsSoon;
   }
 
   /** While nothing is read no ping is answered: the other side hears of us all the same. */
@@ -264,6 +281,7 @@ export class Link implements FrameHandler {
       onFetches: () => {
         this.#receiver.wantsLarge = this.#channels.values().some(({ fetching }) => fetching > 0);
         this.#receiver.wantsSoon = this.#channels.values().some((one) => one.isFetchingRaw);
+        if (!this.#isStreamed) this.#context.beat.set(this.#socket, 0);
       },
     });
     this.#channels.set(number, channel);

@@ -43,6 +43,10 @@ export class Receiver {
   }
 
   /** True while each byte of a piece is of use as it comes: it is handed on by the TLS record. */
+  get wantsSoon(): boolean {
+    return this.#reader.leastPart === SOON_BYTES;
+  }
+
   set wantsSoon(isSoon: boolean) {
     this.#reader.leastPart = isSoon ? SOON_BYTES : PART_BYTES;
   }
