@@ -10,7 +10,7 @@ import type { Limiter } from './limits-load.ts';
 import { runLimits } from './limits.ts';
 
 const usage = `What passes each limiter against what it was set to, with real processes on loopback: windows of 2 s after 2 s
-(the cell: 6 s) of settling, and one 2 s after half of it was set; between idcs one window of 30 pieces and 6 s or more.
+(the cell: 6 s) of settling, and one 2 s after half of it was set.
 Of several tasks the set rate is that of all together. Combined: of tasks, host and cell, all set to the same.
 
   npm run bench -- limits [--limiters LIST] [--rates LIST] [--tasks LIST] [--steady] [--dir DIR] [--json FILE]

@@ -40,8 +40,6 @@ export interface LimitLoad {
   readonly canChange: boolean;
   readonly settleMs: number;
   readonly windows: number;
-  /** How long each window is at this rate. */
-  windowMs(bytesPerSecond: number): number;
   /** Bytes that passed so far. */
   passed(): Promise<number>;
   /** Sets the limit for all tasks together, 0 for none. */
@@ -50,12 +48,10 @@ export interface LimitLoad {
 
 type Counter = 'linkReceivedBytes' | 'linkSentBytes' | 'originReceivedBytes';
 
-const WINDOW_MS = 2_000;
+/** How long each window is. */
+export const WINDOW_MS = 2_000;
 /** The cell's share comes in steps of half a second, from an idle host's to all of it. */
 const CELL_SETTLE_MS = 6_000;
-/** What is paid for by whole pieces is looked at over so many of them, of the least length. */
-const PIECES = 30;
-const LEAST_PIECE = 262_144;
 
 /** The address of an origin for which the first host has the rate with this number. */
 export function limitedAddress(at: number): string {
@@ -75,7 +71,6 @@ export function loadOf(cluster: Cluster, limiter: Limiter, address: string): Lim
     canChange: true,
     settleMs: 2_000,
     windows: 3,
-    windowMs: () => WINDOW_MS,
     passed: counting([first], 'linkReceivedBytes'),
   } as const;
   const origins = {
@@ -129,8 +124,6 @@ export function loadOf(cluster: Cluster, limiter: Limiter, address: string): Lim
       return {
         ...links,
         settleMs: CELL_SETTLE_MS,
-        windows: 1,
-        windowMs: (rate) => Math.max(3 * WINDOW_MS, (PIECES * LEAST_PIECE * 1_000) / rate),
         canChange: false,
         takers: hosts,
         passed: counting(hosts, 'linkReceivedBytes'),

@@ -4,7 +4,7 @@ import { Cluster } from '../cluster/cluster.ts';
 import type { ClusterHost } from '../cluster/cluster-host.ts';
 import { askJson } from '../cluster/local-api.ts';
 import { OriginProcess } from '../cluster/origin-process.ts';
-import { IDCS, LEAST_BUDGET, limitedAddress, loadOf } from './limits-load.ts';
+import { IDCS, LEAST_BUDGET, WINDOW_MS, limitedAddress, loadOf } from './limits-load.ts';
 import type { LimitLoad, Limiter } from './limits-load.ts';
 import { bringToSeed } from './supernode-orders.ts';
 
@@ -112,7 +112,7 @@ async function measureAll(
 async function measure(cluster: Cluster, about: About): Promise<LimitSample> {
   const { limiter, set, tasks, signal } = about;
   const load = loadOf(cluster, limiter, about.address);
-  const seconds = (load.settleMs + load.windowMs(set) * load.windows + SPARE_MS) / 1_000;
+  const seconds = (load.settleMs + WINDOW_MS * load.windows + SPARE_MS) / 1_000;
   const size = Math.max(LEAST_BYTES, Math.ceil((set * seconds) / tasks));
   const place = load.isOfAddress ? { place: { address: about.address, enter: [] } } : {};
   await using origin = await OriginProcess.start(cluster.workplace, { size }, { ...place, signal });
@@ -153,10 +153,9 @@ async function watch(
 ): Promise<Pick<LimitSample, 'windows' | 'lowered' | 'each'>> {
   await clock.sleep(load.settleMs, { signal });
   const before = await verified(load);
-  const windowMs = load.windowMs(set);
   const windows: number[] = [];
   for (let window = 0; window < load.windows; window += 1) {
-    windows.push(await rateOf(load, windowMs, signal));
+    windows.push(await rateOf(load, signal));
   }
   const after = await verified(load);
   const lowered = isLowering && load.canChange ? await lower(load, set, signal) : undefined;
@@ -173,12 +172,12 @@ async function lower(
   const set = Math.max(LEAST_BUDGET, Math.round(former / 2));
   await load.set(set);
   await clock.sleep(SETTLE_MS, { signal });
-  return { set, rate: await rateOf(load, load.windowMs(set), signal) };
+  return { set, rate: await rateOf(load, signal) };
 }
 
-async function rateOf(load: LimitLoad, windowMs: number, signal: AbortSignal): Promise<number> {
+async function rateOf(load: LimitLoad, signal: AbortSignal): Promise<number> {
   const before = await look(load);
-  await clock.sleep(windowMs, { signal });
+  await clock.sleep(WINDOW_MS, { signal });
   const after = await look(load);
   return ((after.bytes - before.bytes) * 1_000) / (after.ms - before.ms);
 }

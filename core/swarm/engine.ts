@@ -16,6 +16,7 @@ import type { CallTaker, CallWay } from './call-taker.ts';
 import type { CellMember } from './cell-member.ts';
 import { download, failedEvent } from './download.ts';
 import type { DownloadEvent, DownloadRequest, Downloader } from './download-events.ts';
+import { FarTurns } from './far-turns.ts';
 import { HostGauge } from './host-gauge.ts';
 import { checkBytes, checkStored } from './whole-digest.ts';
 import { HostLimits } from './host-limits.ts';
@@ -121,7 +122,11 @@ export class Engine implements Downloader {
     const context = { key, store, pool, member, clock, random, log };
     const downloadLimiter = limits.limiters.download;
     const tasks = stack.use(
-      await SwarmTasks.open({ ...context, downloadLimiter, idcRates: limits.parts.idcs }),
+      await SwarmTasks.open({
+        ...context,
+        downloadLimiter,
+        farTurns: new FarTurns(limits.parts.idcs, clock),
+      }),
     );
     hooks.onAltered = (name) => tasks.recheck(name);
     const sweep = clock.every(SWEEP_MS, () => {

@@ -59,6 +59,7 @@ function contextOf(pool: ChannelPool): {
     random: new SeededRandom(1),
     signal: controller.signal,
     rate: new SharedArrayBuffer(8),
+    farRate: () => undefined,
     ticket: () => 'ticket',
     idc: () => 'here',
     wantsManifest: () => false,

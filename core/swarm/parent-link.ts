@@ -7,6 +7,7 @@ import { Bitfield } from '../piece/bitfield.ts';
 import type { Parent } from '../wire/messages.ts';
 import type { FetchResult } from '../net/link/piece-fetch.ts';
 import type { StoredTask } from '../store/piece-store.ts';
+import type { FarRate } from './far-turns.ts';
 import { StallWatch } from './stall-watch.ts';
 import type { ReceivedBytes } from './transfer-messages.ts';
 import type { ChannelListener, ParentNews, RemoteChannel, TransferPool } from './transfer-pool.ts';
@@ -43,6 +44,8 @@ export interface ParentLinkContext {
   readonly signal: AbortSignal;
   /** Memory of the limiter of the task. */
   readonly rate: SharedArrayBuffer;
+  /** The limit of what comes from another idc. */
+  farRate(otherIdc: string): FarRate | undefined;
   ticket(): string;
   /** The idc of this host; undefined: not known. */
   idc(): string | undefined;
@@ -232,7 +235,14 @@ export class ParentLink {
     this.#doubted.clear();
     try {
       const channel = await pool.openChannel(
-        { peer: this.peer, addresses: this.addresses, task, ticket: this.#context.ticket(), rate },
+        {
+          peer: this.peer,
+          addresses: this.addresses,
+          task,
+          ticket: this.#context.ticket(),
+          rate,
+          farRate: this.otherIdc === undefined ? undefined : this.#context.farRate(this.otherIdc),
+        },
         { listener: this.#listener(), signal },
       );
       if (signal.aborted || this.#isClosed) {

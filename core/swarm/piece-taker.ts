@@ -4,7 +4,6 @@ import { pieceRange } from '../piece/piece-length.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import type { Ledger } from './ledger.ts';
 import type { ParentLink } from './parent-link.ts';
-import { payFar } from './pay-far.ts';
 import type { Ask } from './piece-picker.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { TaskRate } from './task-rate.ts';
@@ -32,7 +31,7 @@ export interface PieceTakerParts {
   onBroken(error: CodedError): void;
 }
 
-type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'turns' | 'idcRates' | 'clock'>;
+type TakerContext = Pick<SwarmContext, 'pool' | 'store' | 'turns' | 'farTurns'>;
 
 /** Takes pieces of one task from parents, one a call: in its turn, verified, journalled. */
 export class PieceTaker {
@@ -73,7 +72,7 @@ export class PieceTaker {
     const { stored } = parts;
     const { piece: index, length, digest, isUrgent } = piece;
     const request = { bytes: length, signal };
-    await this.#payFar(parent, length, signal);
+    using _far = await this.#farTurn(parent, length, signal);
     using _own = await parts.rate.turns.take({ ...request, account: parts.account() });
     using _turn = await this.#context.turns.take({
       ...request,
@@ -96,12 +95,15 @@ export class PieceTaker {
     parts.onHad(index, parent.peer, fetched.bytes);
   }
 
-  /** What comes from another idc is paid before it is asked for; ERR_BUSY when that would take long. */
-  async #payFar({ otherIdc }: ParentLink, bytes: number, signal: AbortSignal): Promise<void> {
-    const { idcRates, clock } = this.#context;
-    if (otherIdc === undefined || idcRates === undefined) return;
+  /** ERR_BUSY when it stands in another idc and its turn would take long. */
+  async #farTurn(
+    { otherIdc }: ParentLink,
+    bytes: number,
+    signal: AbortSignal,
+  ): Promise<Disposable | undefined> {
+    if (otherIdc === undefined) return undefined;
     const piece = { otherIdc, bytes, account: this.#parts.account() };
-    await payFar(idcRates.limiter(otherIdc), piece, { clock, signal });
+    return this.#context.farTurns?.take(piece, signal);
   }
 
   /** Two parents wrote the piece to its place at the same time, and one of them may have lied. */

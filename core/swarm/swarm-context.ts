@@ -2,9 +2,9 @@ import type { Clock } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import type { HostKey } from '../identity/host-key.ts';
-import type { KeyedRates } from '../net/keyed-rates.ts';
 import type { RateLimiter } from '../net/pacing.ts';
 import type { PieceStore, StoredTask } from '../store/piece-store.ts';
+import type { FarTurns } from './far-turns.ts';
 import type { Reporter } from './reporter.ts';
 import type { RequestTurns } from './request-turns.ts';
 import type { TransferPool } from './transfer-pool.ts';
@@ -21,7 +21,7 @@ export interface SwarmContext {
   readonly downloadLimiter: RateLimiter;
   readonly turns: RequestTurns;
   /** Of what comes from hosts of each other idc; absent: no limit. */
-  readonly idcRates?: Pick<KeyedRates, 'limiter' | 'isHolding'> | undefined;
+  readonly farTurns?: FarTurns | undefined;
   /** Throws when the peer id is not a certified supernode of the cell. */
   readonly verifySupernode: (signer: string) => void;
   /** The idc of this host; undefined: not known. */

@@ -47,7 +47,7 @@ interface ActiveTask {
   lingering: Timer | undefined;
 }
 
-export interface SwarmTasksOptions extends Pick<SwarmContext, 'downloadLimiter' | 'idcRates'> {
+export interface SwarmTasksOptions extends Pick<SwarmContext, 'downloadLimiter' | 'farTurns'> {
   readonly key: HostKey;
   readonly store: PieceStore;
   readonly pool: TransferPool;

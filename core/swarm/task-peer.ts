@@ -243,6 +243,7 @@ export class TaskPeer {
         task: this.stored,
         signal: this.#controller.signal,
         rate: this.rate.shared,
+        farRate: (otherIdc) => context.farTurns?.rate(otherIdc),
         ticket: () => this.#ticket,
         wantsManifest: () => !context.isSupervised(),
       },
@@ -462,6 +463,6 @@ export class TaskPeer {
 }
 
 /** A limit of this host holds up what comes. */
-function isHolding({ downloadLimiter, idcRates }: SwarmContext): boolean {
-  return downloadLimiter.isHolding || idcRates?.isHolding === true;
+function isHolding({ downloadLimiter, farTurns }: SwarmContext): boolean {
+  return downloadLimiter.isHolding || farTurns?.isHolding === true;
 }

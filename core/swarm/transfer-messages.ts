@@ -3,6 +3,7 @@ import type { Priority } from '../base/priority.ts';
 import type { ErrorObject } from '../base/error.ts';
 import type { OriginHostLimit } from '../origin/origin-host-limit.ts';
 import type { FetchResult } from '../net/link/piece-fetch.ts';
+import type { FarRate } from './far-turns.ts';
 import type { Validators } from '../piece/version.ts';
 
 /**
@@ -133,6 +134,8 @@ export interface TransferOperations {
       readonly ticket: string;
       /** Memory of the limiter of the task. */
       readonly rate?: SharedArrayBuffer;
+      /** The limit of what comes from its idc, where that is another. */
+      readonly farRate?: FarRate | undefined;
     };
     result: { readonly pieces: readonly number[]; readonly address: string };
   };

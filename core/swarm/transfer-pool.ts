@@ -10,6 +10,7 @@ import type { KeyedRates } from '../net/keyed-rates.ts';
 import type { FetchResult } from '../net/link/piece-fetch.ts';
 import type { StoredTask } from '../store/piece-store.ts';
 import { claimPort } from './claim-port.ts';
+import type { FarRate } from './far-turns.ts';
 import { OriginBodies } from './origin-bodies.ts';
 import type { RemoteOrigin } from './origin-bodies.ts';
 import { keyOf } from './task-key.ts';
@@ -202,6 +203,8 @@ export class TransferPool implements AsyncDisposable {
       readonly ticket: string;
       /** Memory of the limiter of the task. */
       readonly rate: SharedArrayBuffer;
+      /** The limit of what comes from its idc, where that is another. */
+      readonly farRate?: FarRate | undefined;
     },
     options: { readonly listener: ChannelListener; readonly signal: AbortSignal },
   ): Promise<RemoteChannel> {
@@ -210,11 +213,21 @@ export class TransferPool implements AsyncDisposable {
     const { promise: closed, resolve } = Promise.withResolvers<CodedError>();
     this.#channels.set(channel, { ...options.listener, worker, close: resolve });
     try {
-      const { peer, addresses, task, ticket, rate } = to;
+      const { peer, addresses, task, ticket, rate, farRate } = to;
       const { taskId, version } = task;
       const opened = await worker.call(
         'channel-open',
-        { channel, peer, addresses, key: keyOf(task), task: taskId, version, ticket, rate },
+        {
+          channel,
+          peer,
+          addresses,
+          key: keyOf(task),
+          task: taskId,
+          version,
+          ticket,
+          rate,
+          farRate,
+        },
         options,
       );
       return this.#remoteChannel({ channel, worker, closed, to }, opened);

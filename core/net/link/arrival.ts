@@ -11,6 +11,8 @@ export interface ArrivalContext {
   readonly account: Account;
   /** That of the task. */
   readonly limiter: RateLimiter | undefined;
+  /** That of what comes from far away. */
+  readonly farLimiter: RateLimiter | undefined;
   /** Bytes may pass. Throws nothing. */
   readonly onPass: (part: FramePart) => void;
 }
@@ -34,6 +36,10 @@ export class Arrival implements Inflowing {
 
   get limiter(): RateLimiter | undefined {
     return this.#context.limiter;
+  }
+
+  get farLimiter(): RateLimiter | undefined {
+    return this.#context.farLimiter;
   }
 
   /** Bytes of it that came. */

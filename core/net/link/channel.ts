@@ -32,6 +32,8 @@ export interface ChannelRequest {
   readonly ticket: string;
   /** What comes of the task passes it, too. */
   readonly limiter?: RateLimiter | undefined;
+  /** All that comes passes it, where the parent is far away. */
+  readonly farLimiter?: RateLimiter | undefined;
   /** Newly announced pieces; those of the first have-map are in `channel.have`. */
   readonly onHave?: ((news: HaveNews) => void) | undefined;
   /** Pieces that are no longer served. */
@@ -243,7 +245,7 @@ export class Channel {
     const { inflow } = this.#context;
     if (this.#phase === 'closing' || this.#cancelled.has(piece)) {
       const { peerId, task, version } = this;
-      inflow.paid(part.length);
+      inflow.paid(part.length, this.#request.farLimiter);
       this.#context.onLateBytes({ peerId, task, version, piece, bytes: part.length });
       this.#request.onWasted?.(part.length);
       return;
@@ -360,6 +362,7 @@ export class Channel {
       inflow,
       account: { priority, flow: keyOf(this) },
       limiter: this.#request.limiter,
+      farLimiter: this.#request.farLimiter,
       onPass: (part) => this.#pass(arrival, part),
     });
     this.#arrivals.set(piece, arrival);

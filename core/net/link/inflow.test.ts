@@ -21,6 +21,7 @@ function headerOf(length: number): FrameHeader {
 class Piece implements Inflowing {
   readonly account: Inflowing['account'];
   readonly limiter: RateLimiter | undefined;
+  readonly farLimiter: RateLimiter | undefined;
   passed = 0;
   #wrong = 0;
   readonly #inflow: Inflow;
@@ -28,12 +29,18 @@ class Piece implements Inflowing {
 
   constructor(
     inflow: Inflow,
-    about: { flow?: string; priority?: Priority; limiter?: RateLimiter } = {},
+    about: {
+      flow?: string;
+      priority?: Priority;
+      limiter?: RateLimiter;
+      farLimiter?: RateLimiter;
+    } = {},
   ) {
-    const { flow = 'a task', priority = 'normal', limiter } = about;
+    const { flow = 'a task', priority = 'normal', limiter, farLimiter } = about;
     this.#inflow = inflow;
     this.account = { flow, priority };
     this.limiter = limiter;
+    this.farLimiter = farLimiter;
   }
 
   get waiting(): number {
@@ -121,6 +128,26 @@ test('Inflow: the limit of one task holds up no other, and comes on top of that 
   t.true(Math.abs(slow.passed / 20_000 - 1) < 0.06, `${slow.passed}`);
   t.true(Math.abs((fast.passed + slow.passed) / 2_000_000 - 1) < 0.06, `${fast.passed}`);
   t.false(inflow.isFull);
+});
+
+test('Inflow: what comes from far away passes its limit beside those of tasks, and pays for what is dropped', (t) => {
+  const clock = new ManualClock();
+  const inflow = new Inflow(new RateLimiter(0, clock));
+  const farLimiter = new RateLimiter(100_000, clock);
+  const limiter = new RateLimiter(20_000, clock);
+  const slow = new Piece(inflow, { flow: 'slow', limiter, farLimiter });
+  const far = new Piece(inflow, { flow: 'far', farLimiter });
+  const gone = new Piece(inflow, { flow: 'gone', farLimiter });
+  const near = new Piece(inflow, { flow: 'near' });
+  for (const piece of [slow, far, gone, near]) piece.come(BLOCK);
+  t.is(near.passed, BLOCK);
+  clock.advance(2_000);
+  t.true(Math.abs(slow.passed / 40_000 - 1) < 0.06, `${slow.passed}`);
+  const passed = slow.passed + far.passed + gone.passed;
+  t.true(Math.abs(passed / 200_000 - 1) < 0.06, `${passed}`);
+  const before = farLimiter.passedBytes;
+  inflow.drop(gone);
+  t.is(farLimiter.passedBytes, before + BLOCK - gone.passed);
 });
 
 test('Inflow: what is too much to wait for the limits of tasks passes at once, and is owed', (t) => {

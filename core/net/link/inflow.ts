@@ -13,13 +13,15 @@ export interface Inflowing {
   readonly account: Account;
   /** That of its task. */
   readonly limiter: RateLimiter | undefined;
+  /** That of all that comes from where it does, if that is far away. */
+  readonly farLimiter?: RateLimiter | undefined;
   /** Takes its next bytes, which are only valid during the call. Throws nothing. */
   pass(part: FramePart): void;
 }
 
 /** Bytes that wait for the limit of the host; past it links are not read. */
 const MAX_HELD_BYTES = 8_388_608;
-/** Bytes that wait for limits of tasks; past it they pass at once, and are paid for by those that come later. */
+/** Bytes that wait for limits of tasks and of far links; past it they pass at once, and are paid for by those that come later. */
 const MAX_PACED_BYTES = 8_388_608;
 /** Buffers kept for reuse while anything waits: made anew, they would be as much garbage as comes. */
 const MAX_SPARE = 16;
@@ -34,7 +36,7 @@ export interface FramePart {
 interface Held {
   readonly parts: FramePart[];
   bytes: number;
-  /** It waits for the limit of its task. */
+  /** It waits for the limit of its task, or of what comes from far away. */
   isPaced: boolean;
 }
 
@@ -83,15 +85,16 @@ export class Inflow {
 
   /** Passes the next bytes of a piece on when that may be: at once where there is no limit. */
   take(piece: Inflowing, part: FramePart): void {
-    const { limiter } = piece;
-    if (!this.holds(piece) && !isLimited(limiter) && !isLimited(this.#limiter)) {
-      limiter?.reserve(part.bytes.length);
+    const own = ownLimiters(piece);
+    const isPaced = own.some((limiter) => isLimited(limiter));
+    if (!this.holds(piece) && !isPaced && !isLimited(this.#limiter)) {
+      for (const limiter of own) limiter.reserve(part.bytes.length);
       this.#limiter?.reserve(part.bytes.length);
       piece.pass(part);
       return;
     }
     const flow = this.#flowOf(piece);
-    const held = flow.pieces.get(piece) ?? { parts: [], bytes: 0, isPaced: isLimited(limiter) };
+    const held = flow.pieces.get(piece) ?? { parts: [], bytes: 0, isPaced };
     flow.pieces.set(piece, held);
     held.parts.push({ ...part, bytes: this.#copy(part.bytes) });
     this.#count(held, part.bytes.length);
@@ -105,15 +108,16 @@ export class Inflow {
     const held = flow?.pieces.get(piece);
     if (flow === undefined || held === undefined) return;
     flow.pieces.delete(piece);
-    this.paid(held.bytes);
+    this.paid(held.bytes, piece.farLimiter);
     this.#count(held, -held.bytes);
     this.#takeBack(flow, piece);
     this.#next(flow);
     this.#tellOfRoom();
   }
 
-  /** Bytes came for nothing. */
-  paid(bytes: number): void {
+  /** Bytes came for nothing, from far away if `farLimiter` is given. */
+  paid(bytes: number, farLimiter?: RateLimiter): void {
+    farLimiter?.reserve(bytes);
     this.#limiter?.reserve(bytes);
   }
 
@@ -158,20 +162,26 @@ export class Inflow {
       return;
     }
     const [piece, held] = first;
-    const own = held.isPaced ? piece.limiter : undefined;
-    const bytes = Math.min(held.parts[0]?.bytes.length ?? 0, partOf(own), partOf(this.#limiter));
-    const ask = (limiter: RateLimiter | undefined, onPass: () => void): void => {
-      if (limiter === undefined) return onPass();
-      let isPassed = false;
-      const asked = limiter.ask(bytes, piece.account, () => {
-        isPassed = true;
-        flow.asked = undefined;
-        onPass();
-      });
-      if (!isPassed) flow.asked = asked;
-    };
+    const limiters = held.isPaced ? ownLimiters(piece) : [];
+    if (this.#limiter !== undefined) limiters.push(this.#limiter);
+    const most = limiters.map(({ bytesPerSecond }) => partBytesFor(bytesPerSecond));
+    const bytes = Math.min(held.parts[0]?.bytes.length ?? 0, ...most);
     flow.asking = piece;
-    ask(own, () => ask(this.#limiter, () => this.#pass(flow, piece, bytes)));
+    this.#ask(flow, limiters, bytes);
+  }
+
+  /** Asks one limiter after the other for the next part of what `flow` asks for. */
+  #ask(flow: Flow, [limiter, ...others]: readonly RateLimiter[], bytes: number): void {
+    const piece = flow.asking;
+    if (piece === undefined) return;
+    if (limiter === undefined) return this.#pass(flow, piece, bytes);
+    let isPassed = false;
+    const asked = limiter.ask(bytes, piece.account, () => {
+      isPassed = true;
+      flow.asked = undefined;
+      this.#ask(flow, others, bytes);
+    });
+    if (!isPassed) flow.asked = asked;
   }
 
   #pass(flow: Flow, piece: Inflowing, bytes: number): void {
@@ -179,7 +189,7 @@ export class Inflow {
     const [part] = held?.parts ?? [];
     flow.asking = undefined;
     if (held === undefined || part === undefined) return;
-    if (!held.isPaced) piece.limiter?.reserve(bytes);
+    if (!held.isPaced) for (const limiter of ownLimiters(piece)) limiter.reserve(bytes);
     const { header, at } = part;
     const isWhole = part.bytes.length === bytes;
     if (isWhole) held.parts.shift();
@@ -219,6 +229,6 @@ function isLimited(limiter: RateLimiter | undefined): boolean {
   return limiter !== undefined && limiter.bytesPerSecond > 0;
 }
 
-function partOf(limiter: RateLimiter | undefined): number {
-  return partBytesFor(limiter?.bytesPerSecond ?? 0);
+function ownLimiters({ limiter, farLimiter }: Inflowing): RateLimiter[] {
+  return [limiter, farLimiter].filter((one) => one !== undefined);
 }

@@ -15,6 +15,7 @@ import { LinkEndpoint } from '../../net/link/endpoint.ts';
 import type { FetchResult } from '../../net/link/piece-fetch.ts';
 import type { ServedTask } from '../../net/link/served-task.ts';
 import { RateLimiter } from '../../net/pacing.ts';
+import type { FarRate } from '../far-turns.ts';
 import type {
   ReceivedBytes,
   TransferEvents,
@@ -31,6 +32,8 @@ type Args<N extends keyof TransferOperations> = TransferOperations[N]['args'];
 type Emit = <N extends keyof TransferEvents>(name: N, value: TransferEvents[N]) => void;
 
 const MAX_PEERS = 4_096;
+/** Other idcs with a limiter: as many as the main thread keeps. */
+const MAX_IDCS = 4_096;
 /**
  * Twenty parents announce hundreds of pieces a second: told together, at a cost of 1 % of the time in simulation.
  * What comes after a silence is told at once, for somebody may wait for the first bytes.
@@ -40,6 +43,8 @@ const HAVE_MS = 25;
 /** The piece links of one worker: serves the tasks it knows and takes pieces for the main thread. */
 export class LinkHost {
   readonly #endpoint: LinkEndpoint;
+  /** By idc; one for all its hosts, so that they share by class and task. */
+  readonly #farLimiters = new LRUCache<string, RateLimiter>({ max: MAX_IDCS });
   readonly #compression: Compression | undefined;
   readonly #files: TaskFiles;
   readonly #emit: Emit;
@@ -146,11 +151,17 @@ export class LinkHost {
     this.#endpoint.offerManifest({ task, version, batches });
   }
 
+  #farLimiter({ idc, memory }: FarRate): RateLimiter {
+    const limiter = this.#farLimiters.get(idc) ?? new RateLimiter(memory, this.#clock);
+    this.#farLimiters.set(idc, limiter);
+    return limiter;
+  }
+
   async openChannel(
     args: Args<'channel-open'>,
     signal: AbortSignal,
   ): Promise<{ pieces: readonly number[]; address: string }> {
-    const { channel: id, peer, addresses, task, version, ticket, rate } = args;
+    const { channel: id, peer, addresses, task, version, ticket, rate, farRate } = args;
     const link = await this.#endpoint.connect({ peerId: peer, addresses }, { signal });
     const channel = await link.open(
       {
@@ -158,6 +169,7 @@ export class LinkHost {
         version,
         ticket,
         limiter: rate && new RateLimiter(rate, this.#clock),
+        farLimiter: farRate && this.#farLimiter(farRate),
         onHave: (news) => this.#gatherHave(id, news),
         onUnhave: (pieces) => {
           // In the order they were said: what is withdrawn may have been announced a moment ago.
