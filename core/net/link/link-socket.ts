@@ -9,7 +9,6 @@ import type { HostPort } from '../../base/addresses.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { LinkIdentity } from './link-identity.ts';
 import type { LinkLimits } from './limits.ts';
-import type { BeatenReader } from './read-beat.ts';
 import type { Receiver } from './receiver.ts';
 
 /** How links are protected on the wire. */
@@ -82,7 +81,7 @@ export function remoteCertificate(socket: Socket): X509Certificate | undefined {
 }
 
 /** The writing side of a link's connection. */
-export class LinkSocket implements BeatenReader {
+export class LinkSocket {
   /** Of the other end, for logs and people. */
   readonly address: string;
   /** Resolves when the socket is closed. */

@@ -19,7 +19,7 @@ import { Liveness } from './liveness.ts';
 import { parseOpen, remoteError } from './messages.ts';
 import type { Open } from './messages.ts';
 import { beatFor } from './read-beat.ts';
-import type { ReadBeat } from './read-beat.ts';
+import type { BeatenReader, ReadBeat } from './read-beat.ts';
 import type { Receiver } from './receiver.ts';
 import { ServedChannel } from './served-channel.ts';
 import type { OfferedManifest, SentPiece } from './served-channel.ts';
@@ -84,6 +84,9 @@ export class Link implements FrameHandler {
   #refusedOpens = 0;
   /** Bytes that had come at the last tick. */
   #received = 0;
+  /** How often what comes should be read, as it was at the last tick. */
+  #beatMs = 0;
+  readonly #reading: BeatenReader;
   /** For how long nothing was read, since the other side was told of us. */
   #unreadMs = 0;
 
@@ -96,6 +99,14 @@ export class Link implements FrameHandler {
     this.#context = context;
     this.#socket = socket;
     this.#receiver = connection.receiver;
+    const { receiver } = connection;
+    this.#reading = {
+      get received() {
+        return receiver.received;
+      },
+      rest: () => socket.rest(),
+      wake: () => socket.wake(),
+    };
     this.#record = authenticated.record;
     this.#takesUnits = (authenticated.features & FEATURE_ZSTD) !== 0;
     this.#intake = context.compression && new UnitIntake(context.compression);
@@ -180,7 +191,7 @@ export class Link implements FrameHandler {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#receiver.stop();
-    this.#context.beat.set(this.#socket, 0);
+    this.#context.beat.set(this.#reading, 0);
     this.#wire.close();
     this.#context.uploads.drop(this.#wire);
     for (const channel of this.#channels.values()) channel.onLinkClosed(error);
@@ -199,8 +210,7 @@ export class Link implements FrameHandler {
     this.#received = received;
     this.#receiver.handOn();
     if (this.#isClosed) return;
-    if (this.#isStreamed)
-      this.#context.beat.set(this.#socket, beatFor((came / time.elapsedMs) * 1000));
+    this.#setBeat((came / time.elapsedMs) * 1_000);
     this.#stayHeard(time.elapsedMs);
     const isAnswerDue =
       !this.#wire.isPaused && this.#channels.values().some(({ isExpecting }) => isExpecting);
@@ -213,12 +223,19 @@ export class Link implements FrameHandler {
     }
   }
 
+  /** Slow is what has been slow for two ticks: what begins in the midst of one is not. */
+  #setBeat(bytesPerSecond: number): void {
+    const before = this.#beatMs;
+    this.#beatMs = beatFor(bytesPerSecond);
+    if (this.#mayRest) this.#context.beat.set(this.#reading, Math.min(before, this.#beatMs));
+  }
+
   /**
-   * True while much may come of which no byte is of use as it comes. Node goes on reading an accepted socket that is
-   * paused until it holds 64 KiB: there, resting gives nothing.
+   * False while each byte is of use as it comes. Node goes on reading an accepted socket that is paused until it holds
+   * 64 KiB: there, resting gives nothing.
    */
-  get #isStreamed(): boolean {
-    return this.side === 'dialler' && this.#receiver.wantsLarge && !this.#receiver.wantsSoon;
+  get #mayRest(): boolean {
+    return this.side === 'dialler' && !this.#receiver.wantsSoon;
   }
 
   /** While nothing is read no ping is answered: the other side hears of us all the same. */
@@ -281,7 +298,7 @@ export class Link implements FrameHandler {
       onFetches: () => {
         this.#receiver.wantsLarge = this.#channels.values().some(({ fetching }) => fetching > 0);
         this.#receiver.wantsSoon = this.#channels.values().some((one) => one.isFetchingRaw);
-        if (!this.#isStreamed) this.#context.beat.set(this.#socket, 0);
+        if (!this.#mayRest) this.#context.beat.set(this.#reading, 0);
       },
     });
     this.#channels.set(number, channel);

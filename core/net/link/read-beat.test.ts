@@ -24,6 +24,7 @@ const KIB = 1024;
 /** What is done to a link, in order. */
 class Recorder implements BeatenReader {
   readonly calls: string[] = [];
+  received = 0;
 
   rest(): void {
     this.calls.push('rest');
@@ -40,7 +41,7 @@ async function polled(): Promise<void> {
 
 test('beatFor() lets at most 32 KiB gather, and leaves fast links and silent ones alone', (t) => {
   t.is(beatFor(0), 0);
-  t.is(beatFor(10_000), 0);
+  t.is(beatFor(100), 40);
   t.is(beatFor(100_000), 40);
   t.is(beatFor(800_000), 40);
   t.is(beatFor(1_600_000), 20);
@@ -84,6 +85,24 @@ test('ReadBeat reads links of several beats together, whichever come and go', as
     wakes = slow.calls.filter((call) => call === 'wake').length;
   }
   t.true(wakes >= 8 && wakes <= 10, `${wakes} in 400 ms`);
+});
+
+test('ReadBeat reads a link as its bytes come once more come than may gather', async (t) => {
+  const clock = new ManualClock();
+  const beat = new ReadBeat(clock);
+  const link = new Recorder();
+  beat.set(link, 40);
+  for (const [bytes, calls] of [
+    [32 * KIB, ['wake', 'rest']],
+    [32 * KIB + 1, ['wake', 'wake']],
+    [1, []],
+  ] as const) {
+    link.calls.length = 0;
+    clock.advance(40);
+    link.received += bytes;
+    await polled();
+    t.deepEqual(link.calls, calls);
+  }
 });
 
 /** Both ends of a connection. */

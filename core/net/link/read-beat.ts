@@ -1,8 +1,12 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 
-/** What is read at a beat: `rest` leaves what comes in the kernel, `wake` reads it. */
+/** What is read at a beat. */
 export interface BeatenReader {
+  /** Bytes read so far. */
+  readonly received: number;
+  /** Leaves what comes in the kernel. */
   rest(): void;
+  /** Reads it. */
   wake(): void;
 }
 
@@ -13,12 +17,10 @@ const BEATS_MS = [40, 20, 10, 5] as const;
  * of that a beat cannot be what keeps a link slow.
  */
 const GATHER_BYTES = 32_768;
-/** Less is no stream. */
-const LEAST_BYTES_PER_SECOND = 16_384;
 
-/** How often bytes should be read that come at this rate, ms; 0: as they come. */
+/** How often bytes should be read that come at this rate, ms; 0: as they come, as does what comes after a silence. */
 export function beatFor(bytesPerSecond: number): number {
-  if (bytesPerSecond < LEAST_BYTES_PER_SECOND) return 0;
+  if (bytesPerSecond === 0) return 0;
   return BEATS_MS.find((ms) => (bytesPerSecond * ms) / 1000 <= GATHER_BYTES) ?? 0;
 }
 
@@ -28,11 +30,14 @@ const EARLY_MS = 2;
 interface Beaten {
   ms: number;
   lastMs: number;
+  /** When it was last woken. */
+  received: number;
 }
 
 /**
  * Reads slow links of one thread at a beat. Below some 50 Mbit/s packets come one by one, and each wakes the thread and
- * is a read of its own; read together, those of a beat take little more than one of them.
+ * is a read of its own; read together, those of a beat take little more than one of them. A link of which more comes
+ * than may gather is no longer slow: it is taken off.
  */
 export class ReadBeat {
   readonly #clock: Clock;
@@ -52,7 +57,8 @@ export class ReadBeat {
       return;
     }
     if (beaten === undefined) {
-      this.#beaten.set(reader, { ms, lastMs: this.#clock.monotonic() });
+      const { received } = reader;
+      this.#beaten.set(reader, { ms, lastMs: this.#clock.monotonic(), received });
       reader.rest();
     } else beaten.ms = ms;
     // A slower one waits for the next beat: or links that come and go would put it off.
@@ -69,17 +75,20 @@ export class ReadBeat {
 
   #beat(): void {
     const nowMs = this.#clock.monotonic();
-    const due: BeatenReader[] = [];
-    for (const [reader, beaten] of this.#beaten) {
-      if (nowMs - beaten.lastMs < beaten.ms - EARLY_MS) continue;
+    const due = [...this.#beaten].filter(([, { lastMs, ms }]) => nowMs - lastMs >= ms - EARLY_MS);
+    for (const [reader, beaten] of due) {
       beaten.lastMs = nowMs;
-      due.push(reader);
+      beaten.received = reader.received;
       reader.wake();
     }
     this.#retime();
     // By then the loop has polled once: all that had come is read, whether or not it made a TLS record whole.
     setImmediate(() => {
-      for (const reader of due) if (this.#beaten.has(reader)) reader.rest();
+      for (const [reader, beaten] of due) {
+        if (this.#beaten.get(reader) !== beaten) continue;
+        if (reader.received - beaten.received <= GATHER_BYTES) reader.rest();
+        else this.set(reader, 0);
+      }
     });
   }
 }
