@@ -54,6 +54,7 @@ export class RateLimiter {
   #savedFromMs = Number.NEGATIVE_INFINITY;
   /** When the last who waited here passed. */
   #passedMs = Number.NEGATIVE_INFINITY;
+  #onLowered: (() => void) | undefined;
 
   /** Bytes per second, of which 0 means no limit; or the memory of the limiter that this is to be one with. */
   constructor(rate: number | SharedArrayBuffer, clock: Clock) {
@@ -93,15 +94,22 @@ export class RateLimiter {
     return waitedMs !== undefined && this.#clock.monotonic() - waitedMs < LOOK_MS * 2;
   }
 
+  /** Whom to tell when less may pass from now on than before: one at most. */
+  onLowered(listener: () => void): void {
+    this.#onLowered = listener;
+  }
+
   /** From now on; at a higher rate what has passed is paid for at that, at a lower one as it was when it passed. */
   setRate(bytesPerSecond: number): void {
     const now = this.#clock.monotonic();
+    const before = this.bytesPerSecond;
     const share = bytesPerSecond <= 0 ? 0 : Math.min(1, this.bytesPerSecond / bytesPerSecond);
     const sooner = (ms: number): number => (ms > now ? now + (ms - now) * share : ms);
     this.#memory.bytesPerSecond = bytesPerSecond;
     this.#memory.pay(sooner);
     if (this.#turn !== undefined) this.#turn.startMs = sooner(this.#turn.startMs);
     this.#letPass();
+    if (bytesPerSecond > 0 && (before === 0 || bytesPerSecond < before)) this.#onLowered?.();
   }
 
   /** Milliseconds the caller must wait before passing `bytes`; the bytes count as passed, before all who wait. */

@@ -12,7 +12,7 @@ const PIECE = 262_144;
 const STEP_MS = 50;
 const ROUND_TRIP_MS = 100;
 const account = { priority: 'normal', flow: undefined } as const;
-const piece = { otherIdc: 'east', bytes: PIECE, account };
+const piece = { bytes: PIECE, account };
 const content = new Uint8Array(PIECE);
 
 /** A host of another idc than east, and what may come from there. */
@@ -58,7 +58,7 @@ async function takeOn(
   const taking = Array.from({ length: 16 }, async () => {
     while (!signal.aborted) {
       try {
-        using _turn = await turns.take(piece, signal);
+        using _turn = await turns.take('east', { ...piece, signal });
         await come(inflow, clock, limiter.shared);
       } catch (error) {
         if (signal.aborted) return;
@@ -103,10 +103,10 @@ test('FarTurns lets pieces come at the rate, within 1 %, also where one takes se
 test('FarTurns.take() gives up on what would take long, and says when to come again', async (t) => {
   const { clock, limiter, turns } = farHost(PIECE / 60);
   const { signal } = new AbortController();
-  using _first = await turns.take(piece, signal);
-  using _second = await turns.take(piece, signal);
+  using _first = await turns.take('east', { ...piece, signal });
+  using _second = await turns.take('east', { ...piece, signal });
   limiter.reserve(2 * PIECE);
-  const third = t.throwsAsync(turns.take(piece, signal), { code: 'ERR_BUSY' });
+  const third = t.throwsAsync(turns.take('east', { ...piece, signal }), { code: 'ERR_BUSY' });
   clock.advance(4_999);
   await setImmediate();
   clock.advance(1);
@@ -117,5 +117,5 @@ test('FarTurns.take() gives up on what would take long, and says when to come ag
 test('FarTurns.take() waits for nothing where there is no budget', async (t) => {
   const { turns } = farHost(0);
   const { signal } = new AbortController();
-  for (let at = 0; at < 10; at += 1) t.truthy(await turns.take(piece, signal));
+  for (let at = 0; at < 10; at += 1) t.truthy(await turns.take('east', { ...piece, signal }));
 });

@@ -1,9 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
-import type { Account } from '../net/fair-line.ts';
 import type { KeyedRates } from '../net/keyed-rates.ts';
 import type { RateLimiter } from '../net/pacing.ts';
 import { RequestTurns } from './request-turns.ts';
+import type { TurnRequest } from './request-turns.ts';
 
 /** What waits longer for the budget between two idcs is asked of somebody else, if there is one, for so long. */
 const PATIENCE_MS = 500;
@@ -16,13 +16,6 @@ export interface FarRate {
   readonly idc: string;
   /** Of its limiter. */
   readonly memory: SharedArrayBuffer;
-}
-
-/** A piece that is to come from another idc. */
-export interface FarPiece {
-  readonly otherIdc: string;
-  readonly bytes: number;
-  readonly account: Account;
 }
 
 /** Requests to hosts of other idcs, no more of them than may come in a moment; what comes pays on its way in. */
@@ -50,14 +43,15 @@ export class FarTurns {
    * Resolves when the piece may be asked for, to be disposed when it has come; ERR_BUSY with `retryAfterMs` when that
    * would take long.
    */
-  async take({ otherIdc, ...piece }: FarPiece, signal: AbortSignal): Promise<Disposable> {
+  async take(otherIdc: string, request: TurnRequest): Promise<Disposable> {
+    const { bytes, signal } = request;
     const limiter = this.#rates.limiter(otherIdc);
     const { bytesPerSecond } = limiter;
-    const piecesMs = bytesPerSecond > 0 ? (PIECES * piece.bytes * 1_000) / bytesPerSecond : 0;
+    const piecesMs = bytesPerSecond > 0 ? (PIECES * bytes * 1_000) / bytesPerSecond : 0;
     const patienceMs = Math.min(MOST_PATIENCE_MS, Math.max(PATIENCE_MS, piecesMs));
     using patience = this.#clock.deadline(patienceMs, { signal });
     try {
-      return await this.#turnsOf(limiter).take({ ...piece, signal: patience.signal });
+      return await this.#turnsOf(limiter).take({ ...request, signal: patience.signal });
     } catch (cause) {
       signal.throwIfAborted();
       const message = `no more may come from ${otherIdc} at this moment`;

@@ -5,6 +5,7 @@ import type { StoredTask } from '../store/piece-store.ts';
 import type { Ledger } from './ledger.ts';
 import type { ParentLink } from './parent-link.ts';
 import type { Ask } from './piece-picker.ts';
+import type { TurnRequest } from './request-turns.ts';
 import type { SwarmContext } from './swarm-context.ts';
 import type { TaskRate } from './task-rate.ts';
 
@@ -71,14 +72,11 @@ export class PieceTaker {
     const parts = this.#parts;
     const { stored } = parts;
     const { piece: index, length, digest, isUrgent } = piece;
-    const request = { bytes: length, signal };
-    using _far = await this.#farTurn(parent, length, signal);
+    const onYield = (): void => void parent.takeBack(index);
+    const request = { bytes: length, signal, onYield };
+    using _far = await this.#farTurn(parent, request);
     using _own = await parts.rate.turns.take({ ...request, account: parts.account() });
-    using _turn = await this.#context.turns.take({
-      ...request,
-      account: parts.account(),
-      onYield: () => void parent.takeBack(index),
-    });
+    using _turn = await this.#context.turns.take({ ...request, account: parts.account() });
     using _room = await this.#context.store.grow(stored, [index]);
     const { priority } = parts.account();
     // Of the cell's own seed alone, which signed the digest, too: what a host sends may be wrong.
@@ -98,12 +96,10 @@ export class PieceTaker {
   /** ERR_BUSY when it stands in another idc and its turn would take long. */
   async #farTurn(
     { otherIdc }: ParentLink,
-    bytes: number,
-    signal: AbortSignal,
+    request: Omit<TurnRequest, 'account'>,
   ): Promise<Disposable | undefined> {
     if (otherIdc === undefined) return undefined;
-    const piece = { otherIdc, bytes, account: this.#parts.account() };
-    return this.#context.farTurns?.take(piece, signal);
+    return this.#context.farTurns?.take(otherIdc, { ...request, account: this.#parts.account() });
   }
 
   /** Two parents wrote the piece to its place at the same time, and one of them may have lied. */

@@ -192,3 +192,18 @@ test('RequestTurns: a limit that is raised, or that slow parents do not reach, l
   await settle();
   t.is(turns.running, 64);
 });
+
+test('RequestTurns takes back what is asked for beyond a limit that is lowered, but one of each task', async (t) => {
+  const { ask, limiter, yielded, turns } = begin();
+  for (let count = 0; count < 10; count += 1) await ask('normal', 'a task');
+  await ask('normal', 'another');
+  limiter.setRate(1_000);
+  t.is(yielded.length, 5, 'five come in half a second');
+  yielded.length = 0;
+  limiter.setRate(2_000);
+  t.deepEqual(yielded, [], 'it is raised');
+  limiter.setRate(1);
+  t.is(yielded.length, 8, 'two are asked for however low it is');
+  t.false(yielded.includes('another'));
+  t.is(turns.running, 11, 'they end when they are taken back');
+});

@@ -30,7 +30,7 @@ export interface TurnRequest {
   readonly bytes: number;
   readonly account: Account;
   readonly signal: AbortSignal;
-  /** A more important class wants the link: take the request back if nothing has come of it. */
+  /** A more important class wants the link, or less may come: take the request back if nothing has come of it. */
   readonly onYield?: () => void;
 }
 
@@ -42,16 +42,17 @@ export interface TurnRequest {
  */
 export class RequestTurns {
   readonly #clock: Clock;
-  readonly #limiter: Pick<RateLimiter, 'bytesPerSecond' | 'owedMs'>;
+  readonly #limiter: Pick<RateLimiter, 'bytesPerSecond' | 'owedMs' | 'onLowered'>;
   readonly #running = new Set<Running>();
   readonly #line = new FairLine<() => void>();
   #tookBackMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
 
   /** `limiter`: what the bytes that are asked for will pay to. */
-  constructor(clock: Clock, limiter: Pick<RateLimiter, 'bytesPerSecond' | 'owedMs'>) {
+  constructor(clock: Clock, limiter: Pick<RateLimiter, 'bytesPerSecond' | 'owedMs' | 'onLowered'>) {
     this.#clock = clock;
     this.#limiter = limiter;
+    limiter.onLowered(() => this.#takeBackBeyond());
   }
 
   /** Requests under way. */
@@ -151,6 +152,19 @@ export class RequestTurns {
 
   #count(priority: Priority): number {
     return [...this.#running].filter((one) => one.priority === priority).length;
+  }
+
+  /** The limit was lowered: what was asked for last is taken back, as far as it is more than what may be asked for now. */
+  #takeBackBeyond(): void {
+    const most = (this.#limiter.bytesPerSecond * AHEAD_MS) / 1_000;
+    const flows = new Set<unknown>();
+    let bytes = 0;
+    for (const [at, one] of [...this.#running].entries()) {
+      bytes += one.bytes;
+      const isFirst = !flows.has(one.flow) && bytes < ALL_FLOWS_BYTES;
+      flows.add(one.flow);
+      if (at >= LEAST_AHEAD && bytes > most && !isFirst) one.onYield();
+    }
   }
 
   /** A class has just begun to compete: what waits at parents for those that yield to it is to come later. */
