@@ -212,3 +212,20 @@ test('Inflow: a limit that is set while bytes come holds from the next on, and o
   t.is(piece.passed, 2 * BLOCK);
   t.true(piece.isRight);
 });
+
+test('Inflow: many slow tasks that fill the limit of the host get all of it, and each its own', (t) => {
+  const clock = new ManualClock();
+  const inflow = new Inflow(new RateLimiter(98_000, clock));
+  const pieces = Array.from({ length: 16 }, (_none, at) => {
+    const limiter = new RateLimiter(6_250, clock);
+    return new Piece(inflow, { flow: String(at), limiter });
+  });
+  for (const piece of pieces) piece.come(BLOCK);
+  clock.advance(2_000);
+  const before = pieces.map(({ passed }) => passed);
+  clock.advance(4_000);
+  const each = pieces.map(({ passed }, at) => passed - (before[at] ?? 0));
+  const off = each.reduce((sum, bytes) => sum + bytes, 0) / 392_000 - 1;
+  t.true(Math.abs(off) < 0.01, `${off}`);
+  for (const bytes of each) t.true(Math.abs(bytes / 24_500 - 1) < 0.05, `${each.join()}`);
+});
