@@ -237,10 +237,10 @@ function movedBy({
     activity: () =>
       tasks.active + limitNames.reduce((sum, name) => sum + limits.passage(name).passed, 0),
     own: async () => {
-      const { bytesIn, heldBytes, bytesOut } = await pool.stats();
+      const { receivedBytes: download, bytesOut: upload } = await pool.stats();
       // Bodies that the proxy reads from origins itself pass that limit too, and no worker.
       const { passed: origin } = limits.passage('origin');
-      return { download: bytesIn + heldBytes, origin, upload: bytesOut };
+      return { download, origin, upload };
     },
     apply: (ceilings) => limits.setCeilings(ceilings),
   };

@@ -11,7 +11,7 @@ const snapshot: MetricsSnapshot = {
   transfer: {
     bytesIn: 1,
     bytesOut: 2,
-    heldBytes: 0,
+    receivedBytes: 0,
     duplicateBytes: 3,
     links: 4,
     channels: 5,

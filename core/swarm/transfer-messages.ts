@@ -286,8 +286,8 @@ export interface TransferEvents {
 export interface TransferStats {
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** Come from other hosts, and waiting for a limit: not yet in `bytesIn`. */
-  readonly heldBytes: number;
+  /** Read from links: frames of all kinds, what waits for a limit and what came in vain among them. */
+  readonly receivedBytes: number;
   readonly duplicateBytes: number;
   readonly links: number;
   readonly channels: number;

@@ -272,7 +272,7 @@ export class TransferPool implements AsyncDisposable {
     return {
       bytesIn: sum((stats) => stats.bytesIn),
       bytesOut: sum((stats) => stats.bytesOut),
-      heldBytes: sum((stats) => stats.heldBytes),
+      receivedBytes: sum((stats) => stats.receivedBytes),
       duplicateBytes: sum((stats) => stats.duplicateBytes),
       links: sum((stats) => stats.links),
       channels: sum((stats) => stats.channels),

@@ -217,7 +217,7 @@ async function dfdaemonExposition(): Promise<string> {
     transfer: {
       bytesIn: 0,
       bytesOut: 0,
-      heldBytes: 0,
+      receivedBytes: 0,
       duplicateBytes: 0,
       links: 0,
       channels: 0,

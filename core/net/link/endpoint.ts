@@ -65,8 +65,8 @@ export interface LinkStats {
   /** Payload of pieces received, late bytes aside, and sent; of what is compressed, as it is on the wire. */
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** Come, and waiting for a limit. */
-  readonly heldBytes: number;
+  /** Read from links: frames of all kinds, what waits for a limit and what came in vain among them. */
+  readonly receivedBytes: number;
   /** Payload that came after its fetch was cancelled. */
   readonly duplicateBytes: number;
   readonly links: number;
@@ -109,6 +109,8 @@ export class LinkEndpoint implements AsyncDisposable {
   readonly #lingering = new Set<Link>();
   #sinceRecheckMs = 0;
   #bytesIn = 0;
+  /** Over links that are closed. */
+  #receivedBefore = 0;
   #duplicateBytes = 0;
   #refused = 0;
   #isClosed = false;
@@ -213,14 +215,16 @@ export class LinkEndpoint implements AsyncDisposable {
   stats(): LinkStats {
     let channels = 0;
     let queuedBytes = 0;
+    let receivedBytes = this.#receivedBefore;
     for (const link of this.#links.all()) {
+      receivedBytes += link.receivedBytes;
       channels += link.channelCount;
       queuedBytes += link.queuedBytes;
     }
     return {
       bytesIn: this.#bytesIn,
       bytesOut: this.#uploads.bytesOut,
-      heldBytes: this.#inflow.heldBytes,
+      receivedBytes,
       duplicateBytes: this.#duplicateBytes,
       links: this.#links.size,
       unauthenticated: this.#countStrangers(),
@@ -320,6 +324,7 @@ export class LinkEndpoint implements AsyncDisposable {
 
   #onLinkClosed(link: Link, error: CodedError): void {
     this.#links.remove(link);
+    this.#receivedBefore += link.receivedBytes;
     if (this.#links.size === 0) {
       this.#ticker.stop();
       this.#options.compression?.rest();

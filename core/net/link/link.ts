@@ -137,6 +137,11 @@ export class Link implements FrameHandler {
     return this.#channels.size + this.#served.size;
   }
 
+  /** Bytes that were read of it. */
+  get receivedBytes(): number {
+    return this.#receiver.received;
+  }
+
   /** Bytes on their way out that wait in this process. */
   get queuedBytes(): number {
     return this.#socket.queuedBytes;

@@ -246,12 +246,12 @@ export class LinkHost {
   }
 
   stats(): Omit<TransferStats, 'originBytes'> {
-    const { bytesIn, bytesOut, heldBytes, duplicateBytes, links, channels, ...sent } =
+    const { bytesIn, bytesOut, receivedBytes, duplicateBytes, links, channels, ...sent } =
       this.#endpoint.stats();
     const { activeUploads, queuedBytes } = sent;
     const { stats: compression = noCompression } = this.#compression ?? {};
     const now = { links, channels, activeUploads, queuedBytes, compression };
-    return { bytesIn, bytesOut, heldBytes, duplicateBytes, ...now };
+    return { bytesIn, bytesOut, receivedBytes, duplicateBytes, ...now };
   }
 
   async close(): Promise<void> {

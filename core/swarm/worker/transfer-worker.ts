@@ -93,7 +93,14 @@ function pumpsOpen(): OriginPumps {
 }
 
 function stats(): TransferStats {
-  const none = { bytesIn: 0, bytesOut: 0, heldBytes: 0, duplicateBytes: 0, links: 0, channels: 0 };
+  const none = {
+    bytesIn: 0,
+    bytesOut: 0,
+    receivedBytes: 0,
+    duplicateBytes: 0,
+    links: 0,
+    channels: 0,
+  };
   const idle = { activeUploads: 0, queuedBytes: 0, compression: noCompression };
   const { bytes: originBytes = 0 } = pumps ?? {};
   return { ...none, ...idle, ...links?.stats(), originBytes };
