@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { open, rm, truncate } from 'node:fs/promises';
+import { open, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { CodedError } from '../../core/base/error.ts';
 import { runCommand } from '../cluster/command.ts';
 import { checkout } from '../cluster/installation.ts';
 import type { Workplace } from '../cluster/workplace.ts';
@@ -39,6 +40,12 @@ export async function makeContents(
   for (const kind of kinds) {
     const path = join(await about.workplace.subfolder('contents'), kind);
     await makers[kind](path, size, about);
+    // Filled up with zeros it would be content of another kind.
+    const made = await stat(path);
+    if (made.size < size) {
+      const message = `there are only ${made.size} bytes of ${contentWords[kind]} here`;
+      throw new CodedError('ERR_INTERNAL', message);
+    }
     await truncate(path, size);
     const sum = createHash('sha256');
     for await (const chunk of createReadStream(path)) sum.update(chunk as Buffer);
