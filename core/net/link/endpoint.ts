@@ -159,7 +159,8 @@ export class LinkEndpoint implements AsyncDisposable {
 
   /**
    * A link to the peer: one that was dialled here, a new one, dialled once however many ask, or, where the peer cannot
-   * be dialled, one that it has dialled. Rejects with ERR_LINK, ERR_NOT_MEMBER (either side refuses the other), ERR_BUSY, ERR_PROTOCOL, or the abort.
+   * be dialled, one that it has dialled. Rejects with ERR_LINK, ERR_NOT_MEMBER (either side refuses the other), ERR_BUSY,
+   * ERR_PROTOCOL, or the abort.
    */
   async connect(
     peer: PeerAddresses,
