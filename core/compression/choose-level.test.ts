@@ -1,5 +1,5 @@
 import test from 'ava';
-import { chooseLevel, isWorthSending } from './choose-level.ts';
+import { chooseLevel, isFast, isWorthSending } from './choose-level.ts';
 import type { Level, LevelFacts } from './choose-level.ts';
 
 const speeds: Readonly<Record<Level, number>> = { 1: 250e6, 3: 125e6, 6: 50e6 };
@@ -41,4 +41,9 @@ test('isWorthSending() sends a compressed form that is there, unless the reader 
   t.false(isWorthSending({ linkRate: 300e6, ratio: 0.5 }));
   t.false(isWorthSending({ linkRate: 100e6, ratio: 0.9 }));
   t.false(isWorthSending({ linkRate: Number.POSITIVE_INFINITY, ratio: 0.1 }));
+});
+
+test('isFast() is true where a gigabit is not what holds the reader up', (t) => {
+  t.false(isFast(25_000_000));
+  t.true(isFast(118_000_000));
 });

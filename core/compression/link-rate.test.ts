@@ -68,3 +68,11 @@ test('LinkRate pings at most each 10 ms, each 128 KiB, sixteen at a time, and be
   t.is(rate.sent(BLOCK, 10_002), 17);
   t.true((rate.bytesPerSecond ?? 0) > 0);
 });
+
+test('LinkRate says nothing of the first moment, in which it is the reader that is slow', (t) => {
+  const rate = new LinkRate();
+  deliver(rate, { bytesPerMs: 100_000, blocks: 8 });
+  t.is(rate.bytesPerSecond, undefined, '2 MiB in 21 ms');
+  deliver(rate, { bytesPerMs: 100_000, blocks: 16, from: 1_000 });
+  t.not(rate.bytesPerSecond, undefined);
+});

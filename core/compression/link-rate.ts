@@ -1,7 +1,8 @@
 /** Weight of what was sent before, by each such amount that follows: the rate of the last few of them counts. */
 const MEMORY_BYTES = 2_097_152;
-/** Below so much nothing can be said. */
+/** Below so much nothing can be said; nor below so long, where a reader that has just begun is slow, and no link. */
 const LEAST_BYTES = 262_144;
+const LEAST_MS = 40;
 /** What is measured at a time, at the least, and how often. */
 const STRETCH_BYTES = 131_072;
 const STRETCH_MS = 10;
@@ -31,6 +32,7 @@ export class LinkRate {
   #bytes = 0;
   #ms = 0;
   #seenBytes = 0;
+  #seenMs = 0;
 
   /** `bytes` were handed to the socket; a token to ping with behind them, now and then. */
   sent(bytes: number, nowMs: number): number | undefined {
@@ -61,7 +63,7 @@ export class LinkRate {
 
   /** Bytes a second; undefined until enough was delivered to tell. */
   get bytesPerSecond(): number | undefined {
-    if (this.#seenBytes < LEAST_BYTES) return undefined;
+    if (this.#seenBytes < LEAST_BYTES || this.#seenMs < LEAST_MS) return undefined;
     return this.#ms <= 0 ? Number.POSITIVE_INFINITY : (this.#bytes * 1_000) / this.#ms;
   }
 
@@ -70,5 +72,6 @@ export class LinkRate {
     this.#bytes = this.#bytes * kept + bytes;
     this.#ms = this.#ms * kept + ms;
     this.#seenBytes += bytes;
+    this.#seenMs += ms;
   }
 }
