@@ -47,7 +47,7 @@ test('LinkRate follows a link that gets faster or slower within a few MiB', (t) 
 test('LinkRate does not take the time in which nothing was asked for for a slow link', (t) => {
   const rate = new LinkRate();
   let nowMs = 0;
-  for (let block = 0; block < 20; block += 1) {
+  for (let block = 0; block < 80; block += 1) {
     const token = rate.sent(BLOCK, nowMs);
     if (token !== undefined) rate.answered(token, nowMs + 2);
     nowMs += 1_000;
@@ -73,6 +73,6 @@ test('LinkRate says nothing of the first moment, in which it is the reader that 
   const rate = new LinkRate();
   deliver(rate, { bytesPerMs: 100_000, blocks: 8 });
   t.is(rate.bytesPerSecond, undefined, '2 MiB in 21 ms');
-  deliver(rate, { bytesPerMs: 100_000, blocks: 16, from: 1_000 });
+  deliver(rate, { bytesPerMs: 100_000, blocks: 64, from: 1_000 });
   t.not(rate.bytesPerSecond, undefined);
 });

@@ -2,7 +2,7 @@
 const MEMORY_BYTES = 2_097_152;
 /** Below so much nothing can be said; nor below so long, where a reader that has just begun is slow, and no link. */
 const LEAST_BYTES = 262_144;
-const LEAST_MS = 40;
+const LEAST_MS = 120;
 /** What is measured at a time, at the least, and how often. */
 const STRETCH_BYTES = 131_072;
 const STRETCH_MS = 10;
