@@ -45,7 +45,7 @@ export function chooseLevel(facts: LevelFacts): Level | undefined {
   return levels.findLast(isAffordable);
 }
 
-/** True for a link over which nothing arrives sooner than raw, however it shrinks. */
+/** True for a reader that its link does not hold up. */
 export function isFast(linkRate: number): boolean {
   return linkRate >= FAST_RATE;
 }
