@@ -2,7 +2,8 @@ import test from 'ava';
 import { randomBytes } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Tmpfs, cannotMount } from '../../test/support/tmpfs.ts';
+import { mounting } from '../../test/support/mounting-test.ts';
+import { Tmpfs } from '../../test/support/tmpfs.ts';
 import { removeFolder, temporaryFolder } from './fixtures/content.ts';
 import { Journal } from './journal.ts';
 
@@ -58,8 +59,6 @@ test('Journal.close() waits for a compaction under way', async (t) => {
   await t.notThrowsAsync(compacting);
   await t.notThrowsAsync(journal.compact(), 'and none begins after it');
 });
-
-const mounting = cannotMount === undefined ? test : test.skip;
 
 mounting(
   'Journal.open() opens on a disk that others have filled, with room that it kept',

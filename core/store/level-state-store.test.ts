@@ -3,7 +3,8 @@ import { Level } from 'level';
 import { mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Tmpfs, cannotMount } from '../../test/support/tmpfs.ts';
+import { mounting } from '../../test/support/mounting-test.ts';
+import { Tmpfs } from '../../test/support/tmpfs.ts';
 import { SystemClock } from '../base/clock.ts';
 import { LevelStateStore } from './level-state-store.ts';
 import { keysWith } from './state-store.ts';
@@ -53,8 +54,6 @@ test('LevelStateStore.open() leaves what a newer version wrote untouched', async
   await level.close();
   await t.throwsAsync(LevelStateStore.open(directory), { code: 'ERR_STORE_NEWER' });
 });
-
-const mounting = cannotMount === undefined ? test : test.skip;
 
 mounting('LevelStateStore keeps what it said was kept after the disk was full', async (t) => {
   const directory = await folder(t);

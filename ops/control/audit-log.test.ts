@@ -12,7 +12,8 @@ import { HostKey } from '../../core/identity/host-key.ts';
 import { LevelStateStore } from '../../core/store/level-state-store.ts';
 import { keysWith } from '../../core/store/state-store.ts';
 import type { StateChange, StateStore } from '../../core/store/state-store.ts';
-import { Tmpfs, cannotMount } from '../../test/support/tmpfs.ts';
+import { mounting } from '../../test/support/mounting-test.ts';
+import { Tmpfs } from '../../test/support/tmpfs.ts';
 import { AuditLog, auditLimits } from './audit-log.ts';
 import type { AuditLogParts } from './audit-log.ts';
 import type { AuditEntry } from './audit-record.ts';
@@ -23,8 +24,6 @@ import type { AuditVerdict } from './audit-verify.ts';
 const cellKey = HostKey.generate();
 const cell = cellKey.peerId;
 const controlKey = HostKey.generate();
-const mounting = cannotMount === undefined ? test : test.skip;
-
 async function folder(t: ExecutionContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'odonata-audit-'));
   t.teardown(async () => rm(directory, { recursive: true, force: true }));

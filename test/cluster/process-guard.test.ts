@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { eventually } from '../../bench/cluster/eventually.ts';
-import { Tmpfs, cannotMount } from '../support/tmpfs.ts';
+import { mounting } from '../support/mounting-test.ts';
+import { Tmpfs } from '../support/tmpfs.ts';
 
 /** Guards the folder given, and a process of its own, whose number it says. */
 const HARNESS = `
@@ -50,16 +51,12 @@ test('a harness killed with -9 leaves no process and no folder', async (t) => {
   t.true(await isGone(`/proc/${harness.pid}`));
 });
 
-const mounting = cannotMount === undefined ? test : test.skip;
-mounting(
-  `what is mounted in the folder goes with it${cannotMount === undefined ? '' : ` (${cannotMount})`}`,
-  async (t) => {
-    const folder = await mkdtemp(join(tmpdir(), 'odonata-guard-'));
-    const inside = join(folder, 'host-1', 'disk');
-    await mkdir(inside, { recursive: true });
-    await Tmpfs.mount(inside, { mib: 1 });
-    const harness = await startHarness(folder);
-    harness.kill();
-    t.true(await isGone(folder));
-  },
-);
+mounting('what is mounted in the folder goes with it', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'odonata-guard-'));
+  const inside = join(folder, 'host-1', 'disk');
+  await mkdir(inside, { recursive: true });
+  await Tmpfs.mount(inside, { mib: 1 });
+  const harness = await startHarness(folder);
+  harness.kill();
+  t.true(await isGone(folder));
+});

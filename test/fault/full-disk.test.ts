@@ -1,23 +1,17 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
 import { contentDigest } from '../../bench/origin/content.ts';
 import { startOrigin } from '../../bench/origin/fault-origin.ts';
 import type { Engine } from '../../core/swarm/engine.ts';
 import { TestSwarm, doneOf } from '../support/swarm.ts';
-import { Tmpfs, cannotMount } from '../support/tmpfs.ts';
+import { mounting } from '../support/mounting-test.ts';
+import { Tmpfs } from '../support/tmpfs.ts';
 import { fileDigest, withCluster } from '../support/with-cluster.ts';
 
 const MIB = 1024 * 1024;
 const small = { seed: 51, length: 2 * MIB } as const;
 const big = { seed: 52, length: 16 * MIB } as const;
-
-/** A test that needs to mount; skipped, saying why, where that is not possible. */
-function mounting(title: string, body: (t: ExecutionContext) => Promise<void>): void {
-  if (cannotMount === undefined) test(title, body);
-  else test.skip(`${title} (${cannotMount})`, body);
-}
 
 async function codeOf(swarm: TestSwarm, host: Engine, url: string): Promise<string> {
   const event = await swarm.download(host, { url });
