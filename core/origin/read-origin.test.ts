@@ -330,6 +330,41 @@ test('openResumable() closed: in the body and between attempts it fails with ERR
   t.is((await failureOf(all())).code, 'ERR_INTERRUPTED');
 });
 
+const large = { seed: 3, length: 3_000_000 };
+
+/** All of a body that is to come slowly after each chunk. */
+async function readSlowly(setUp: Setup, range?: { start: number; end: number }): Promise<Buffer> {
+  const opened = await openResumable({ url: setUp.origin.url('/a'), range }, setUp.options());
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of opened.body) {
+    chunks.push(chunk);
+    opened.slowDown();
+  }
+  return Buffer.concat(chunks);
+}
+
+test('openResumable() read slowly asks for part after part, and reads each to its end', async (t) => {
+  const setUp = await setup(t, { content: large });
+  t.true((await readSlowly(setUp)).equals(seededBytes(3, 0, large.length)));
+  const { requests, rangeRequests } = setUp.origin.stats('/a');
+  t.is(requests, 1 + Math.ceil((large.length - 65_536) / 262_144));
+  t.is(rangeRequests, requests - 1);
+  const part = await readSlowly(setUp, { start: 1_000, end: 2_900_000 });
+  t.true(part.equals(seededBytes(3, 1_000, 2_900_000)));
+});
+
+test('openResumable() read slowly is one answer where the beginning would have to be read again', async (t) => {
+  const plain = await setup(t, { content: large, validators: 'none' });
+  t.is((await readSlowly(plain)).length, large.length);
+  t.is(plain.origin.stats('/a').requests, 1);
+});
+
+test('openResumable() says so when the content changed while it was read slowly', async (t) => {
+  const become = { content: { seed: 4, length: large.length }, afterBytes: 0 };
+  const setUp = await setup(t, { content: large, become });
+  t.is((await failureOf(readSlowly(setUp))).code, 'ERR_ORIGIN_CHANGED');
+});
+
 test('readOrigin() gives the asked bytes or a coded error, whatever the origin does', async (t) => {
   const { origin, read } = await setup(t, {});
   const trouble = fc.record({ afterBytes: fc.nat(30_000), times: fc.nat(4) });

@@ -17,6 +17,19 @@ export interface ReadOriginOptions extends OriginOptions {
   readonly onHead?: ((head: OriginHead) => void) | undefined;
 }
 
+/** A body that goes on by itself. */
+export interface ResumableBody extends OriginBody {
+  /**
+   * It will be read slowly from here on: gives the connection back, and asks for the next part alone when it is read
+   * on, where that costs no more than requests. What is not read would come all the same, up to megabytes a
+   * connection, into receive buffers.
+   */
+  slowDown(): void;
+}
+
+/** What is asked for at a time of a body that is read slowly. */
+const PART_BYTES = 262_144;
+
 /**
  * As `openOrigin`, but the body goes on by itself: it gives each byte exactly once and in order, all of one
  * version, however often the connection breaks, stalls or ends early on the way. The range asked for is cut out
@@ -31,7 +44,7 @@ export interface ReadOriginOptions extends OriginOptions {
 export async function openResumable(
   request: OriginRequest,
   options: OriginOptions,
-): Promise<OriginBody> {
+): Promise<ResumableBody> {
   const closing = new LinkedAbort(options.signal);
   const reader = new ResumableReader(request, { ...options, signal: closing.signal });
   const close = (): void => {
@@ -43,7 +56,8 @@ export async function openResumable(
     const head = await reader.open();
     // Of an answer without a body there is nothing to close.
     if (head.status === 304) closing[Symbol.dispose]();
-    return { head, body: reader.body(), close, [Symbol.dispose]: close };
+    const slowDown = (): void => reader.slowDown();
+    return { head, body: reader.body(), slowDown, close, [Symbol.dispose]: close };
   } catch (error) {
     closing[Symbol.dispose]();
     throw error;
@@ -85,6 +99,12 @@ class ResumableReader {
   #isComplete = false;
   /** The answer being read. */
   #current: OriginBody | undefined;
+  /** It is a part that was asked for, and nothing comes after it. */
+  #isPart = false;
+  /** The next is to be. */
+  #wantsPart = false;
+  /** The answer was left for what is to come later. */
+  #isLeft = false;
 
   constructor(request: OriginRequest, options: OriginOptions) {
     this.#request = request;
@@ -115,6 +135,16 @@ class ResumableReader {
     this.#current?.close();
   }
 
+  slowDown(): void {
+    // Where versions are compared by reading all again, new requests would cost more than they spare.
+    if (this.#delivered !== undefined || this.#length === undefined) return;
+    if (this.#current === undefined || this.#offset >= this.#knownEnd()) return;
+    this.#wantsPart = true;
+    if (this.#isPart) return;
+    this.#isLeft = true;
+    this.#current.close();
+  }
+
   /** One answer's worth of bytes; a failure that may pass ends it early, after the pause due. */
   async *#readOn(): AsyncGenerator<Uint8Array, void, undefined> {
     const before = this.#offset;
@@ -134,14 +164,19 @@ class ResumableReader {
       opened.close();
       this.#current = undefined;
     }
-    if (!this.#isComplete) await this.#recover(failure, before);
+    if (this.#isLeft) this.#progress();
+    else if (!this.#isComplete) await this.#recover(failure, before);
+    this.#isLeft = false;
   }
 
   /** The next answer; undefined when there turned out to be nothing left to ask for. */
   async #continue(): Promise<OriginBody | undefined> {
     let opened: OriginBody | undefined;
     try {
-      opened = await openOrigin(this.#nextRequest(), this.#options);
+      const request = this.#nextRequest();
+      this.#isPart = this.#partEnd !== undefined;
+      this.#wantsPart = false;
+      opened = await openOrigin(request, this.#options);
       this.#accept(opened.head);
       return opened;
     } catch (error) {
@@ -163,8 +198,13 @@ class ResumableReader {
     const { expected } = this.#version;
     const { url, headers, range } = request;
     if (expected === undefined) return { url, headers, range };
-    const rest = { start: this.#offset, end: range?.end };
+    const rest = { start: this.#offset, end: this.#partEnd ?? range?.end };
     return { url, headers, ifMatch: expected, range: this.#offset === 0 ? range : rest };
+  }
+
+  /** Where the part ends that is asked for next; undefined: all that is left is. */
+  get #partEnd(): number | undefined {
+    return this.#wantsPart ? Math.min(this.#offset + PART_BYTES, this.#knownEnd()) : undefined;
   }
 
   #accept(head: OriginHead): void {

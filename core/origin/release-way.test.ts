@@ -21,17 +21,17 @@ test('ReleaseWay: others go freely while there is no release, and when it is ove
   const clock = new ManualClock();
   clock.advance(1_000);
   const way = new ReleaseWay(undefined, clock);
-  for (let round = 0; round < 100; round += 1) await way.came(64 * KIB, 'warm-up', signal);
-  await way.came(64 * KIB, 'release', signal);
-  await way.came(64 * KIB, 'warm-up', signal);
-  const waiting = way.came(64 * KIB, 'warm-up', signal);
+  for (let round = 0; round < 100; round += 1) await way.came(64 * KIB, 'warm-up', { signal });
+  await way.came(64 * KIB, 'release', { signal });
+  await way.came(64 * KIB, 'warm-up', { signal });
+  const waiting = way.came(64 * KIB, 'warm-up', { signal });
   t.false(await isDone(waiting));
   clock.advance(500);
   t.true(await isDone(waiting));
-  await way.came(64 * KIB, 'warm-up', signal);
+  await way.came(64 * KIB, 'warm-up', { signal });
 });
 
-test('ReleaseWay: of a release four times as much comes as of all who yield to it, whatever thread they are in', async (t) => {
+test('ReleaseWay: of a release eight times as much comes as of all who yield to it, whatever thread they are in', async (t) => {
   const clock = new ManualClock();
   clock.advance(1_000);
   const shared = releaseMemory();
@@ -40,16 +40,16 @@ test('ReleaseWay: of a release four times as much comes as of all who yield to i
   const stop = new AbortController();
   const read = async (way: ReleaseWay): Promise<void> => {
     for (;;) {
-      await way.came(64 * KIB, 'warm-up', stop.signal);
+      await way.came(64 * KIB, 'warm-up', stop);
       light += 64 * KIB;
       await turns();
     }
   };
   let heavy = 0;
-  await one.came(64 * KIB, 'release', signal);
+  await one.came(64 * KIB, 'release', { signal });
   const readers = [one, other, one, other].map(async (way) => read(way));
   for (let round = 0; round < 200; round += 1) {
-    await other.came(64 * KIB, 'release', signal);
+    await other.came(64 * KIB, 'release', { signal });
     heavy += 64 * KIB;
     clock.advance(10);
     await turns();
@@ -57,21 +57,21 @@ test('ReleaseWay: of a release four times as much comes as of all who yield to i
   stop.abort(new Error('enough'));
   await Promise.allSettled(readers);
   const share = heavy / (heavy + light);
-  t.true(share > 0.75 && share < 0.9, String(share));
+  t.true(share > 0.85 && share < 0.95, String(share));
 });
 
-test('ReleaseWay: however slow a release is, others take a chunk ten times a second; interactive ones wait for nothing', async (t) => {
+test('ReleaseWay: however slow a release is, others take a chunk five times a second; interactive ones wait for nothing', async (t) => {
   const clock = new ManualClock();
   clock.advance(1_000);
   const way = new ReleaseWay(undefined, clock);
-  await way.came(1, 'release', signal);
-  await way.came(64 * KIB, 'normal', signal);
-  const second = way.came(64 * KIB, 'normal', signal);
+  await way.came(1, 'release', { signal });
+  await way.came(64 * KIB, 'normal', { signal });
+  const second = way.came(64 * KIB, 'normal', { signal });
   t.false(await isDone(second));
-  await way.came(64 * KIB, 'interactive', signal);
-  clock.advance(50);
+  await way.came(64 * KIB, 'interactive', { signal });
+  clock.advance(150);
   await turns();
-  await way.came(1, 'release', signal);
+  await way.came(1, 'release', { signal });
   t.false(await isDone(second));
   clock.advance(60);
   t.true(await isDone(second));

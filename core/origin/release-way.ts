@@ -11,10 +11,10 @@ const WORDS = 4;
 
 /** A release of which nothing came for so long needs no way. */
 const FLOWING_MS = 500;
-/** Of a release so many bytes come for each that others take: four fifths of what there is. */
-const RATIO = 4;
+/** Of a release so many bytes come for each that others take. */
+const RATIO = 8;
 /** However much comes of releases, others take a chunk so often: so they move, also where it is not they who slow it. */
-const CHUNK_MS = 100;
+const CHUNK_MS = 200;
 const LOOK_MS = 10;
 
 /**
@@ -32,15 +32,22 @@ export class ReleaseWay {
     this.#clock = clock;
   }
 
-  /** Bytes of a body came: of a release others make way for it, of others it resolves when the next may be read. */
-  async came(bytes: number, priority: Priority, signal: AbortSignal): Promise<void> {
+  /** Bytes of a body came: of a release others make way for it, of others it resolves when the next may be read; `onYield` when it has to wait. */
+  async came(
+    bytes: number,
+    priority: Priority,
+    { signal, onYield }: { readonly signal: AbortSignal; readonly onYield?: () => void },
+  ): Promise<void> {
     if (priority === 'release') {
       Atomics.add(this.#words, MOVED, BigInt(bytes));
       Atomics.store(this.#words, MOVED_MS, this.#now());
       return;
     }
     if (!yieldsTo(priority, 'release')) return;
-    while (this.#isFlowing && !this.#takeTurn(bytes)) await this.#clock.sleep(LOOK_MS, { signal });
+    if (!this.#isFlowing || this.#takeTurn(bytes)) return;
+    onYield?.();
+    do await this.#clock.sleep(LOOK_MS, { signal });
+    while (this.#isFlowing && !this.#takeTurn(bytes));
   }
 
   get #isFlowing(): boolean {

@@ -8,10 +8,10 @@ import { AddressGuard } from '../../origin/address-guard.ts';
 import type { Priority } from '../../base/priority.ts';
 import { OriginConnections } from '../../origin/origin-connections.ts';
 import { OriginHostLimits } from '../../origin/origin-host-limit.ts';
-import type { OriginBody } from '../../origin/origin.ts';
 import { paced } from '../../origin/paced.ts';
 import { ReleaseWay } from '../../origin/release-way.ts';
 import { openResumable } from '../../origin/read-origin.ts';
+import type { ResumableBody } from '../../origin/read-origin.ts';
 import type {
   TransferEvents,
   TransferInit,
@@ -54,7 +54,7 @@ export class OriginPumps {
   readonly #emit: Emit;
   readonly #door: MainDoor;
   readonly #way: ReleaseWay;
-  readonly #open = new Map<number, OriginBody>();
+  readonly #open = new Map<number, ResumableBody>();
   /** Of those being opened too. */
   readonly #accounts = new Map<number, BodyAccount>();
   bytes = 0;
@@ -171,7 +171,7 @@ export class OriginPumps {
   async #consume<T>(
     origin: number,
     signal: AbortSignal,
-    work: (body: OriginBody) => Promise<T>,
+    work: (body: ResumableBody) => Promise<T>,
   ): Promise<T> {
     const body = this.#get(origin);
     const abort = (): void => body.close();
@@ -190,9 +190,10 @@ export class OriginPumps {
 
   async #pump(
     args: PumpArgs,
-    { body, head }: OriginBody,
+    opened: ResumableBody,
     signal: AbortSignal,
   ): Promise<{ bytes: number; digest?: string }> {
+    const { body, head } = opened;
     const task = this.#files.get(args.key);
     const account = this.#accounts.get(args.origin);
     if (head.contentType !== undefined) this.#files.setMediaType(args.key, head.contentType);
@@ -208,6 +209,7 @@ export class OriginPumps {
       piece += 1;
       writer = new PieceWriter(this.#files, task, piece);
     };
+    const yielding = { signal, onYield: () => opened.slowDown() };
     for await (const chunk of pacedBody(body, limiter, signal)) {
       let rest = chunk;
       whole?.update(chunk);
@@ -223,7 +225,7 @@ export class OriginPumps {
         if (writer.bytes === task.pieceLength) finishPiece();
       }
       if (piece >= end) break;
-      if (account !== undefined) await this.#way.came(chunk.length, account.priority, signal);
+      if (account !== undefined) await this.#way.came(chunk.length, account.priority, yielding);
     }
     if (writer.bytes > 0) finishPiece();
     return { bytes, ...(whole === undefined ? {} : { digest: `sha256:${whole.digest('hex')}` }) };
@@ -233,7 +235,7 @@ export class OriginPumps {
     request: TransferOperations['origin-open']['args']['request'],
     account: BodyAccount,
     signal: AbortSignal,
-  ): Promise<OriginBody> {
+  ): Promise<ResumableBody> {
     try {
       return await openResumable(request, {
         connections: this.#connections,
@@ -250,7 +252,7 @@ export class OriginPumps {
     }
   }
 
-  #get(origin: number): OriginBody {
+  #get(origin: number): ResumableBody {
     const body = this.#open.get(origin);
     if (body === undefined) throw new CodedError('ERR_NOT_FOUND', 'the body is not open');
     return body;
