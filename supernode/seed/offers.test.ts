@@ -157,6 +157,25 @@ test('Offers.overdue() does not wait long for one that hangs, when the others to
   t.true(moved.every(({ to }) => to === second));
 });
 
+test('Offers.overdue() gives the last pieces to who has nothing left to show, when their child takes twice as long as is usual', (t) => {
+  const offers = new Offers();
+  for (const child of children) offers.join(child, 0);
+  let nowMs = 0;
+  const owners = new Map<number, string | undefined>();
+  for (const piece of pieces.slice(0, 20)) {
+    note(owners, offers.add(piece, nowMs));
+    // Once all stood still for long.
+    nowMs += piece === 3 ? 4_000 : 900;
+    note(owners, offers.seen(piece, nowMs));
+  }
+  note(owners, offers.add(20, nowMs));
+  const slow = owners.get(20);
+  t.deepEqual(offers.overdue(nowMs + 1_900), []);
+  note(owners, offers.overdue(nowMs + 2_600));
+  t.not(owners.get(20), slow);
+  t.not(owners.get(20), undefined);
+});
+
 test('Offers.overdue() goes on, piece by piece, from a child that hangs before anything was seen', (t) => {
   const offers = new Offers();
   for (const child of [first, second, third]) offers.join(child, 0);

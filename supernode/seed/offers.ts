@@ -8,6 +8,9 @@ const ROUNDS = 10;
  * that it is the child that hangs and not the seed that is slow.
  */
 const STANDSTILL = { pauses: 4, leastMs: 2_000, mostMs: 15_000 };
+/** The last pieces: no other was added for as long as is usual, and few are left. Who takes so many times that is late. */
+const LATE = 2;
+const FEW = 1 / 2;
 /** A child whose pieces took so many times as long as is usual is slow: others come first. */
 const SLOW = 3;
 /** Weight of the newest piece in what is usual, and in what a child takes. */
@@ -62,6 +65,7 @@ export class Offers {
   #usualMs = 0;
   #seen = 0;
   #seenMs = Number.NEGATIVE_INFINITY;
+  #addedMs = Number.NEGATIVE_INFINITY;
   #longestPauseMs = 0;
   /** When a piece was first offered to a child, or to another because the first showed nothing. */
   #firstMs = Number.POSITIVE_INFINITY;
@@ -83,6 +87,7 @@ export class Offers {
   /** A piece the seed has now. */
   add(piece: number, nowMs: number): Offer[] {
     if (this.#waiting.has(piece)) return [];
+    this.#addedMs = nowMs;
     const waiting: Waiting = { owner: undefined, sinceMs: nowMs, past: undefined };
     this.#waiting.set(piece, waiting);
     return this.#assign(piece, waiting, this.#next(waiting));
@@ -185,6 +190,7 @@ export class Offers {
   }
 
   #isOverdue(waiting: Waiting, owner: Child, nowMs: number): boolean {
+    if (this.#isLate(waiting, nowMs)) return true;
     const waitedMs = nowMs - Math.max(waiting.sinceMs, owner.atMs);
     if (waitedMs < OFFER_PATIENCE_MS) return false;
     if (this.#seen === 0 && this.#isAnotherLeft(waiting)) {
@@ -197,6 +203,15 @@ export class Offers {
     const passedOver = this.#seen - owner.seen;
     if (passedOver >= ROUNDS * this.#children.size) return true;
     return this.#isStandstill(waiting, nowMs);
+  }
+
+  /** One of the last pieces that somebody who is not slow would fetch now, while the one who was to has had his time. */
+  #isLate({ sinceMs, past }: Waiting, nowMs: number): boolean {
+    const isLast =
+      nowMs - this.#addedMs >= this.#usualMs && this.#waiting.size <= this.#children.size * FEW;
+    if (this.#seen === 0 || !isLast) return false;
+    if (nowMs - sinceMs < Math.max(OFFER_PATIENCE_MS, LATE * this.#usualMs)) return false;
+    return this.#line.values().some((child) => past?.has(child) !== true && !this.#isSlow(child));
   }
 
   #isStandstill(waiting: Waiting, nowMs: number): boolean {
