@@ -163,6 +163,14 @@ test('RequestTurns under a limit: each task has something under way, and each it
   }
 });
 
+test("RequestTurns under a limit: what one task asked for ahead is no other task's place", async (t) => {
+  const { ask, turns, made } = begin(100_000, 256 * KIB);
+  await askMany(ask, { flow: 'first', count: 8 });
+  for (let task = 1; task < 20; task += 1) await askMany(ask, { flow: `${task}`, count: 8 });
+  t.is(new Set(made.map(({ flow }) => flow)).size, 16, '4 MiB');
+  t.is(turns.running, 17);
+});
+
 test('RequestTurns under a limit: what matters more finds room at once, and what matters less none', async (t) => {
   const { ask, made, turns } = begin(100_000, 16 * 1_024 * KIB);
   await askMany(ask, { flow: 'warm', count: 8, priority: 'warm-up' });

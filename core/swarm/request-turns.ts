@@ -137,7 +137,10 @@ export class RequestTurns {
     const running = [...this.#running].filter((one) => weightOf(one.priority) >= least);
     const bytes = running.reduce((sum, one) => sum + one.bytes, 0);
     if (running.length < LEAST_AHEAD || bytes < (bytesPerSecond * AHEAD_MS) / 1_000) return true;
-    return bytes < ALL_FLOWS_BYTES && !running.some((one) => one.flow === flow);
+    if (running.some((one) => one.flow === flow)) return false;
+    // What a flow asked for ahead, when there was no other, is nobody's place.
+    const each = new Map(running.map((one) => [one.flow, one.bytes]));
+    return each.values().reduce((sum, most) => sum + most, 0) < ALL_FLOWS_BYTES;
   }
 
   #isInTurn(priority: Priority): boolean {
