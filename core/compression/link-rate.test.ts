@@ -29,7 +29,7 @@ test('LinkRate says what a link delivers, though sockets take all at once', (t) 
   for (const bytesPerMs of [125, 1_000, 6_250, 100_000]) {
     const rate = new LinkRate();
     t.is(rate.bytesPerSecond, undefined);
-    deliver(rate, { bytesPerMs, blocks: 60 });
+    deliver(rate, { bytesPerMs, blocks: 300 });
     const seen = (rate.bytesPerSecond ?? 0) / 1_000;
     t.true(Math.abs(seen / bytesPerMs - 1) < 0.05, `${seen} of ${bytesPerMs}`);
   }
@@ -47,7 +47,7 @@ test('LinkRate follows a link that gets faster or slower within a few MiB', (t) 
 test('LinkRate does not take the time in which nothing was asked for for a slow link', (t) => {
   const rate = new LinkRate();
   let nowMs = 0;
-  for (let block = 0; block < 80; block += 1) {
+  for (let block = 0; block < 400; block += 1) {
     const token = rate.sent(BLOCK, nowMs);
     if (token !== undefined) rate.answered(token, nowMs + 2);
     nowMs += 1_000;
@@ -73,6 +73,11 @@ test('LinkRate says nothing of the first moment, in which it is the reader that 
   const rate = new LinkRate();
   deliver(rate, { bytesPerMs: 100_000, blocks: 8 });
   t.is(rate.bytesPerSecond, undefined, '2 MiB in 21 ms');
-  deliver(rate, { bytesPerMs: 100_000, blocks: 64, from: 1_000 });
+  deliver(rate, { bytesPerMs: 100_000, blocks: 200, from: 1_000 });
+  t.is(rate.bytesPerSecond, undefined, '52 MiB in 0.55 s');
+  deliver(rate, { bytesPerMs: 100_000, blocks: 64, from: 2_000 });
   t.not(rate.bytesPerSecond, undefined);
+  const slow = new LinkRate();
+  deliver(slow, { bytesPerMs: 25_000, blocks: 16 });
+  t.not(slow.bytesPerSecond, undefined, '4 MiB in 170 ms');
 });

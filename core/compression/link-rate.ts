@@ -3,6 +3,9 @@ const MEMORY_BYTES = 2_097_152;
 /** Below so much nothing can be said; nor below so long, where a reader that has just begun is slow, and no link. */
 const LEAST_BYTES = 262_144;
 const LEAST_MS = 120;
+/** Above so many bytes a second it is mostly the reader that is slow, until it has warmed up. */
+const HIGH_RATE = 30_000_000;
+const LEAST_HIGH_MS = 600;
 /** What is measured at a time, at the least, and how often. */
 const STRETCH_BYTES = 131_072;
 const STRETCH_MS = 10;
@@ -64,7 +67,8 @@ export class LinkRate {
   /** Bytes a second; undefined until enough was delivered to tell. */
   get bytesPerSecond(): number | undefined {
     if (this.#seenBytes < LEAST_BYTES || this.#seenMs < LEAST_MS) return undefined;
-    return this.#ms <= 0 ? Number.POSITIVE_INFINITY : (this.#bytes * 1_000) / this.#ms;
+    const rate = this.#ms <= 0 ? Number.POSITIVE_INFINITY : (this.#bytes * 1_000) / this.#ms;
+    return rate > HIGH_RATE && this.#seenMs < LEAST_HIGH_MS ? undefined : rate;
   }
 
   #note(bytes: number, ms: number): void {
