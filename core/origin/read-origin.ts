@@ -29,6 +29,8 @@ export interface ResumableBody extends OriginBody {
 
 /** What is asked for at a time of a body that is read slowly. */
 const PART_BYTES = 262_144;
+/** As much as is on its way to us anyhow: what is left of a body is not worth another request. */
+const LEAST_LEFT_BYTES = 1_048_576;
 
 /**
  * As `openOrigin`, but the body goes on by itself: it gives each byte exactly once and in order, all of one
@@ -138,7 +140,8 @@ class ResumableReader {
   slowDown(): void {
     // Where versions are compared by reading all again, new requests would cost more than they spare.
     if (this.#delivered !== undefined || this.#length === undefined) return;
-    if (this.#current === undefined || this.#offset >= this.#knownEnd()) return;
+    if (this.#current === undefined) return;
+    if (this.#knownEnd() - this.#offset < (this.#isPart ? 1 : LEAST_LEFT_BYTES)) return;
     this.#wantsPart = true;
     if (this.#isPart) return;
     this.#isLeft = true;
