@@ -24,6 +24,7 @@ import { ServedIndex } from './served-index.ts';
 import type { FindTask } from './served-task.ts';
 import { keyOf } from './task-version.ts';
 import type { TaskVersion } from './task-version.ts';
+import { LineShare } from './line-share.ts';
 import { Ticker } from './ticker.ts';
 import type { TickTime } from './ticker.ts';
 import { Uploads } from './uploads.ts';
@@ -101,6 +102,7 @@ export class LinkEndpoint implements AsyncDisposable {
   readonly #greeting: GreetingContext;
   readonly #dialler: Dialler;
   readonly #ticker: Ticker;
+  readonly #line = new LineShare();
   readonly #served = new ServedIndex();
   readonly #servers: Server[] = [];
   /** Accepted connections, links or not, until they are closed. */
@@ -339,7 +341,12 @@ export class LinkEndpoint implements AsyncDisposable {
   }
 
   #tick(time: TickTime): void {
-    for (const link of this.#links.all()) link.tick(time);
+    const links = [...this.#links.all()];
+    const owing = links.reduce((sum, { isAnswerDue }) => sum + Number(isAnswerDue), 0);
+    const patienceMs = this.#line.patienceMs(this.#limits.silentMs, owing);
+    let came = 0;
+    for (const link of links) came += link.tick(time, patienceMs);
+    this.#line.tick(came, time.elapsedMs);
     this.#uploads.tick(time.countedMs);
     this.#inflow.tick();
     this.#sinceRecheckMs += time.elapsedMs;

@@ -207,19 +207,33 @@ export class Link implements FrameHandler {
     this.#context.onClosed(this, error);
   }
 
-  /** `countedMs` of the time since the last tick were not our own lag. @internal */
-  tick(time: { elapsedMs: number; countedMs: number }): void {
+  /** The peer owes an answer, and we look for it. @internal */
+  get isAnswerDue(): boolean {
+    return !this.#wire.isPaused && this.#channels.values().some(({ isExpecting }) => isExpecting);
+  }
+
+  /**
+   * `countedMs` of the time since the last tick were not our own lag; the peer may be silent for `patienceMs`. Returns
+   * how many bytes came since the last tick. @internal
+   */
+  tick(time: { elapsedMs: number; countedMs: number }, patienceMs: number): number {
     const { received } = this.#receiver;
     const came = received - this.#received;
     if (came > 0) this.#liveness.heard();
     this.#received = received;
     this.#receiver.handOn();
-    if (this.#isClosed) return;
+    if (!this.#isClosed) this.#judge(time, { came, patienceMs });
+    return came;
+  }
+
+  #judge(
+    time: { elapsedMs: number; countedMs: number },
+    { came, patienceMs }: { readonly came: number; readonly patienceMs: number },
+  ): void {
     this.#setBeat((came / time.elapsedMs) * 1_000);
     this.#stayHeard(time.elapsedMs);
-    const isAnswerDue =
-      !this.#wire.isPaused && this.#channels.values().some(({ isExpecting }) => isExpecting);
-    const verdict = this.#liveness.tick(time, { isIdle: this.isIdle, isAnswerDue });
+    const { isIdle, isAnswerDue } = this;
+    const verdict = this.#liveness.tick(time, { isIdle, isAnswerDue, patienceMs });
     if (verdict === 'ping') this.#wire.send({ type: frameTypes.ping });
     else if (verdict === 'idle') this.close(new CodedError('ERR_LINK', 'the link was idle'));
     else if (verdict === 'silent') {

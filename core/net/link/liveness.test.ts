@@ -6,9 +6,9 @@ import { Ticker } from './ticker.ts';
 import type { TickTime } from './ticker.ts';
 
 const quarter = { elapsedMs: 250, countedMs: 250 };
-const waiting = { isIdle: false, isAnswerDue: true };
+const waiting = { isIdle: false, isAnswerDue: true, patienceMs: 3_000 };
 
-test('Liveness pings after a second of silence and gives up after three', (t) => {
+test('Liveness pings after a second of silence and gives up after its patience', (t) => {
   const liveness = new Liveness(defaultLinkLimits);
   const verdicts = Array.from({ length: 12 }, () => liveness.tick(quarter, waiting));
   t.deepEqual(verdicts, [...fine(3), 'ping', ...fine(7), 'silent']);
@@ -27,7 +27,7 @@ test('Liveness begins anew with every byte, and pings again', (t) => {
 test('Liveness does not mind silence while no answer is due', (t) => {
   const liveness = new Liveness(defaultLinkLimits);
   for (let tick = 0; tick < 40; tick += 1) {
-    t.is(liveness.tick(quarter, { isIdle: false, isAnswerDue: false }), 'fine');
+    t.is(liveness.tick(quarter, { isIdle: false, isAnswerDue: false, patienceMs: 3_000 }), 'fine');
   }
   t.is(liveness.tick(quarter, waiting), 'fine');
 });
@@ -41,9 +41,9 @@ test('Liveness does not count time that this thread slept through', (t) => {
 
 test('Liveness ends a link that has had no channel for a minute', (t) => {
   const liveness = new Liveness(defaultLinkLimits);
-  const idle = { isIdle: true, isAnswerDue: false };
+  const idle = { isIdle: true, isAnswerDue: false, patienceMs: 3_000 };
   for (let tick = 0; tick < 239; tick += 1) t.is(liveness.tick(quarter, idle), 'fine');
-  t.is(liveness.tick(quarter, { isIdle: false, isAnswerDue: false }), 'fine');
+  t.is(liveness.tick(quarter, { isIdle: false, isAnswerDue: false, patienceMs: 3_000 }), 'fine');
   for (let tick = 0; tick < 239; tick += 1) t.is(liveness.tick(quarter, idle), 'fine');
   t.is(liveness.tick(quarter, idle), 'idle');
 });

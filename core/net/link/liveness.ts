@@ -22,11 +22,11 @@ export class Liveness {
 
   /**
    * `elapsedMs` have passed since the last tick, `countedMs` of them not in our own lag. Only while an answer is
-   * due does silence mean anything.
+   * due does silence mean anything, and only from `patienceMs` on.
    */
   tick(
     time: { elapsedMs: number; countedMs: number },
-    link: { isIdle: boolean; isAnswerDue: boolean },
+    link: { isIdle: boolean; isAnswerDue: boolean; patienceMs: number },
   ): LivenessVerdict {
     this.#idleMs = link.isIdle ? this.#idleMs + time.elapsedMs : 0;
     if (this.#idleMs >= this.#limits.idleMs) return 'idle';
@@ -37,7 +37,7 @@ export class Liveness {
       return 'fine';
     }
     this.#silentMs += time.countedMs;
-    if (this.#silentMs >= this.#limits.silentMs) return 'silent';
+    if (this.#silentMs >= link.patienceMs) return 'silent';
     if (this.#isPinged || this.#silentMs < this.#limits.pingAfterMs) return 'fine';
     this.#isPinged = true;
     return 'ping';

@@ -31,6 +31,8 @@ import { UplinkGauge } from './uplink-gauge.ts';
 const UNITS_AHEAD = 3;
 const SMALL_RECORD_BYTES = 4096;
 const SMALL_RECORDS_BELOW = 1_000_000;
+/** Nor is a record read before all of it came: a reader of small blocks would hear nothing for long. */
+const SMALL_RECORDS_BLOCK = 32_768;
 /** A lane that holds a block for longer may be closed when there is none for others. */
 const EVICT_AFTER_MS = 3_000;
 
@@ -421,7 +423,8 @@ export class Uploads {
   }
 
   #setRecords(state: LaneState, rate: number): void {
-    const isSmall = rate > 0 && rate < SMALL_RECORDS_BELOW;
+    const isLimited = rate > 0 && rate < SMALL_RECORDS_BELOW;
+    const isSmall = isLimited || state.pace.blockBytes <= SMALL_RECORDS_BLOCK;
     const bytes = isSmall ? SMALL_RECORD_BYTES : LARGE_RECORD_BYTES;
     if (bytes === state.recordBytes) return;
     state.recordBytes = bytes;
