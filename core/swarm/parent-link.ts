@@ -166,12 +166,12 @@ export class ParentLink {
     }
   }
 
-  /** Counts now and then what it brings; calls `onStalled` when that is next to nothing. */
-  watch(onStalled: () => void): void {
+  /** Counts now and then what it brings; calls `onStalled` when that is next to nothing. `askedBytes`: of all parents. */
+  watch(askedBytes: number, onStalled: () => void): void {
     const channel = this.#channel;
     if (channel === undefined || !this.#stall.isCountDue()) return;
     const note = (received: ReceivedBytes): void => {
-      if (channel === this.#channel && this.#stall.note(received)) onStalled();
+      if (channel === this.#channel && this.#stall.note({ ...received, askedBytes })) onStalled();
     };
     channel.receivedBytes().then(note, () => undefined);
   }

@@ -9,17 +9,18 @@ function run(
     readonly watch: StallWatch;
     /** Parents in all, and what each other one brings, bytes per second. */
     readonly line?: { readonly parents: number; readonly each: number };
+    readonly askedBytes?: number;
   },
   seconds: number,
   bytesPerSecond: number,
 ): number | undefined {
-  const { clock, watch } = parts;
+  const { clock, watch, askedBytes = 0 } = parts;
   const { parents, each } = parts.line ?? { parents: 1, each: 0 };
   for (let tenths = 0; tenths < seconds * 10; tenths += 1) {
     clock.advance(100);
     const bytes = (tenths * bytesPerSecond) / 10;
     const allBytes = bytes + ((parents - 1) * tenths * each) / 10;
-    const received = { bytes, allBytes, parents, isHeldBack: false };
+    const received = { bytes, allBytes, parents, isHeldBack: false, askedBytes };
     if (watch.isCountDue() && watch.note(received)) return tenths / 10;
   }
   return undefined;
@@ -70,13 +71,29 @@ test('StallWatch leaves each of many parents alone that share a slow line, and f
   t.true(run({ clock, watch, line }, 60, 15_000) !== undefined, 'where others are fast');
 });
 
+test('StallWatch gives a parent the time of three times all that is asked of anybody, and a minute at most', (t) => {
+  const line = { parents: 15, each: 16_000 };
+  for (const [pieces, fromS, toS] of [
+    [1, 4, 6],
+    [8, 29, 31],
+    [64, 61, 64],
+  ] as const) {
+    const clock = new ManualClock();
+    const watch = new StallWatch(clock);
+    watch.asked();
+    const found = run({ clock, watch, line, askedBytes: pieces * 262_144 }, 120, 0) ?? Infinity;
+    t.true(found >= fromS && found <= toS, `${pieces} pieces: after ${found} s`);
+  }
+});
+
 test('StallWatch leaves a parent alone whose bytes wait for a limit of this host', (t) => {
   const clock = new ManualClock();
   const watch = new StallWatch(clock);
   watch.asked();
   for (let second = 0; second < 60; second += 1) {
     clock.advance(1_000);
-    const received = { bytes: 1_000_000, allBytes: 1_000_000, parents: 1, isHeldBack: true };
+    const came = { bytes: 1_000_000, allBytes: 1_000_000, askedBytes: 0 };
+    const received = { ...came, parents: 1, isHeldBack: true };
     if (watch.isCountDue()) t.false(watch.note(received));
   }
   t.true(run({ clock, watch }, 60, 0) !== undefined, 'and not when they do no longer');

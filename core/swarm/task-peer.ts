@@ -335,9 +335,10 @@ export class TaskPeer {
     const now = this.#context.clock.monotonic();
     this.#pulse.tick();
     this.#noteSupervision();
+    const askedBytes = this.#requests.count * this.stored.pieceLength;
     for (const parent of this.#parents.all()) {
       parent.ensureOpen();
-      parent.watch(() => this.#stalled(parent));
+      parent.watch(askedBytes, () => this.#stalled(parent));
       if (parent.isStalled && parent.inFlight > 0) this.#relieve(parent);
     }
     if (!this.#turn.isAlone) this.#requests.ask(this.#parents.all(), this.readers.windows());
