@@ -50,7 +50,7 @@ test('LinkRate does not take the time in which nothing was asked for for a slow 
   for (let block = 0; block < 400; block += 1) {
     const token = rate.sent(BLOCK, nowMs);
     if (token !== undefined) rate.answered(token, nowMs + 2);
-    nowMs += 1_000;
+    nowMs += 400;
   }
   t.is(Math.round(rate.bytesPerSecond ?? 0), BLOCK * 500);
 });
@@ -77,6 +77,8 @@ test('LinkRate says nothing of the first moment, in which it is the reader that 
   t.is(rate.bytesPerSecond, undefined, '52 MiB in 0.55 s');
   deliver(rate, { bytesPerMs: 100_000, blocks: 64, from: 2_000 });
   t.not(rate.bytesPerSecond, undefined);
+  deliver(rate, { bytesPerMs: 50_000, blocks: 8, from: 5_000 });
+  t.is(rate.bytesPerSecond, undefined, 'after a pause');
   const slow = new LinkRate();
   deliver(slow, { bytesPerMs: 25_000, blocks: 16 });
   t.not(slow.bytesPerSecond, undefined, '4 MiB in 170 ms');

@@ -6,6 +6,8 @@ const LEAST_MS = 120;
 /** Above so many bytes a second it is mostly the reader that is slow, until it has warmed up. */
 const HIGH_RATE = 30_000_000;
 const LEAST_HIGH_MS = 600;
+/** Who reads on after such a pause warms up anew. */
+const PAUSE_MS = 500;
 /** What is measured at a time, at the least, and how often. */
 const STRETCH_BYTES = 131_072;
 const STRETCH_MS = 10;
@@ -39,7 +41,11 @@ export class LinkRate {
 
   /** `bytes` were handed to the socket; a token to ping with behind them, now and then. */
   sent(bytes: number, nowMs: number): number | undefined {
-    if (this.#openBytes === 0) this.#openedMs = nowMs;
+    if (this.#openBytes === 0) {
+      this.#openedMs = nowMs;
+      const hasPaused = this.#stretches.length === 0 && nowMs - this.#answeredMs > PAUSE_MS;
+      if (hasPaused && this.#isHigh) this.#seenMs = 0;
+    }
     this.#openBytes += bytes;
     if (this.#openBytes < STRETCH_BYTES || nowMs - this.#endedMs < STRETCH_MS) return undefined;
     if (this.#stretches.length === MAX_STRETCHES) return undefined;
@@ -67,8 +73,12 @@ export class LinkRate {
   /** Bytes a second; undefined until enough was delivered to tell. */
   get bytesPerSecond(): number | undefined {
     if (this.#seenBytes < LEAST_BYTES || this.#seenMs < LEAST_MS) return undefined;
-    const rate = this.#ms <= 0 ? Number.POSITIVE_INFINITY : (this.#bytes * 1_000) / this.#ms;
-    return rate > HIGH_RATE && this.#seenMs < LEAST_HIGH_MS ? undefined : rate;
+    if (this.#isHigh && this.#seenMs < LEAST_HIGH_MS) return undefined;
+    return this.#ms <= 0 ? Number.POSITIVE_INFINITY : (this.#bytes * 1_000) / this.#ms;
+  }
+
+  get #isHigh(): boolean {
+    return this.#bytes * 1_000 > HIGH_RATE * this.#ms;
   }
 
   #note(bytes: number, ms: number): void {
