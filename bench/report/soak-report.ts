@@ -13,6 +13,7 @@ const MOST_NEW_FILES = 48;
 const MOST_NEW_RSS = 160 * MIB;
 const MOST_JOURNAL = 24 * MIB;
 const MOST_OPEN_MS = 5_000;
+const MAX_ODD = 10;
 
 /** Every promise that was broken, in words; none: the soak is passed. */
 export function brokenPromises(result: SoakResult): string[] {
@@ -56,6 +57,8 @@ function heldTooMuch({ heldBefore, heldAfter, quotaBytes }: SoakResult): string[
 export function renderSoak(result: SoakResult): string {
   const all = [...result.outcomes, ...result.finals];
   const failures = new Map<string, number>();
+  /** A full disk is what the soak does; of other failures the first few are worth their words. */
+  const odd = all.filter(({ code = 'ERR_NO_SPACE' }) => code !== 'ERR_NO_SPACE');
   for (const { code } of all) {
     if (code !== undefined) failures.set(code, (failures.get(code) ?? 0) + 1);
   }
@@ -65,6 +68,7 @@ export function renderSoak(result: SoakResult): string {
   return [
     kindTable(all),
     `failed      ${[...failures].map(([code, count]) => `${code} ${count}`).join(', ') || 'none'}`,
+    ...odd.slice(0, MAX_ODD).map(({ code, message }) => `            ${code}: ${message}`),
     `killed      ${starts.length} times; served again after ${spread(starts)} ms, stores open after ${spread(opens)} ms`,
     `disk full   ${result.fullDisks} times`,
     '',

@@ -29,8 +29,9 @@ export interface SoakOutcome {
   readonly host: string;
   readonly kind: string;
   readonly result: 'right' | 'wrong' | 'failed';
-  /** Of a failure. */
+  /** Of a failure; what it says in words. */
   readonly code?: string;
+  readonly message?: string;
   readonly seconds: number;
   readonly bytes: number;
 }
@@ -92,8 +93,11 @@ export async function downloadOne(
   const bytes = end - start;
   try {
     if (run.exitCode !== 0) {
-      const code = run.failed?.code ?? `exit ${run.exitCode ?? run.signal}`;
-      return { ...facts, result: 'failed', code, bytes };
+      const { code, message } = run.failed ?? {
+        code: `exit ${run.exitCode ?? run.signal}`,
+        message: run.stderr.slice(-500),
+      };
+      return { ...facts, result: 'failed', code, message, bytes };
     }
     const isRight =
       sha256(await readFile(output)) === sha256(seededBytes(content.seed, start, end));
