@@ -55,6 +55,17 @@ test('LinkRate does not take the time in which nothing was asked for for a slow 
   t.is(Math.round(rate.bytesPerSecond ?? 0), BLOCK * 500);
 });
 
+test('LinkRate does not count a pause after the end of what was sent', (t) => {
+  const rate = new LinkRate();
+  const end = deliver(rate, { bytesPerMs: 100_000, blocks: 400 });
+  const before = rate.bytesPerSecond ?? 0;
+  rate.sent(20_000, end);
+  rate.rest();
+  const token = rate.sent(BLOCK, end + 400) ?? 0;
+  rate.answered(token, end + 403);
+  t.true(Math.abs((rate.bytesPerSecond ?? 0) / before - 1) < 0.1, `${rate.bytesPerSecond}`);
+});
+
 test('LinkRate pings at most each 10 ms, each 128 KiB, sixteen at a time, and believes its own tokens only', (t) => {
   const rate = new LinkRate();
   t.is(rate.sent(1_000, 0), undefined);

@@ -57,6 +57,11 @@ export class LinkRate {
     return token;
   }
 
+  /** Nothing more is sent for now: what was, short of a whole stretch, is not measured. */
+  rest(): void {
+    this.#openBytes = 0;
+  }
+
   /** A pong came; one that was not asked for is passed over. */
   answered(token: number, nowMs: number): void {
     const place = this.#stretches.findIndex((stretch) => stretch.token === token);

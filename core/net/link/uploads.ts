@@ -256,6 +256,7 @@ export class Uploads {
   #yield(state: LaneState): void {
     state.phase = 'idle';
     state.priority = undefined;
+    state.rate.rest();
     this.#active.delete(state);
     if (state.queue.length > 0) this.#lineUp(state);
     else this.#pump();
