@@ -1,6 +1,5 @@
 import type { Clock, Timer } from '../base/clock.ts';
 import type { Slot } from '../base/limiter.ts';
-import { yieldsTo } from '../base/priority.ts';
 import type { Random } from '../base/random.ts';
 import { Standing } from '../base/standing.ts';
 import { FairLimiter } from '../net/fair-limiter.ts';
@@ -50,8 +49,6 @@ export class OriginGate {
   readonly #parts: OriginGateParts;
   /** An entry lives while requests, or a rest, do. */
   readonly #hosts = new Map<string, Host>();
-  /** Requests of releases that are under way. */
-  #releases = 0;
 
   constructor(parts: OriginGateParts) {
     this.#parts = parts;
@@ -81,29 +78,12 @@ export class OriginGate {
       this.#forget(name);
       throw error;
     }
-    const release = standing.priority === 'release' ? this.#enterRelease() : undefined;
     return {
       limiter: this.#parts.rates.limiter(name),
       rest: (ms) => this.#rest(name, host, ms),
       [Symbol.dispose]: () => {
         slot[Symbol.dispose]();
-        release?.[Symbol.dispose]();
         this.#forget(name);
-      },
-    };
-  }
-
-  /** What yields to releases has one request under way at a time of each host while one of them is read. */
-  #enterRelease(): Disposable {
-    this.#releases += 1;
-    let isOver = false;
-    return {
-      [Symbol.dispose]: () => {
-        if (isOver) return;
-        isOver = true;
-        this.#releases -= 1;
-        if (this.#releases > 0) return;
-        for (const { limiter } of this.#hosts.values()) limiter.admit();
       },
     };
   }
@@ -118,7 +98,6 @@ export class OriginGate {
         // What is not urgent leaves one place free, so that a release need not wait for its end.
         mayEnter: (priority, { all, own }) => {
           if (host.rest !== undefined || all >= max) return false;
-          if (this.#releases > 0 && yieldsTo(priority, 'release')) return own === 0;
           return priority !== 'warm-up' || own < Math.max(1, max - 1);
         },
       }),

@@ -81,7 +81,7 @@ export async function openOrigin(
   options: OriginOptions,
 ): Promise<OriginBody> {
   const { clock, signal } = options;
-  const startMs = clock.monotonic();
+  let failedMs: number | undefined;
   for (let failures = 1; ; failures += 1) {
     try {
       signal.throwIfAborted();
@@ -89,7 +89,9 @@ export async function openOrigin(
     } catch (error) {
       if (signal.aborted) throw CodedError.from(abortReason(signal));
       const coded = CodedError.from(error);
-      await waitToRetry(coded, { failures, elapsedMs: clock.monotonic() - startMs }, options);
+      // Until then it may have stood in line.
+      failedMs ??= clock.monotonic();
+      await waitToRetry(coded, { failures, elapsedMs: clock.monotonic() - failedMs }, options);
     }
   }
 }

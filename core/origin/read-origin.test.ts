@@ -333,8 +333,9 @@ test('openResumable() closed: in the body and between attempts it fails with ERR
 const large = { seed: 3, length: 3_000_000 };
 
 /** All of a body that is to come slowly after each chunk. */
-async function readSlowly(setUp: Setup, range?: { start: number; end: number }): Promise<Buffer> {
-  const opened = await openResumable({ url: setUp.origin.url('/a'), range }, setUp.options());
+async function readSlowly(setUp: Setup, request?: Partial<OriginRequest>): Promise<Buffer> {
+  const url = setUp.origin.url('/a');
+  const opened = await openResumable({ url, ...request }, setUp.options());
   const chunks: Uint8Array[] = [];
   for await (const chunk of opened.body) {
     chunks.push(chunk);
@@ -349,14 +350,18 @@ test('openResumable() read slowly asks for part after part, and reads each to it
   const { requests, rangeRequests } = setUp.origin.stats('/a');
   t.is(requests, 1 + Math.ceil((large.length - 65_536) / 262_144));
   t.is(rangeRequests, requests - 1);
-  const part = await readSlowly(setUp, { start: 1_000, end: 2_900_000 });
+  const part = await readSlowly(setUp, { range: { start: 1_000, end: 2_900_000 } });
   t.true(part.equals(seededBytes(3, 1_000, 2_900_000)));
 });
 
-test('openResumable() read slowly is one answer where the beginning would have to be read again', async (t) => {
+test('openResumable() read slowly is one answer where the beginning would have to be read again, or its leave may end', async (t) => {
   const plain = await setup(t, { content: large, validators: 'none' });
   t.is((await readSlowly(plain)).length, large.length);
   t.is(plain.origin.stats('/a').requests, 1);
+  const barred = await setup(t, { content: large, authorization: 'Bearer x' });
+  const headers = { authorization: 'Bearer x' };
+  t.is((await readSlowly(barred, { headers })).length, large.length);
+  t.is(barred.origin.stats('/a').requests, 1);
 });
 
 test('openResumable() says so when the content changed while it was read slowly', async (t) => {

@@ -4,6 +4,7 @@ import { LinkedAbort } from '../base/clock.ts';
 import { CodedError } from '../base/error.ts';
 import { limitsOf, openOrigin, waitToRetry } from './origin.ts';
 import type { OriginBody, OriginOptions } from './origin.ts';
+import { mayExpire } from './request-headers.ts';
 import type { OriginRequest } from './request-headers.ts';
 import { describeUrl } from './response-head.ts';
 import type { OriginHead } from './response-head.ts';
@@ -21,8 +22,8 @@ export interface ReadOriginOptions extends OriginOptions {
 export interface ResumableBody extends OriginBody {
   /**
    * It will be read slowly from here on: gives the connection back, and asks for the next part alone when it is read
-   * on, where that costs no more than requests. What is not read would come all the same, up to megabytes a
-   * connection, into receive buffers.
+   * on, where that costs no more than requests, and they are as good later as now.
+   * What is not read would come all the same, up to megabytes a connection, into receive buffers.
    */
   slowDown(): void;
 }
@@ -140,6 +141,7 @@ class ResumableReader {
   slowDown(): void {
     // Where versions are compared by reading all again, new requests would cost more than they spare.
     if (this.#delivered !== undefined || this.#length === undefined) return;
+    if (mayExpire(this.#request)) return;
     if (this.#current === undefined) return;
     if (this.#knownEnd() - this.#offset < (this.#isPart ? 1 : LEAST_LEFT_BYTES)) return;
     this.#wantsPart = true;
@@ -167,9 +169,10 @@ class ResumableReader {
       opened.close();
       this.#current = undefined;
     }
-    if (this.#isLeft) this.#progress();
-    else if (!this.#isComplete) await this.#recover(failure, before);
+    const isLeft = this.#isLeft && failure.code === 'ERR_INTERRUPTED';
     this.#isLeft = false;
+    if (isLeft) this.#failures = 0;
+    else if (!this.#isComplete) await this.#recover(failure, before);
   }
 
   /** The next answer; undefined when there turned out to be nothing left to ask for. */
@@ -181,6 +184,8 @@ class ResumableReader {
       this.#wantsPart = false;
       opened = await openOrigin(request, this.#options);
       this.#accept(opened.head);
+      // It may have stood in line for long.
+      if (this.#failures === 0) this.#progress();
       return opened;
     } catch (error) {
       opened?.close();

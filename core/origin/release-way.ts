@@ -19,8 +19,7 @@ const LOOK_MS = 10;
 
 /**
  * Makes way for releases among the bodies that are read from origins at the same time, in all threads that are given
- * the memory: what yields to them is read so much slower that its connections fall back, and link and processor are
- * theirs.
+ * the memory: what yields to them is read so much slower, and asked for in parts, that link and processor are theirs.
  */
 export class ReleaseWay {
   readonly #words: BigInt64Array;
@@ -32,7 +31,10 @@ export class ReleaseWay {
     this.#clock = clock;
   }
 
-  /** Bytes of a body came: of a release others make way for it, of others it resolves when the next may be read; `onYield` when it has to wait. */
+  /**
+   * Bytes of a body came: of a release others make way for it, of others it resolves when the next may be read.
+   * `onYield`: a release flows, so it will be read slowly.
+   */
   async came(
     bytes: number,
     priority: Priority,
@@ -44,10 +46,9 @@ export class ReleaseWay {
       return;
     }
     if (!yieldsTo(priority, 'release')) return;
-    if (!this.#isFlowing || this.#takeTurn(bytes)) return;
+    if (!this.#isFlowing) return;
     onYield?.();
-    do await this.#clock.sleep(LOOK_MS, { signal });
-    while (this.#isFlowing && !this.#takeTurn(bytes));
+    while (this.#isFlowing && !this.#takeTurn(bytes)) await this.#clock.sleep(LOOK_MS, { signal });
   }
 
   get #isFlowing(): boolean {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { CodedError } from '../base/error.ts';
-import { firstHop, nextHop } from './request-headers.ts';
+import { firstHop, mayExpire, nextHop } from './request-headers.ts';
 
 const DAY = 'Wed, 21 Oct 2015 07:28:00 GMT';
 
@@ -79,5 +79,14 @@ test('nextHop() refuses to follow a redirect that cannot be fetched', (t) => {
   for (const to of [undefined, 'ftp://host/', 'file:///etc/passwd', 'http://', 'http://[']) {
     const error = t.throws(() => nextHop(hop, to));
     t.is(error instanceof CodedError && error.code, 'ERR_ORIGIN_FAILING', to);
+  }
+});
+
+test('mayExpire() is true of what comes with a token or is signed', (t) => {
+  t.false(mayExpire({ url: 'https://u:p@host/a?b=1', headers: { Accept: '*/*', Range: 'x' } }));
+  t.true(mayExpire({ url: 'https://host/a', headers: { Authorization: 'Bearer x' } }));
+  t.true(mayExpire({ url: 'https://host/a', headers: { 'X-Api-Key': 'x' } }));
+  for (const query of ['X-Amz-Signature=x', 'a=b&sig=x', 'token=x', 'Expires=1']) {
+    t.true(mayExpire({ url: `https://host/a?${query}` }), query);
   }
 });

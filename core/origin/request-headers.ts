@@ -61,6 +61,16 @@ const harmlessHeaders: ReadonlySet<string> = new Set([
   'user-agent',
 ]);
 
+/** Names of parameters with which addresses are signed, for a while. */
+const SIGNED = /[?&][^=&#]*(?:signature|token|expires|sig)=/i;
+
+/** True for a request that may be refused later although it is answered now: with a token, or signed. */
+export function mayExpire({ url, headers = {} }: OriginRequest): boolean {
+  const names = Object.keys(headers).map((name) => name.toLowerCase());
+  const isPlain = (name: string): boolean => ownHeaders.has(name) || harmlessHeaders.has(name);
+  return SIGNED.test(url) || !names.every(isPlain);
+}
+
 /** The first request; throws ERR_URL or ERR_ORIGIN_RANGE. */
 export function firstHop(request: OriginRequest): Hop {
   const url = parseOriginUrl(request.url);
