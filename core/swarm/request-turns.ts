@@ -139,8 +139,7 @@ export class RequestTurns {
     if (running.length < LEAST_AHEAD || bytes < (bytesPerSecond * AHEAD_MS) / 1_000) return true;
     if (running.some((one) => one.flow === flow)) return false;
     // What a flow asked for ahead, when there was no other, is nobody's place.
-    const each = new Map(running.map((one) => [one.flow, one.bytes]));
-    return each.values().reduce((sum, most) => sum + most, 0) < ALL_FLOWS_BYTES;
+    return firstOfEach(running).reduce((sum, first) => sum + first.bytes, 0) < ALL_FLOWS_BYTES;
   }
 
   #isInTurn(priority: Priority): boolean {
@@ -160,13 +159,16 @@ export class RequestTurns {
   /** The limit was lowered: what was asked for last is taken back, as far as it is more than what may be asked for now. */
   #takeBackBeyond(): void {
     const most = (this.#limiter.bytesPerSecond * AHEAD_MS) / 1_000;
-    const flows = new Set<unknown>();
+    let firstBytes = 0;
+    const kept = new Set<Running>();
+    for (const one of firstOfEach(this.#running)) {
+      firstBytes += one.bytes;
+      if (firstBytes <= ALL_FLOWS_BYTES) kept.add(one);
+    }
     let bytes = 0;
     for (const [at, one] of [...this.#running].entries()) {
       bytes += one.bytes;
-      const isFirst = !flows.has(one.flow) && bytes < ALL_FLOWS_BYTES;
-      flows.add(one.flow);
-      if (at >= LEAST_AHEAD && bytes > most && !isFirst) one.onYield();
+      if (at >= LEAST_AHEAD && bytes > most && !kept.has(one)) one.onYield();
     }
   }
 
@@ -179,4 +181,10 @@ export class RequestTurns {
     this.#tookBackMs = now;
     for (const one of yielding) one.onYield();
   }
+}
+
+function firstOfEach(running: Iterable<Running>): Running[] {
+  const firsts = new Map<unknown, Running>();
+  for (const one of running) if (!firsts.has(one.flow)) firsts.set(one.flow, one);
+  return [...firsts.values()];
 }

@@ -10,7 +10,7 @@ const STALL_MS = 3_000;
 /** Nobody stalls before all that is asked of anybody would have come so many times over, at the rate of now. */
 const TURNS = 3;
 /** Longer is no line: whoever brings nothing for so long stalls in any case. */
-const MAX_STALL_MS = 60_000;
+const MAX_STALL_MS = 30_000;
 /** Who brings less than this part of what others bring on average brings nothing, however slow the line of this host is. */
 const STALL_SHARE = 1 / 8;
 const LEAST_BYTES = 8 * 1024;
@@ -33,6 +33,9 @@ export class StallWatch {
   #askedSinceMs: number | undefined;
   #countDueMs = 0;
   #seen: { readonly bytes: number; readonly allBytes: number; readonly ms: number } | undefined;
+  /** What came of all by when something last did. */
+  #allBytes = 0;
+  #grewMs = 0;
   #stalls = 0;
   #avoidUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -80,12 +83,15 @@ export class StallWatch {
   note({ bytes, allBytes, parents, isHeldBack, askedBytes }: StallFacts): boolean {
     const now = this.#clock.monotonic();
     if (this.#askedSinceMs === undefined) return false;
+    if (allBytes !== this.#allBytes) this.#grewMs = now;
+    this.#allBytes = allBytes;
     const seen = this.#seen;
     if (isHeldBack || seen === undefined || bytes - seen.bytes >= STALL_BYTES) {
       this.#seen = { bytes, allBytes, ms: now };
       return false;
     }
-    const rate = (allBytes - seen.allBytes) / Math.max(1, now - seen.ms);
+    const isDry = now - this.#grewMs >= STALL_MS;
+    const rate = isDry ? 0 : (allBytes - seen.allBytes) / Math.max(1, now - seen.ms);
     if (now - seen.ms < patienceMs(askedBytes, rate) || this.isStalled) return false;
     const others = allBytes - seen.allBytes - (bytes - seen.bytes);
     if (parents > 1 && bytes - seen.bytes >= leastOf(others / (parents - 1))) {

@@ -207,9 +207,10 @@ export class Offers {
 
   /** One of the last pieces that somebody who is not slow would fetch now, while the one who was to has had his time. */
   #isLate({ sinceMs, past }: Waiting, nowMs: number): boolean {
-    const isLast =
-      nowMs - this.#addedMs >= this.#usualMs && this.#waiting.size <= this.#children.size * FEW;
-    if (this.#seen === 0 || !isLast) return false;
+    const few = Math.min(this.#children.size, this.#seen) * FEW;
+    const isLast = nowMs - this.#addedMs >= this.#usualMs && this.#waiting.size <= few;
+    // Imports come over a line that others use: there nothing is asked for twice to save time.
+    if (!isLast || this.#options.unbegunAfter !== undefined) return false;
     if (nowMs - sinceMs < Math.max(OFFER_PATIENCE_MS, LATE * this.#usualMs)) return false;
     return this.#line.values().some((child) => past?.has(child) !== true && !this.#isSlow(child));
   }

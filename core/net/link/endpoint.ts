@@ -346,7 +346,7 @@ export class LinkEndpoint implements AsyncDisposable {
     const patienceMs = this.#line.patienceMs(this.#limits.silentMs, owing);
     let came = 0;
     for (const link of links) came += link.tick(time, patienceMs);
-    this.#line.tick(came, time.elapsedMs);
+    if (owing > 0) this.#line.tick(came, time.elapsedMs);
     this.#uploads.tick(time.countedMs);
     this.#inflow.tick();
     this.#sinceRecheckMs += time.elapsedMs;

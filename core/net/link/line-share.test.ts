@@ -11,7 +11,8 @@ function lineOf(bytesPerSecond: number, seconds = 10): LineShare {
 test('LineShare gives a link the time of a block at its share of the line, and no more than four times what is usual', (t) => {
   t.is(new LineShare().patienceMs(3_000, 15), 3_000, 'nothing known');
   t.is(lineOf(6_000_000).patienceMs(3_000, 15), 3_000, 'a fast line');
-  t.is(lineOf(250_000).patienceMs(3_000, 1), 3_000, 'one peer');
+  t.is(lineOf(50_000).patienceMs(3_000, 1), 3_000, 'one peer');
+  t.is(lineOf(20_000).patienceMs(3_000, 15), 3_000, 'too little came to tell');
   t.is(Math.round(lineOf(500_000).patienceMs(3_000, 15) / 100), 79);
   t.is(lineOf(250_000).patienceMs(3_000, 15), 12_000);
 });

@@ -14,10 +14,12 @@ export class LineShare {
   #rate = 0;
   /** Bytes per ms. */
   #peak = 0;
+  #bytes = 0;
 
-  /** `bytes` came of all peers within `ms`. */
+  /** `bytes` came of all peers within `ms`, while something was asked of them. */
   tick(bytes: number, ms: number): void {
     if (ms <= 0) return;
+    this.#bytes += bytes;
     const kept = 2 ** (-ms / RATE_HALF_MS);
     this.#rate = this.#rate * kept + (bytes / ms) * (1 - kept);
     this.#peak = Math.max(this.#rate, this.#peak * 2 ** (-ms / PEAK_HALF_MS));
@@ -25,7 +27,7 @@ export class LineShare {
 
   /** Milliseconds, at least `usualMs`, while `links` owe an answer. */
   patienceMs(usualMs: number, links: number): number {
-    if (this.#peak <= 0) return usualMs;
+    if (links < 2 || this.#bytes < SHARE_BYTES) return usualMs;
     const shareMs = (SHARE_BYTES * links) / this.#peak;
     return Math.min(MOST * usualMs, Math.max(usualMs, shareMs));
   }
