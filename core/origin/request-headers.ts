@@ -67,8 +67,9 @@ const SIGNED = /[?&][^=&#]*(?:signature|token|expires|sig)=/i;
 /** True for a request that may be refused later although it is answered now: with a token, or signed. */
 export function mayExpire({ url, headers = {} }: OriginRequest): boolean {
   const names = Object.keys(headers).map((name) => name.toLowerCase());
-  const isPlain = (name: string): boolean => ownHeaders.has(name) || harmlessHeaders.has(name);
-  return SIGNED.test(url) || !names.every(isPlain);
+  return (
+    SIGNED.test(url) || !names.every((name) => ownHeaders.has(name) || harmlessHeaders.has(name))
+  );
 }
 
 /** The first request; throws ERR_URL or ERR_ORIGIN_RANGE. */
