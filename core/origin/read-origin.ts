@@ -139,13 +139,16 @@ class ResumableReader {
   }
 
   slowDown(): void {
+    if (this.#current === undefined) return;
+    if (this.#isPart) {
+      this.#wantsPart = true;
+      return;
+    }
+    if (this.#knownEnd() - this.#offset < LEAST_LEFT_BYTES) return;
     // Where versions are compared by reading all again, new requests would cost more than they spare.
     if (this.#delivered !== undefined || this.#length === undefined) return;
     if (mayExpire(this.#request)) return;
-    if (this.#current === undefined) return;
-    if (this.#knownEnd() - this.#offset < (this.#isPart ? 1 : LEAST_LEFT_BYTES)) return;
     this.#wantsPart = true;
-    if (this.#isPart) return;
     this.#isLeft = true;
     this.#current.close();
   }
