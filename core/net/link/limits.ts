@@ -26,7 +26,7 @@ export interface LinkLimits {
   readonly dialBesideMs: number;
   /** Silence, while an answer is due, after which a PING is sent. */
   readonly pingAfterMs: number;
-  /** Silence, while an answer is due, after which the link is closed. */
+  /** Silence, while an answer is due, after which the link is closed; longer on a slow line that many share. */
   readonly silentMs: number;
   /** How often silence is looked at; time beyond it by more than `lagMs` is our own lag and does not count. */
   readonly tickMs: number;

@@ -31,7 +31,7 @@ import { UplinkGauge } from './uplink-gauge.ts';
 const UNITS_AHEAD = 3;
 const SMALL_RECORD_BYTES = 4096;
 const SMALL_RECORDS_BELOW = 1_000_000;
-/** Nor is a record read before all of it came: a reader of small blocks would hear nothing for long. */
+/** A record is read when all of it has come: a reader of such small blocks would hear nothing of a large one for long. */
 const SMALL_RECORDS_BLOCK = 32_768;
 /** A lane that holds a block for longer may be closed when there is none for others. */
 const EVICT_AFTER_MS = 3_000;
