@@ -17,10 +17,12 @@ const BEATS_MS = [40, 20, 10, 5] as const;
  * of that a beat cannot be what keeps a link slow.
  */
 const GATHER_BYTES = 32_768;
+/** Below this fewer packets come than beats do: a beat of a link that is all but silent costs two calls for nothing. */
+const LEAST_RATE = 50_000;
 
-/** How often bytes should be read that come at this rate, ms; 0: as they come, as does what comes after a silence. */
+/** How often bytes should be read that come at this rate, ms; 0: as they come. */
 export function beatFor(bytesPerSecond: number): number {
-  if (bytesPerSecond === 0) return 0;
+  if (bytesPerSecond < LEAST_RATE) return 0;
   return BEATS_MS.find((ms) => (bytesPerSecond * ms) / 1000 <= GATHER_BYTES) ?? 0;
 }
 
