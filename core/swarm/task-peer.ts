@@ -431,7 +431,7 @@ export class TaskPeer {
     const isFirst =
       this.ledger.roleOf(source) !== 'peer' || this.#parents.get(source)?.isFar === true;
     this.#context.reporter.had(this.stored, piece, { isFirst });
-    this.#pulse.poke();
+    this.#pulse.came();
   }
 
   /** Digests became known: pieces had under another digest are lost, the others may be asked for. */

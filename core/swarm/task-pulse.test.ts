@@ -55,3 +55,21 @@ test('TaskPulse looks now and then when nothing happens', async (t) => {
   await settled();
   t.is(looks(), 2);
 });
+
+test('TaskPulse looks less often where pieces come slowly', async (t) => {
+  const clock = new ManualClock();
+  const { pulse, looks } = looking(clock);
+  for (let piece = 0; piece < 20; piece += 1) {
+    clock.advance(100);
+    pulse.came();
+    await settled();
+  }
+  const before = looks();
+  for (let ms = 0; ms < 400; ms += 4) {
+    clock.advance(4);
+    pulse.poke();
+    await settled();
+  }
+  // Two looks each 40 ms, where it would be 80 with 10.
+  t.true(looks() - before <= 22, `${looks() - before} looks`);
+});

@@ -5,6 +5,10 @@ import type { Clock } from '../base/clock.ts';
  * looked at as they come: that a seed has a piece and what its digest is come by two ways, and are of use together.
  */
 const MIN_TWO_TICKS_MS = 10;
+/** Where pieces come slowly there is no haste: requests for several are under way. */
+const MAX_TWO_TICKS_MS = 40;
+/** How much of the time between two pieces the last one counts. */
+const NEW_PART = 0.2;
 /** How often the state is looked at when nothing happens. */
 const IDLE_TICK_MS = 250;
 
@@ -15,6 +19,9 @@ export class TaskPulse {
   #tickedMs = Number.NEGATIVE_INFINITY;
   /** When it was looked at before that. */
   #beforeMs = Number.NEGATIVE_INFINITY;
+  #cameMs: number | undefined;
+  /** Between two pieces that come, on average. */
+  #gapMs = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -23,6 +30,14 @@ export class TaskPulse {
   /** Something happened. */
   poke(): void {
     this.#wake?.();
+  }
+
+  /** A piece came. */
+  came(): void {
+    const nowMs = this.#clock.monotonic();
+    if (this.#cameMs !== undefined) this.#gapMs += NEW_PART * (nowMs - this.#cameMs - this.#gapMs);
+    this.#cameMs = nowMs;
+    this.poke();
   }
 
   /** It is being looked at now. */
@@ -39,7 +54,8 @@ export class TaskPulse {
     await promise;
     timer.cancel();
     this.#wake = undefined;
-    const restMs = this.#beforeMs + MIN_TWO_TICKS_MS - this.#clock.monotonic();
+    const twoTicksMs = Math.min(MAX_TWO_TICKS_MS, Math.max(MIN_TWO_TICKS_MS, this.#gapMs / 2));
+    const restMs = this.#beforeMs + twoTicksMs - this.#clock.monotonic();
     if (restMs > 0) await this.#clock.sleep(restMs);
   }
 }
