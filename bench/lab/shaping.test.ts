@@ -18,6 +18,11 @@ test('offloadedBytes() is 2 ms of the rate, between two packets and 64 KiB', (t)
   t.is(offloadedBytes(0), 65_536);
 });
 
+test('offloadedBytes() is 8 ms of the rate where hosts are many', (t) => {
+  t.is(offloadedBytes(20_000_000, true), 20_000);
+  t.is(offloadedBytes(1_000_000_000, true), 65_536);
+});
+
 test('rateArguments() takes a limit away', (t) => {
   t.is(rateArguments('x', 0).join(' '), 'qdisc replace dev x root pfifo_fast');
 });
