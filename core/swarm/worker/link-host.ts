@@ -36,12 +36,9 @@ const MAX_PEERS = 4_096;
 const MAX_IDCS = 4_096;
 /**
  * Twenty parents announce hundreds of pieces a second: told together, at a cost of 1 % of the time in simulation.
- * What comes after a silence is told at once, for somebody may wait for the first bytes. Where few are announced,
- * pieces come slowly, and each waits for longer at no cost.
+ * What comes after a silence is told at once, for somebody may wait for the first bytes.
  */
-const HAVE_MS = { many: 25, few: 50 };
-/** Pieces announced in the shorter time. */
-const MANY_NEWS = 16;
+const HAVE_MS = 25;
 
 /** The piece links of one worker: serves the tasks it knows and takes pieces for the main thread. */
 export class LinkHost {
@@ -61,8 +58,6 @@ export class LinkHost {
   readonly #have = new Map<number, { pieces: number[]; offers: number[]; load: number }>();
   /** When that was told last. */
   #toldMs = Number.NEGATIVE_INFINITY;
-  /** From then until more is told. */
-  #haveMs = HAVE_MS.many;
   #haveTimer: Timer | undefined;
   #trust: CellTrust | undefined;
   #isSupervised = false;
@@ -270,7 +265,7 @@ export class LinkHost {
     this.#have.set(channel, known);
     for (const piece of pieces) (isOffer ? known.offers : known.pieces).push(piece);
     known.load = load;
-    const restMs = Math.max(0, this.#toldMs + this.#haveMs - this.#clock.monotonic());
+    const restMs = Math.max(0, this.#toldMs + HAVE_MS - this.#clock.monotonic());
     this.#haveTimer ??= this.#clock.after(restMs, () => this.#tellHave());
   }
 
@@ -281,8 +276,6 @@ export class LinkHost {
     this.#toldMs = this.#clock.monotonic();
     const news = [...this.#have].map(([channel, told]) => ({ channel, ...told }));
     this.#have.clear();
-    const count = news.reduce((sum, { pieces, offers }) => sum + pieces.length + offers.length, 0);
-    this.#haveMs = count < (MANY_NEWS * this.#haveMs) / HAVE_MS.many ? HAVE_MS.few : HAVE_MS.many;
     this.#emit('have', news);
   }
 
