@@ -195,6 +195,14 @@ export class Lab implements AsyncDisposable {
     return { into: stats?.tx.bytes ?? 0, out: stats?.rx.bytes ?? 0 };
   }
 
+  /** Bytes that have come to this host, with all headers: counters of devices know one of each offloaded packet only. */
+  async received(name: string): Promise<number> {
+    const [space, port] = [switchOf(this.#state.name), portOf(this.host(name).number)];
+    const text = await runTool('tc', ['-n', space, '-s', '-j', 'qdisc', 'show', 'dev', port]);
+    const queues = JSON.parse(text) as { root?: boolean; bytes: number }[];
+    return queues.find(({ root }) => root === true)?.bytes ?? 0;
+  }
+
   /** The lab stays up when this process ends. */
   async keep(): Promise<void> {
     await this.#guard?.release();

@@ -23,7 +23,12 @@ function run(hosts: readonly HostRun[], more: Partial<SwarmRun> = {}): SwarmRun 
   const programs = { 'host-1': 1, harness: 5 };
   const cpu = { programs, commands: 1, total: 7, machine: 0.4, others: 0.1 };
   const spread = [{ seconds: 1, rarest: 0, middle: 1, commonest: 2 }];
-  const rest = { originBytes: 10 * MIB, killedAfter: undefined, crossed: undefined };
+  const rest = {
+    originBytes: 10 * MIB,
+    killedAfter: undefined,
+    wireBytes: 21 * MIB,
+    crossed: undefined,
+  };
   return { contender: 'dfget', hosts, spread, cpu, ...rest, ...more };
 }
 
@@ -57,6 +62,7 @@ test('summarizeSwarm() sets times against the limit, and leaves the harness out 
   t.is(summary?.ratios.max.toFixed(6), '2.000000');
   t.is(summary?.originCopies, 1);
   t.is(summary?.seedShare, 0.1);
+  t.is(summary?.wire?.toFixed(6), ((21 / 20) * ((10 * MIB) / (RATE / 8))).toFixed(6));
   t.is(summary?.cpuPerGib, (2 * 1024) / 20);
   t.false(summary?.isVoid);
 });

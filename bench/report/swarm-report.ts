@@ -24,6 +24,8 @@ export interface SwarmSummary {
   readonly seedShare: number | undefined;
   readonly duplicateShare: number | undefined;
   readonly copiesBetweenIdcs: number | undefined;
+  /** What came over the links, over what one TCP stream needs for the same. */
+  readonly wire: number | undefined;
   /** Without the kernel's work in the network, which belongs to no process. */
   readonly cpuPerGib: number;
   /** Share of all processors that was busy. */
@@ -79,6 +81,10 @@ function summaryOf(result: SwarmResult, run: SwarmRun): SwarmSummary {
     duplicateShare: isOurs ? sum(({ duplicate }) => duplicate) / bytes : undefined,
     copiesBetweenIdcs:
       isOurs && swarm.idcs > 1 ? sum(({ fromOtherIdcs }) => fromOtherIdcs) / swarm.size : undefined,
+    wire:
+      run.wireBytes === undefined
+        ? undefined
+        : run.wireBytes / (bytes * (swarm.rate / 8 / result.goodput)),
     cpuPerGib: ((run.cpu.total - harness) * GIB) / bytes,
     machine: run.cpu.machine,
     others: run.cpu.others,
@@ -201,7 +207,7 @@ function summaryTable(summaries: readonly SwarmSummary[]): string {
     '× p99',
     '× max',
   ];
-  columns.push('copies', 'seed', 'twice', 'CPU-s/GiB', 'busy', 'others');
+  columns.push('copies', 'seed', 'twice', 'wire', 'CPU-s/GiB', 'busy', 'others');
   const rows = summaries.map((each) => ({
     who: each.contender,
     hosts: each.hosts,
@@ -217,6 +223,7 @@ function summaryTable(summaries: readonly SwarmSummary[]): string {
     copies: each.originCopies?.toFixed(2),
     seed: tenths(each.seedShare),
     twice: tenths(each.duplicateShare),
+    wire: each.wire?.toFixed(3),
     'CPU-s/GiB': each.cpuPerGib.toFixed(2),
     busy: percent(each.machine),
     others: percent(each.others),

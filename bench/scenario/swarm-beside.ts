@@ -50,7 +50,7 @@ export async function runBeside(beside: Beside, parts: SwarmParts): Promise<Swar
   }
   const runs = hosts.map((host, at) => hostRun(parts, { host, at, taken, watch }));
   const { originBytes } = taken;
-  const none = { killedAfter: undefined, crossed: undefined };
+  const none = { killedAfter: undefined, wireBytes: undefined, crossed: undefined };
   const { spread } = watch;
   return { contender: beside, hosts: runs, spread, cpu, originBytes, ...none };
 }

@@ -60,6 +60,8 @@ export interface SwarmRun {
   readonly originBytes: number | undefined;
   /** Seconds after which hosts were killed. */
   readonly killedAfter: number | undefined;
+  /** Bytes that came to the hosts, with all headers; undefined where some were killed. */
+  readonly wireBytes: number | undefined;
   /** Bytes with all headers that crossed from the first idc to others, and back. */
   readonly crossed: { readonly into: number; readonly out: number } | undefined;
 }
@@ -175,6 +177,7 @@ class SwarmBench {
     const url = `${origin.url}?run=${encodeURIComponent(contender)}`;
     const sentBefore = (await origin.stats()).bodyBytes;
     const crossedBefore = await crossedAll(lab, swarm);
+    const wireBefore = await receivedByAll(lab, hosts.length);
     const round = new DfgetRound(url, hosts, this.#parts);
     const victims = new Set(round.victims.map(({ name }) => name));
     const pids = Object.fromEntries(
@@ -184,6 +187,8 @@ class SwarmBench {
       { ...pids, origin: origin.program.pid, harness: process.pid },
       async () => round.run(),
     );
+    const wireBytes =
+      victims.size > 0 ? undefined : (await receivedByAll(lab, hosts.length)) - wireBefore;
     // Afterwards: reading everything again is no part of it.
     await round.verify();
     const originBytes = (await origin.stats()).bodyBytes - sentBefore;
@@ -196,7 +201,8 @@ class SwarmBench {
             out: crossedAfter.out - crossedBefore.out,
           };
     const { killedAfter, spread } = round;
-    return { contender, hosts: result, spread, cpu, originBytes, killedAfter, crossed };
+    const rest = { originBytes, killedAfter, wireBytes, crossed };
+    return { contender, hosts: result, spread, cpu, ...rest };
   }
 }
 
@@ -340,6 +346,13 @@ class DfgetRound {
   #seconds(): number {
     return (clock.monotonic() - this.#startMs) / 1000;
   }
+}
+
+/** Bytes that have come to the first so many hosts, with all headers. */
+async function receivedByAll(lab: Lab, hosts: number): Promise<number> {
+  const names = Array.from({ length: hosts }, (_item, at) => `${at + 1}`);
+  const received = await Promise.all(names.map(async (name) => lab.received(name)));
+  return received.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 async function crossedAll(lab: Lab, { idcs }: SwarmCase): Promise<SwarmRun['crossed']> {

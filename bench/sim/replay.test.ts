@@ -27,6 +27,15 @@ test('a real run takes about as long in virtual time', async (t) => {
   }
 });
 
+test('links carry less content by what else was on them', async (t) => {
+  const recorded = await readRecorded(real);
+  const { swarm, goodput, runs } = recorded;
+  const oneStream = 8 * swarm.size * (swarm.rate / 8 / goodput);
+  const withWire = runs.map((run) => ({ ...run, wireBytes: 1.05 * oneStream }));
+  const { up } = replayCase({ ...recorded, runs: withWire }, usual);
+  t.true(Math.abs(up / (goodput / 1.05) - 1) < 1e-3, `${up} of ${goodput}`);
+});
+
 test('a replay is judged by 10 %, and void where the real machine was held up', (t) => {
   const row = { what: 'p50', recorded: 10, simulated: 9, difference: -0.1 } as const;
   t.regex(renderReplay([row], { machine: 0.6 }), /-10\.0 % +10 % +met\n$/);

@@ -20,6 +20,8 @@ const RecordedHost = Type.Object({
   started: Seconds,
   /** Left out: it was killed. */
   seconds: Type.Optional(Seconds),
+  /** Bytes that came twice. */
+  duplicate: Type.Optional(Seconds),
 });
 
 /** What is read of the file that `npm run bench -- swarm --json FILE` writes. */
@@ -43,6 +45,8 @@ export const RecordedSwarm = Type.Object({
       contender: Type.String(),
       hosts: Type.Array(RecordedHost, { minItems: 1 }),
       cpu: Type.Object({ machine: Type.Number() }),
+      /** What came to all hosts, with all headers. */
+      wireBytes: Type.Optional(Positive),
     }),
   ),
 });
@@ -79,12 +83,16 @@ export async function readRecorded(path: string): Promise<RecordedSwarm> {
   return recorded;
 }
 
-/** The same case in virtual time: links carry what one TCP stream got through, hosts join when their dfdaemon had the order. */
+/**
+ * The same case in virtual time: links carry what one TCP stream got through, less what was on them besides content;
+ * hosts join when their dfdaemon had the order.
+ */
 export function replayCase(
   recorded: RecordedSwarm,
   { random, blocks, maxActive }: Pick<SimCase, 'random' | 'blocks' | 'maxActive'>,
 ): SimCase {
-  const { swarm, goodput } = recorded;
+  const { swarm } = recorded;
+  const goodput = recorded.goodput / besideContent(recorded);
   const hosts = ourHosts(recorded);
   const orders = hosts.map(({ joined, started }) => joined + started);
   // The origin is read from the first order on.
@@ -114,6 +122,18 @@ export function compareReplay(recorded: RecordedSwarm, { hosts }: SimResult): re
     const [one, other] = [quantile(real, share), quantile(simulated, share)];
     return { what, recorded: one, simulated: other, difference: other / one - 1 };
   });
+}
+
+/**
+ * What came over the links for each byte of content, over the same for one TCP stream: its acknowledgements go the other
+ * way, where a swarm sends content too; and there are announcements and what was sent again.
+ */
+function besideContent(recorded: RecordedSwarm): number {
+  const { swarm, goodput } = recorded;
+  const { wireBytes, hosts } = ourRun(recorded);
+  if (wireBytes === undefined) return 1;
+  const content = hosts.reduce((sum, { duplicate = 0 }) => sum + swarm.size + duplicate, 0);
+  return Math.max(1, wireBytes / (content * (swarm.rate / 8 / goodput)));
 }
 
 /** Share of all processors that was busy in the real run. */

@@ -149,11 +149,15 @@ labTest(`idcs are joined by a link of their own, which counts what crosses${why}
   const near = (await measureGoodput(lab, { from: '1', to: '2', rounds: 1 }, workplace)) * 8;
   t.true(near > 8 * MBIT, `${near}`);
   const before = await lab.crossed(1);
+  const receivedBefore = await lab.received('3');
   await using server = await serveOnHarness(lab, 500_000);
   const script = `require('net').connect(${server.port}, '${lab.harnessAddress}').resume()`;
   await outputOf([...lab.enter('3'), process.execPath, '-e', script], workplace);
   const crossed = (await lab.crossed(1)).into - before.into;
   t.true(crossed > 500_000 && crossed < 600_000, `${crossed} bytes`);
+  // Each of 345 packets has its headers, however many went together.
+  const received = (await lab.received('3')) - receivedBefore;
+  t.true(received > 500_000 + 345 * 54 && received < 600_000, `${received} bytes`);
 });
 
 async function serveOnHarness(
