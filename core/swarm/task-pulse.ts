@@ -35,7 +35,9 @@ export class TaskPulse {
   /** A piece came. */
   came(): void {
     const nowMs = this.#clock.monotonic();
-    if (this.#cameMs !== undefined) this.#gapMs += NEW_PART * (nowMs - this.#cameMs - this.#gapMs);
+    // A long pause says nothing about what comes after it.
+    const gapMs = Math.min(2 * MAX_TWO_TICKS_MS, nowMs - (this.#cameMs ?? nowMs));
+    this.#gapMs += NEW_PART * (gapMs - this.#gapMs);
     this.#cameMs = nowMs;
     this.poke();
   }
