@@ -14,6 +14,8 @@ import { SimSeed } from './sim-seed.ts';
 /** Hosts come back to a supernode within so long, for each host and at least, as `core/swarm/supernode-client.ts` has it. */
 const COMEBACK_MS = 2;
 const LEAST_SPREAD_MS = 2_000;
+/** As the supernode has it (supernode/control/introductions.ts). */
+const LEVEL_AFTER_MS = 500;
 
 /** All hosts, the seed and the scheduler of one case, and how far they are. */
 export class SimWorld {
@@ -36,6 +38,8 @@ export class SimWorld {
   readonly #byName: ReadonlyMap<string, SimHost>;
   readonly #random: SeededRandom;
   #graph: PeerGraph;
+  /** When the scheduler last heard of a new host. */
+  #enteredMs = 0;
   /** Nobody is there to tell anything. */
   #isLost = false;
   /** What seeds that are gone sent, and took of the origin. */
@@ -153,7 +157,18 @@ export class SimWorld {
     // Who comes meanwhile is known to nobody until it is back.
     if (this.#isLost) return;
     this.seed.join(host);
-    this.#link(this.#graph.join(host.name, idcName(host.idc)));
+    this.#enter(host);
+  }
+
+  /** The scheduler hears of a host; when nobody has come for a while it levels the links. */
+  #enter(host: SimHost): void {
+    const graph = this.#graph;
+    this.#link(graph.join(host.name, idcName(host.idc)));
+    this.#enteredMs = this.queue.nowMs;
+    this.queue.call(LEVEL_AFTER_MS, () => {
+      const isLast = this.queue.nowMs - this.#enteredMs >= LEVEL_AFTER_MS;
+      if (isLast && graph === this.#graph) this.#link(graph.level());
+    });
   }
 
   #newSeedCard(): SimCard {
@@ -196,7 +211,7 @@ export class SimWorld {
     if (host.isDown) return;
     host.findSeed();
     this.seed.comeBack(host);
-    this.#link(this.#graph.join(host.name, idcName(host.idc)));
+    this.#enter(host);
   }
 
   #link(links: readonly PeerLink[]): void {

@@ -1,4 +1,4 @@
-import type { Clock } from '../../core/base/clock.ts';
+import type { Clock, Timer } from '../../core/base/clock.ts';
 import type { Random } from '../../core/base/random.ts';
 import type { Parent } from '../../core/wire/messages.ts';
 import { PeerGraph } from '../schedule/peer-graph.ts';
@@ -21,11 +21,14 @@ export interface IntroductionParts {
 
 /** A host that others say this often that it sent nothing, or a wrong piece, is told to nobody else. */
 const MAX_FAILURES = 20;
+/** Nobody has come for so long: the last to come are given links of each other. */
+const LEVEL_AFTER_MS = 500;
 
 /** Who is introduced to whom: hosts that take a version are linked as `PeerGraph` says, and both sides hear of it. */
 export class Introductions {
   readonly #parts: IntroductionParts;
   readonly #graphs = new WeakMap<SwarmVersion, PeerGraph>();
+  readonly #levelling = new WeakMap<SwarmVersion, Timer>();
 
   constructor(parts: IntroductionParts) {
     this.#parts = parts;
@@ -34,7 +37,9 @@ export class Introductions {
   /** A host has something of the version, or wants it: those it is linked with hear of it. */
   entered(version: SwarmVersion, peer: string): void {
     const idc = this.#parts.table.hosts.get(peer)?.idc;
-    this.#tellBoth(version, this.#graphOf(version).join(peer, idc), peer);
+    const graph = this.#graphOf(version);
+    if (!graph.has(peer)) this.#levelLater(version, graph);
+    this.#tellBoth(version, graph.join(peer, idc), peer);
   }
 
   /** A host has left the version; those who lost a link with it may get others. */
@@ -71,6 +76,16 @@ export class Introductions {
     const now = this.#parts.clock.monotonic();
     const isTrusted = host.quarantinedUntilMs <= now && host.withheldUntilMs <= now;
     return host.isConnected && host.isReachable && isTrusted;
+  }
+
+  #levelLater(version: SwarmVersion, graph: PeerGraph): void {
+    this.#levelling.get(version)?.cancel();
+    const level = (): void => {
+      this.#levelling.delete(version);
+      this.#tellBoth(version, graph.level());
+    };
+    const timer = this.#parts.clock.after(LEVEL_AFTER_MS, level, { ref: false });
+    this.#levelling.set(version, timer);
   }
 
   #graphOf(version: SwarmVersion): PeerGraph {

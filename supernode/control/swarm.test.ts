@@ -141,3 +141,31 @@ test('a host that asks for parents over and over is sent the manifest once, unti
   t.true(await asked());
   await rogue[Symbol.asyncDispose]();
 });
+
+test('the last of many to come are told of each other when nobody has come for a moment', async (t) => {
+  await using swarm = await TestSwarm.start();
+  swarm.origin.set('/f', { content: { seed: 1, length: 2 * MIB } });
+  const url = swarm.origin.url('/f');
+  const known: { rogue: Rogue; talk: Conversation; parents: () => number }[] = [];
+  for (let count = 0; count < 32; count += 1) {
+    const { rogue, talk, reply } = await registered(swarm, url);
+    const host = swarm.supernode.table.hosts.get(rogue.peerId);
+    if (host === undefined) return t.fail();
+    host.addresses = [`127.0.0.1:${swarm.supernode.linkPort}`];
+    host.isReachable = true;
+    const told = new Set(reply.parents.map(({ peer }) => peer));
+    const parents = (): number => {
+      for (const { parents: more = [] } of talk.heard as { parents?: { peer: string }[] }[]) {
+        for (const { peer } of more) told.add(peer);
+      }
+      return told.size;
+    };
+    known.push({ rogue, talk, parents });
+  }
+  // All that the others' coming brought.
+  for (const { talk } of known) t.true(await talk.synced());
+  const few = known.slice(21).filter(({ parents }) => parents() < 17);
+  t.true(few.length >= 4, `${few.length}`);
+  await until(() => few.some(({ parents }) => parents() >= 17));
+  for (const { rogue } of known) await rogue[Symbol.asyncDispose]();
+});

@@ -31,6 +31,12 @@ class Linked {
     return made;
   }
 
+  level(): readonly PeerLink[] {
+    const made = this.graph.level();
+    this.#make(made);
+    return made;
+  }
+
   degrees(): number[] {
     return [...this.links.values()].map(({ size }) => size);
   }
@@ -161,4 +167,28 @@ test('whoever comes and goes, all that are there are connected', (t) => {
     }),
   );
   t.pass();
+});
+
+test('PeerGraph.level() gives the last to come about as many links as the others have', (t) => {
+  const linked = new Linked(7);
+  for (let host = 0; host < 300; host += 1) linked.join(`h${host}`);
+  const few = linked.degrees().filter((degree) => degree < 20).length;
+  t.true(few > 20, `${few}`);
+  const made = linked.level();
+  t.true(made.length < 3 * few, `${made.length} links for ${few} hosts`);
+  t.true(linked.degrees().filter((degree) => degree < 20).length <= 4);
+  t.true(linked.isTrue());
+  t.deepEqual(linked.level(), []);
+  for (let host = 300; host < 320; host += 1) linked.join(`h${host}`);
+  t.true(linked.level().length > 0);
+  t.true(Math.max(...linked.degrees()) <= 36);
+});
+
+test('PeerGraph.level() makes links within an idc only, and none where all are linked', (t) => {
+  const linked = new Linked(8);
+  for (let host = 0; host < 40; host += 1) linked.join(`a${host}`, 'a');
+  for (let host = 0; host < 10; host += 1) linked.join(`b${host}`, 'b');
+  const made = linked.level();
+  t.true(made.length > 0);
+  t.true(made.every(([one, other]) => one.startsWith('a') && other.startsWith('a')));
 });

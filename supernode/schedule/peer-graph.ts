@@ -7,11 +7,15 @@ import type { Random } from '../../core/base/random.ts';
 /** Two hosts that are to link, or are linked; the newcomer first. */
 export type PeerLink = readonly [peer: string, other: string];
 
-/**
- * Links a newcomer makes within its idc; others that come later bring as many again. The last to come have only these:
- * with 10 they end 3 to 11 % after the middle one, with 14 2 % (100 hosts, simulated).
- */
+/** Links a newcomer makes within its idc; others that come later bring as many again. */
 const JOIN_LINKS = 14;
+/**
+ * The last to come have only those, and end after all others: `level()` gives them so many, of each other. Made by
+ * newcomers themselves they would fill all places, and the last would find nobody: with 18 for each they end last by far.
+ */
+const LEVEL_LINKS = 20;
+/** Of 300 that come together some 40 have fewer. */
+const MAX_LEVELLED = 500;
 /** Up to so many hosts all link with all. */
 const MESH_HOSTS = 21;
 /** Links within the idc at most. */
@@ -61,6 +65,8 @@ export class PeerGraph {
   readonly #members = new Map<string, Member>();
   readonly #places = new Map<string, Place>();
   readonly #placeList: Place[] = [];
+  /** Those that had few links when `level()` last looked, and who has come since. */
+  readonly #young = new Set<Member>();
 
   constructor(options: { readonly random: Random }) {
     this.#random = options.random;
@@ -90,6 +96,7 @@ export class PeerGraph {
     const others = members.length < MESH_HOSTS ? [...members] : undefined;
     members.push(member);
     this.#members.set(peer, member);
+    this.#young.add(member);
     const made =
       others?.map((other) => linkNear(member, other)) ??
       this.#linkNear(member, { upTo: JOIN_LINKS });
@@ -102,6 +109,7 @@ export class PeerGraph {
     const member = this.#members.get(peer);
     if (member === undefined) return [];
     this.#members.delete(peer);
+    this.#young.delete(member);
     for (const other of member.near) other.near.delete(member);
     for (const other of member.far) {
       other.far.delete(member);
@@ -115,6 +123,27 @@ export class PeerGraph {
     }
     for (const other of member.far) made.push(...this.#linkFar(other, { upTo: JOIN_ACROSS }));
     return [...made, ...this.#bridgesAround(at), ...this.#bridgesAround(0)];
+  }
+
+  /** Nobody has come for a moment: those who came last and have few links get some of each other. */
+  level(): PeerLink[] {
+    const made: PeerLink[] = [];
+    for (const member of this.#young) {
+      const isSmall = member.place.members.length <= MESH_HOSTS;
+      if (isSmall || member.near.size >= LEVEL_LINKS) this.#young.delete(member);
+    }
+    const young = [...this.#young].slice(-MAX_LEVELLED);
+    for (const member of young) {
+      const fit = young.filter(
+        (other) => other !== member && other.place === member.place && !member.near.has(other),
+      );
+      while (member.near.size < LEVEL_LINKS && fit.length > 0) {
+        const [other] = fit.splice(this.#random.below(fit.length), 1);
+        if (other !== undefined && other.near.size < LEVEL_LINKS)
+          made.push(linkNear(member, other));
+      }
+    }
+    return made;
   }
 
   /** A peer gets nothing from those it is linked with: a few links more, with none of `avoid`. */
