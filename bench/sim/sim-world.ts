@@ -1,6 +1,6 @@
 import { SeededRandom } from '../../core/base/random.ts';
 import { pieceCount, pieceLengthFor, pieceRange } from '../../core/piece/piece-length.ts';
-import { PeerGraph } from '../../supernode/schedule/peer-graph.ts';
+import { LEVEL_AFTER_MS, PeerGraph } from '../../supernode/schedule/peer-graph.ts';
 import type { PeerLink } from '../../supernode/schedule/peer-graph.ts';
 import { EventQueue } from './event-queue.ts';
 import type { CardRates } from './sim-card.ts';
@@ -14,8 +14,6 @@ import { SimSeed } from './sim-seed.ts';
 /** Hosts come back to a supernode within so long, for each host and at least, as `core/swarm/supernode-client.ts` has it. */
 const COMEBACK_MS = 2;
 const LEAST_SPREAD_MS = 2_000;
-/** As the supernode has it (supernode/control/introductions.ts). */
-const LEVEL_AFTER_MS = 500;
 
 /** All hosts, the seed and the scheduler of one case, and how far they are. */
 export class SimWorld {

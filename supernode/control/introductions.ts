@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../core/base/clock.ts';
 import type { Random } from '../../core/base/random.ts';
 import type { Parent } from '../../core/wire/messages.ts';
-import { PeerGraph } from '../schedule/peer-graph.ts';
+import { LEVEL_AFTER_MS, PeerGraph } from '../schedule/peer-graph.ts';
 import type { PeerLink } from '../schedule/peer-graph.ts';
 import type { HostEntry, SwarmTable, SwarmVersion } from '../swarm-table/swarm-table.ts';
 
@@ -21,8 +21,6 @@ export interface IntroductionParts {
 
 /** A host that others say this often that it sent nothing, or a wrong piece, is told to nobody else. */
 const MAX_FAILURES = 20;
-/** Nobody has come for so long: the last to come are given links of each other. */
-const LEVEL_AFTER_MS = 500;
 
 /** Who is introduced to whom: hosts that take a version are linked as `PeerGraph` says, and both sides hear of it. */
 export class Introductions {

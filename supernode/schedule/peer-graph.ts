@@ -14,6 +14,8 @@ const JOIN_LINKS = 14;
  * newcomers themselves they would fill all places, and the last would find nobody: with 18 for each they end last by far.
  */
 const LEVEL_LINKS = 20;
+/** `level()` is due when nobody has come for so long. */
+export const LEVEL_AFTER_MS = 500;
 /** Of 300 that come together some 40 have fewer. */
 const MAX_LEVELLED = 500;
 /** Up to so many hosts all link with all. */
