@@ -44,3 +44,11 @@ export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
 }
+
+/** What came over links, over what one TCP stream needs there for so much content; `rate` in bits a second on the wire. */
+export function overOneStream(
+  bytes: { readonly wire: number; readonly content: number },
+  { rate, goodput }: { readonly rate: number; readonly goodput: number },
+): number {
+  return bytes.wire / (bytes.content * (rate / 8 / goodput));
+}

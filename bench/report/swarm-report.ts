@@ -1,6 +1,6 @@
 import { humanBytes } from '../../core/base/units.ts';
 import type { HostRun, SwarmContender, SwarmResult, SwarmRun } from '../scenario/swarm.ts';
-import { fluidLimit, pieceLimit, quantile, survivorLimit } from './swarm-limits.ts';
+import { fluidLimit, overOneStream, pieceLimit, quantile, survivorLimit } from './swarm-limits.ts';
 import { renderTable } from './table.ts';
 
 const GIB = 1024 ** 3;
@@ -84,7 +84,10 @@ function summaryOf(result: SwarmResult, run: SwarmRun): SwarmSummary {
     wire:
       run.wireBytes === undefined
         ? undefined
-        : run.wireBytes / (bytes * (swarm.rate / 8 / result.goodput)),
+        : overOneStream(
+            { wire: run.wireBytes, content: bytes },
+            { rate: swarm.rate, goodput: result.goodput },
+          ),
     cpuPerGib: ((run.cpu.total - harness) * GIB) / bytes,
     machine: run.cpu.machine,
     others: run.cpu.others,

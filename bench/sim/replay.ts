@@ -4,7 +4,7 @@ import type { Static } from 'typebox';
 import { CodedError } from '../../core/base/error.ts';
 import { pieceLengthFor } from '../../core/piece/piece-length.ts';
 import { parser } from '../../core/wire/parse-message.ts';
-import { quantile } from '../report/swarm-limits.ts';
+import { overOneStream, quantile } from '../report/swarm-limits.ts';
 import { simCase } from './sim-case.ts';
 import type { SimCase } from './sim-case.ts';
 import type { SimResult } from './simulate.ts';
@@ -133,7 +133,8 @@ function besideContent(recorded: RecordedSwarm): number {
   const { wireBytes, hosts } = ourRun(recorded);
   if (wireBytes === undefined) return 1;
   const content = hosts.reduce((sum, { duplicate = 0 }) => sum + swarm.size + duplicate, 0);
-  return Math.max(1, wireBytes / (content * (swarm.rate / 8 / goodput)));
+  const { rate } = swarm;
+  return Math.max(1, overOneStream({ wire: wireBytes, content }, { rate, goodput }));
 }
 
 /** Share of all processors that was busy in the real run. */
